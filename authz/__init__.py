@@ -1,0 +1,1 @@
+"""The authorization server of Sluis: tokens, policies, address book and audit store."""

@@ -1,0 +1,1 @@
+"""Ways to run Sluis; imported by nothing."""

@@ -1,0 +1,1 @@
+"""The certificate authority of Sluis, and everything about certificates and DNSSEC."""

@@ -1,0 +1,1 @@
+"""The trust agent: the policy enforcement point beside a datastation's register."""
