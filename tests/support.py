@@ -1,0 +1,32 @@
+"""What many tests share: components that must be there, and the folder of published vectors."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def missing(what: str) -> None:
+    """Skip because `what` is missing, or fail where nothing may be missing (`SLUIS_TEST_REQUIRE=all`, as in CI)."""
+    message = f"missing component: {what}"
+    if os.environ.get("SLUIS_TEST_REQUIRE") == "all":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def require(program: str) -> str:
+    """The path of a program that a test needs, also where a system keeps servers outside PATH."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
+    if found is None:
+        missing(program)
+        raise AssertionError
+    return found
+
+
+def vectors() -> Path:
+    """The folder with published data: `SLUIS_VECTORS`, or `../shared/vectors` beside the checkout."""
+    folder = Path(os.environ.get("SLUIS_VECTORS") or Path(__file__).parents[2] / "shared" / "vectors")
+    if not folder.is_dir():
+        missing("published vectors (SLUIS_VECTORS or ../shared/vectors)")
+    return folder
