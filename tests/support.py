@@ -1,5 +1,6 @@
 """What many tests share: components that must be there, and the folder of published vectors."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -30,3 +31,10 @@ def vectors() -> Path:
     if not folder.is_dir():
         missing("published vectors (SLUIS_VECTORS or ../shared/vectors)")
     return folder
+
+
+def count(what: str, number: int = 1) -> None:
+    """Add to a figure that the test run prints at its end (`tests.run`), for example DNSSEC scenarios."""
+    if folder := os.environ.get("SLUIS_COUNTS"):
+        with (Path(folder) / f"{os.getpid()}.jsonl").open("a") as file:
+            file.write(json.dumps({what: number}) + "\n")
