@@ -21,6 +21,7 @@ MAX_ALLOWED_NETWORKS = 64
 
 _ISSUER_KEY = re.compile(r"[0-9a-f]{64}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
+_LOG_SOURCE = re.compile(r"sluis/[a-z-]{1,40}(?:/[A-Za-z0-9:._-]{1,80}){1,3}")
 
 
 class Environment(StrEnum):
@@ -91,6 +92,7 @@ class Participant:
         roles: further roles, for example BRONHOUDER.
         identifiers: every identifier of the organisation, `id` included, at most one of each kind.
         credentials: what it may authenticate with; none means that it is known but can not ask for anything.
+        log_sources: sources (`bron`) of audit records that it may send, for example `sluis/trust-agent/<name>`.
         status: suspended deelnemers are refused everywhere.
     """
 
@@ -101,6 +103,7 @@ class Participant:
     roles: tuple[str, ...] = ()
     identifiers: tuple[Identifier, ...] = ()
     credentials: tuple[Credential, ...] = ()
+    log_sources: tuple[str, ...] = ()
     status: ParticipantStatus = ParticipantStatus.ACTIVE
 
     def __post_init__(self) -> None:
@@ -109,6 +112,8 @@ class Participant:
         for code in (self.organization_type, *self.roles):
             if not _CODE.fullmatch(code):
                 raise InvalidValue("an organization type or role is a code such as ZORGKANTOOR")
+        if not all(_LOG_SOURCE.fullmatch(source) for source in self.log_sources):
+            raise InvalidValue("a log source is sluis/<component>/<name>, for example sluis/trust-agent/register-1")
         if self.id not in self.identifiers:
             object.__setattr__(self, "identifiers", (self.id, *self.identifiers))
         kinds = [identifier.kind for identifier in self.identifiers]
