@@ -21,7 +21,7 @@ MAX_ALLOWED_NETWORKS = 64
 
 _ISSUER_KEY = re.compile(r"[0-9a-f]{64}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
-_LOG_SOURCE = re.compile(r"sluis/[a-z-]{1,40}(?:/[A-Za-z0-9:._-]{1,80}){1,3}")
+_LOG_SOURCE = re.compile(r"sluis/[a-z-]{1,40}(?:/[A-Za-z0-9:._-]{1,80}){0,3}")
 
 
 class Environment(StrEnum):
@@ -113,7 +113,9 @@ class Participant:
             if not _CODE.fullmatch(code):
                 raise InvalidValue("an organization type or role is a code such as ZORGKANTOOR")
         if not all(_LOG_SOURCE.fullmatch(source) for source in self.log_sources):
-            raise InvalidValue("a log source is sluis/<component>/<name>, for example sluis/trust-agent/register-1")
+            raise InvalidValue(
+                "a log source is sluis/<component> and names behind it, for example sluis/trust-agent/register-1"
+            )
         if self.id not in self.identifiers:
             object.__setattr__(self, "identifiers", (self.id, *self.identifiers))
         kinds = [identifier.kind for identifier in self.identifiers]

@@ -1,0 +1,122 @@
+"""The revocation feed: what agents fetch, verify and keep, signed and versioned.
+
+Specification: shared `spec/authorization.md`, "Around the token"; the payload is a JWT of `typ: revocations+jwt` with
+`iss, iat, exp, version, jti, credentials, grants`. A feed proves its own age: it is signed again before it gets old, so
+that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from authz.domain.clock import Clock
+from authz.tokens.issuer import CompactSigner
+from authz.tokens.keys import Signer
+from authz.tokens.revocation import RevocationKind, RevocationList, RevocationRepository
+
+FEED_TYPE: Final = "revocations+jwt"
+RENEW_AFTER: Final = timedelta(seconds=60)
+"""A new signature over the same list at least this often, while somebody asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFeed:
+    """One signed state of the list.
+
+    Attributes:
+        token: compact JWS.
+        etag: changes with every new list and every new signature.
+        version: of the list.
+        renew_at: moment from which it must be signed again.
+    """
+
+    token: str
+    etag: str
+    version: int
+    renew_at: datetime
+
+
+class RevocationFeed:
+    """Holds the list of this moment and wakes those who wait for a newer one.
+
+    Args:
+        repository: where revocations are kept.
+        signer: the feed key.
+        issuer: `iss`.
+        clock: the time.
+        lifetime: `exp` minus `iat`: how long a reader may rely on one feed.
+    """
+
+    def __init__(
+        self, repository: RevocationRepository, signer: Signer, issuer: str, clock: Clock, lifetime: timedelta
+    ) -> None:
+        self._repository = repository
+        self._signer = CompactSigner(signer, FEED_TYPE)
+        self._issuer = issuer
+        self._clock = clock
+        self._lifetime = lifetime
+        self._signed: SignedFeed | None = None
+        self._changed = asyncio.Event()
+        self.list = RevocationList(-1)
+
+    @property
+    def version(self) -> int:
+        """Version of the list in use."""
+        return self.list.version
+
+    async def refresh(self) -> None:
+        """Read the list again and wake every waiting reader."""
+        self.list = await self._repository.load(self._clock.now())
+        self._signed = None
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def current(self) -> SignedFeed:
+        """The feed as it is now, signed again when the last signature gets old."""
+        now = self._clock.now()
+        if self._signed is None or now >= self._signed.renew_at:
+            self._signed = self._sign(now)
+        return self._signed
+
+    async def newer_than(self, etag: str, wait: float) -> SignedFeed | None:
+        """The feed, if it differs from the one the reader has; else wait for a change.
+
+        Args:
+            etag: what the reader has.
+            wait: seconds to wait at most.
+
+        Returns:
+            None when nothing changed in that time.
+        """
+        changed = self._changed
+        feed = self.current()
+        if feed.etag != etag:
+            return feed
+        try:
+            async with asyncio.timeout(min(wait, max(0.0, (feed.renew_at - self._clock.now()).total_seconds()))):
+                await changed.wait()
+        except TimeoutError:
+            pass
+        feed = self.current()
+        return None if feed.etag == etag else feed
+
+    def _sign(self, now: datetime) -> SignedFeed:
+        issued = int(now.timestamp())
+        live = [entry for entry in self.list.entries if entry.expires_at > now]
+        named = {
+            kind: sorted(entry.value for entry in live if entry.kind is kind)
+            for kind in (RevocationKind.JTI, RevocationKind.CREDENTIAL, RevocationKind.GRANT)
+        }
+        token = self._signer.sign(
+            {
+                "iss": self._issuer,
+                "iat": issued,
+                "exp": issued + int(self._lifetime.total_seconds()),
+                "version": self.list.version,
+                "jti": named[RevocationKind.JTI],
+                "credentials": named[RevocationKind.CREDENTIAL],
+                "grants": named[RevocationKind.GRANT],
+            }
+        )
+        return SignedFeed(token, f'"{self.list.version}-{issued}"', self.list.version, now + RENEW_AFTER)
