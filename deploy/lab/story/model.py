@@ -1,0 +1,94 @@
+"""One question of the story with what must come of it, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from authz.domain.audit import AuditRecord, Outcome
+from deploy.lab.client import Answer
+
+PERMITTED: Final = ""
+"""The reason of what was not refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One question and its answer.
+
+    Attributes:
+        asked: what was asked and by whom, for a reader.
+        wanted: the answer that the story needs, for a reader.
+        answered: the answer that came, for a reader.
+        as_wanted: whether the answer is the wanted one.
+        trace_id: under which the audit log holds it; None for what the audit log does not know about.
+        reason: the reason code that the audit record must carry; empty for a success.
+        why: what the audit record says, for a reader; filled in when it was found.
+        recorded: whether the audit record was found and says what it must; True when none is expected.
+    """
+
+    asked: str
+    wanted: str
+    answered: str
+    as_wanted: bool
+    trace_id: str | None = None
+    reason: str = PERMITTED
+    why: str = ""
+    recorded: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether both the answer and the audit record are as they must be."""
+        return self.as_wanted and self.recorded
+
+    def with_records(self, records: Sequence[AuditRecord]) -> "Exchange":
+        """This exchange with what the audit log holds about it.
+
+        Args:
+            records: every record of its trace.
+        """
+        fitting = [record for record in records if record.reason == self.reason]
+        if not records:
+            return replace(self, why="no audit record", recorded=False)
+        if not fitting:
+            found = ", ".join(record.reason or "success" for record in records)
+            return replace(self, why=f"recorded as {found}", recorded=False)
+        record = fitting[0]
+        why = record.objects[0].protocol if record.outcome is Outcome.SUCCESS else record.reason
+        return replace(self, why=why, recorded=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A numbered step of the story."""
+
+    number: int
+    title: str
+    exchanges: tuple[Exchange, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    """What else is worth saying, for example a measured time."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything went as it must; a step in which nothing was asked proves nothing."""
+        return bool(self.exchanges) and all(exchange.ok for exchange in self.exchanges)
+
+
+def judged(asked: str, answer: Answer, status: int, reason: str = PERMITTED, *, shown: str | None = None) -> Exchange:
+    """An HTTP answer as an exchange that still waits for its audit record.
+
+    Args:
+        asked: what was asked.
+        answer: what came.
+        status: the HTTP status that must have come.
+        reason: the reason that the audit record must carry.
+        shown: how to show the answer, where its own text is too long or secret.
+    """
+    text = shown if shown is not None else " ".join(answer.text.split())[:100]
+    return Exchange(
+        asked=asked,
+        wanted=f"{status} {reason}".strip(),
+        answered=f"{answer.status} {text}".strip(),
+        as_wanted=answer.status == status,
+        trace_id=answer.trace_id,
+        reason=reason,
+    )
