@@ -32,6 +32,7 @@ class Reason(StrEnum):
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
     CERTIFICATE_UNTRUSTED = "certificate_untrusted"
+    CERTIFICATE_ISSUER_UNPINNED = "certificate_issuer_unpinned"
     CERTIFICATE_PATH = "certificate_path"
     CERTIFICATE_ALGORITHM = "certificate_algorithm"
     CERTIFICATE_USAGE = "certificate_usage"

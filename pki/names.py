@@ -1,0 +1,230 @@
+"""Names in a system certificate: who its holder is, and how that is written so that nothing else can look like it.
+
+Specification: shared `spec/pki.md`, "Issuing" and "Validating" rule 3; RFC 5280 section 4.2.1.6 (otherName). The
+identity is one otherName under our own arc and nothing else: not the common name, not the subject serialNumber, not a
+DNS name. This module reads and writes that name. It does not check who signed the certificate: an identity means
+something only after `pki.validation` has pinned it to the key of the issuing CA.
+
+The arc is 2.25.<UUID as integer> (ITU-T X.667), which needs no registration authority: UUID
+0fbdd57b-86a8-4553-9ea1-58d5373e1b3c was drawn for Sluis.
+
+    SluisIdentity ::= SEQUENCE {
+        environment PrintableString,   -- PRD, TST or ACC
+        kind        PrintableString,   -- agbcode, uzovi, oin, kvk or ura
+        value       NumericString }
+"""
+
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from asn1crypto import core
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from authz.domain.errors import InvalidValue, Refused
+from authz.domain.identifiers import Identifier, IdentifierKind
+from authz.domain.reasons import Reason
+
+SLUIS_ARC: Final = f"2.25.{uuid.UUID('0fbdd57b-86a8-4553-9ea1-58d5373e1b3c').int}"
+IDENTITY_OID: Final = x509.ObjectIdentifier(f"{SLUIS_ARC}.1")
+"""type-id of the otherName that holds a SluisIdentity."""
+SYSTEM_POLICY_OID: Final = x509.ObjectIdentifier(f"{SLUIS_ARC}.2.1")
+"""certificatePolicies of a system certificate."""
+
+ENVIRONMENTS: Final = frozenset({"PRD", "TST", "ACC"})
+"""shared `domain.md`, "Address book": an environment is part of an identity, so that test is never production."""
+MAX_DNS_NAMES: Final = 25
+"""DNS names in one certificate."""
+MAX_DNS_NAME_LENGTH: Final = 253
+"""Characters; RFC 1035 section 2.3.4."""
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_KVK = re.compile(r"[0-9]{8}")
+_MAX_TEXT = {NameOID.ORGANIZATION_NAME: 64, NameOID.COMMON_NAME: 64}  # RFC 5280 appendix A.1, upper bounds
+
+
+class _SluisIdentity(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
+    _fields = [  # noqa: RUF012  the way asn1crypto declares a structure
+        ("environment", core.PrintableString),
+        ("kind", core.PrintableString),
+        ("value", core.NumericString),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIdentity:
+    """Whom a certificate stands for, and in which environment.
+
+    Raises:
+        InvalidValue: the environment is not one of `ENVIRONMENTS`.
+    """
+
+    environment: str
+    identifier: Identifier
+
+    def __post_init__(self) -> None:
+        if self.environment not in ENVIRONMENTS:
+            raise InvalidValue("not an environment: expected PRD, TST or ACC")
+
+
+def encode_identity(identity: CertificateIdentity) -> x509.OtherName:
+    """The otherName that says `identity`, in DER."""
+    return x509.OtherName(IDENTITY_OID, _encoded(identity))
+
+
+def decode_identity(der: bytes) -> CertificateIdentity:
+    """Read the value of our otherName.
+
+    Strict: what is read must be, byte for byte, what `encode_identity` would write. That closes BER variants, other
+    string types, extra members, trailing data and embedded NUL in one comparison.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY.
+    """
+    try:
+        native = _SluisIdentity.load(der, strict=True).native
+        identity = CertificateIdentity(
+            native["environment"], Identifier(IdentifierKind(native["kind"]), native["value"])
+        )
+    except (ValueError, TypeError, KeyError) as error:  # InvalidValue is a ValueError
+        raise _no_identity("its identity name is malformed") from error
+    if _encoded(identity) != der:
+        raise _no_identity("its identity name is not in the one form that is allowed")
+    return identity
+
+
+def identity_of(certificate: x509.Certificate) -> CertificateIdentity:
+    """The identity that a certificate claims under the scheme `sluis`.
+
+    The subjectAltName may hold DNS names, which are not looked at here, and exactly one otherName, ours. Every other
+    type of name is refused rather than ignored: a certificate that says something in a place where another reader
+    might look for an identity is not one that our CA makes.
+
+    Does not check the signature, the issuer, the times or the revocation.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY.
+    """
+    others = []
+    for name in alternative_names(certificate):
+        if isinstance(name, x509.OtherName):
+            others.append(name)
+        elif not isinstance(name, x509.DNSName):
+            raise _no_identity("its subjectAltName holds a type of name that has no place there")
+    if len(others) != 1 or others[0].type_id != IDENTITY_OID:
+        raise _no_identity("its subjectAltName must hold exactly one identity name")
+    return decode_identity(others[0].value)
+
+
+def alternative_names(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
+    """All subjectAltNames, in order.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY, there is no subjectAltName; CERTIFICATE_MALFORMED, it cannot be read.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound as error:
+        raise _no_identity("it has no subjectAltName") from error
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise Refused(Reason.CERTIFICATE_MALFORMED, "The extensions of the certificate cannot be read.") from error
+    return tuple(extension.value)
+
+
+def dns_names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names of a certificate, each a well-formed lower-case host name without wildcard.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY, a name is malformed (an embedded NUL is the classic).
+    """
+    names = tuple(name.value for name in alternative_names(certificate) if isinstance(name, x509.DNSName))
+    if not all(is_host_name(name) for name in names):
+        raise _no_identity("one of its DNS names is malformed")
+    return names
+
+
+def organization_of(certificate: x509.Certificate) -> str:
+    """The one organizationName of the subject; display only, never an identity.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY: none or several, a multi-valued RDN, or control characters in the subject.
+    """
+    subject = certificate.subject
+    if any(len(rdn) != 1 for rdn in subject.rdns):
+        raise _no_identity("its subject holds a multi-valued name part")
+    if any(not is_display_text(str(attribute.value)) for attribute in subject):
+        raise _no_identity("its subject holds control characters")
+    organizations = subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if len(organizations) != 1:
+        raise _no_identity("its subject must name exactly one organisation")
+    return str(organizations[0].value)
+
+
+def subject_name(*, organization: str, common_name: str, kvk: str, identifier: Identifier) -> x509.Name:
+    """Build the subject of a system certificate: C, O, organizationIdentifier, serialNumber, CN, each once.
+
+    Args:
+        organization: legal name, at most 64 characters.
+        common_name: what people call the system, at most 64 characters.
+        kvk: 8 digits; becomes `NTRNL-<KvK>` (ETSI EN 319 412-1 section 5.1.4).
+        identifier: repeated in serialNumber for people who read certificates; no part of Sluis reads it there.
+
+    Raises:
+        InvalidValue: a text is empty, too long or holds control characters, or the KvK number is malformed.
+    """
+    if not _KVK.fullmatch(kvk) or not kvk.strip("0"):
+        raise InvalidValue("not a KvK number: expected eight digits")
+    for oid, text in ((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)):
+        if not text.strip() or len(text) > _MAX_TEXT[oid] or not is_display_text(text):
+            raise InvalidValue("an organisation and a common name have 1 to 64 printable characters")
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "NL"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, f"NTRNL-{kvk}"),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, identifier.subject),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def subject_alternative_name(identity: CertificateIdentity, dns_names: Sequence[str]) -> x509.SubjectAlternativeName:
+    """DNS names, and the identity.
+
+    Raises:
+        InvalidValue: a DNS name is malformed, given twice, or there are more than `MAX_DNS_NAMES`.
+    """
+    if len(dns_names) > MAX_DNS_NAMES or len(set(dns_names)) != len(dns_names):
+        raise InvalidValue(f"a certificate has at most {MAX_DNS_NAMES} different DNS names")
+    if not all(is_host_name(name) for name in dns_names):
+        raise InvalidValue("not a DNS name: expected lower-case letters, digits, hyphens and dots")
+    return x509.SubjectAlternativeName([*(x509.DNSName(name) for name in dns_names), encode_identity(identity)])
+
+
+def is_host_name(text: str) -> bool:
+    """Whether `text` is a lower-case host name in the letters-digits-hyphen form, without wildcard or final dot."""
+    return len(text) <= MAX_DNS_NAME_LENGTH and _HOST_NAME.fullmatch(text) is not None
+
+
+def is_display_text(text: str) -> bool:
+    """Whether people can read all of `text`: no control, format, surrogate or unassigned characters."""
+    return text.isprintable()
+
+
+def _encoded(identity: CertificateIdentity) -> bytes:
+    value = _SluisIdentity(
+        {
+            "environment": identity.environment,
+            "kind": identity.identifier.kind.value,
+            "value": identity.identifier.value,
+        }
+    )
+    return bytes(value.dump())
+
+
+def _no_identity(what: str) -> Refused:
+    return Refused(Reason.CERTIFICATE_IDENTITY, f"The certificate does not say whose it is: {what}.")
