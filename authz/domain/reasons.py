@@ -103,6 +103,8 @@ class Reason(StrEnum):
     GRAPHQL_INTROSPECTION = "graphql_introspection"
     GRAPHQL_INVALID = "graphql_invalid"
     GRAPHQL_VARIABLES = "graphql_variables"
+    GRAPHQL_VALUE = "graphql_value"
+    GRAPHQL_FILTER = "graphql_filter"
     CARE_CLIENT_OUTSIDE_GRANT = "care_client_outside_grant"
 
     # Trust material of the agent that is missing or past its maximum age.
