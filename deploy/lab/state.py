@@ -4,6 +4,7 @@ The state is written before each process is relied upon, so that a `lab up` that
 cleaned up by `lab down`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -86,8 +87,9 @@ class LabState:
         """Take away the folder, the sockets, and a parent named `.lab` that is empty now."""
         shutil.rmtree(self.sockets, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.parent.name == ".lab" and not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()
+        if self.folder.parent.name == ".lab":
+            with contextlib.suppress(OSError):  # Another lab lives there, or it is gone already.
+                self.folder.parent.rmdir()
 
 
 @contextmanager

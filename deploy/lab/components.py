@@ -1,0 +1,140 @@
+"""Starting the programs of the lab, as many at once as their order allows, and saying which one failed and why."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from deploy.lab import processes
+from deploy.lab.processes import ProcessId
+from deploy.lab.state import LabState
+
+_POLL: Final = 0.05
+"""Seconds between questions whether a program is ready."""
+_TAIL: Final = 30
+"""Lines of its log that a failed program is shown with."""
+STOP_GRACE: Final = 5.0
+"""Seconds in which a program ends by itself after SIGTERM."""
+
+Ready = Callable[[], Awaitable[str | None]]
+"""Answers None when the program is ready, else in words what is still missing."""
+
+
+class ComponentFailed(RuntimeError):  # noqa: N818  what happened
+    """A program of the lab ended or was not ready in time; the text ends with the tail of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One program of the lab.
+
+    Attributes:
+        name: as in the state, the logs and `lab status`.
+        command: program and arguments.
+        ready: how to find out that it does its work.
+        after: the components that must be ready before it is started.
+        environment: variables beyond those of the lab itself.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: Ready
+    after: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def log_of(state: LabState, name: str) -> Path:
+    """The file with a component's output."""
+    return state.folder / "logs" / f"{name}.log"
+
+
+async def bring_up(state: LabState, components: Sequence[Component], patience: float) -> dict[str, float]:
+    """Start all components in their order and wait until each is ready.
+
+    Args:
+        state: remembers each process as soon as it exists.
+        components: those to start; the names in `after` are among them or are running already.
+        patience: seconds that one component may take.
+
+    Returns:
+        Seconds from the beginning until each component was ready.
+
+    Raises:
+        ComponentFailed: one ended, or was not ready in time. What was started keeps running: the caller cleans up.
+    """
+    begun = monotonic()
+    ready = {component.name: asyncio.Event() for component in components}
+    times: dict[str, float] = {}
+
+    async def one(component: Component) -> None:
+        for name in component.after:
+            if name in ready:
+                await ready[name].wait()
+        await start(state, component, patience)
+        times[component.name] = monotonic() - begun
+        ready[component.name].set()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for component in components:
+                group.create_task(one(component))
+    except* ComponentFailed as failures:
+        raise failures.exceptions[0] from None
+    return times
+
+
+async def start(state: LabState, component: Component, patience: float) -> None:
+    """Start one component and wait until it is ready.
+
+    Raises:
+        ComponentFailed: it ended, or was not ready in time.
+    """
+    log = log_of(state, component.name)
+    log.parent.mkdir(exist_ok=True)
+    try:
+        process = processes.start(component.command, log, component.environment, state.folder)
+    except OSError as error:
+        raise ComponentFailed(f"{component.name} could not be started: {error.strerror or error}") from error
+    state.processes[component.name] = process
+    state.save()
+    deadline = monotonic() + patience
+    while (missing := await component.ready()) is not None:
+        if not process.alive:
+            raise ComponentFailed(f"{component.name} ended while it was starting\n{tail(log)}")
+        if monotonic() > deadline:
+            raise ComponentFailed(f"{component.name} was not ready in {patience:g} s: {missing}\n{tail(log)}")
+        await asyncio.sleep(_POLL)
+
+
+async def stop(state: LabState, name: str) -> None:
+    """Stop one component, and all that it had started."""
+    process = state.processes.pop(name)
+    await processes.stop([process], STOP_GRACE)
+    state.save()
+
+
+async def stop_all(state: LabState) -> list[ProcessId]:
+    """Stop every component, the last started first asked.
+
+    Returns:
+        What still runs; empty unless a process could not even be killed.
+    """
+    recorded = list(reversed(state.processes.values()))
+    everything = recorded + [child for process in recorded if process.alive for child in _below(process)]
+    await processes.stop(recorded, STOP_GRACE)
+    return [process for process in everything if process.alive]
+
+
+def _below(process: ProcessId) -> list[ProcessId]:
+    return processes.descendants(process.pid)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, indented, for an error message."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return "\n".join(f"    {line}" for line in lines[-_TAIL:]) or "    (its log is empty)"
