@@ -30,6 +30,7 @@ class EventType(StrEnum):
     DIRECTORY_CHANGE = "directory.change"
     POLICY_ACTIVATE = "policy.activate"
     KEY_ROTATE = "key.rotate"
+    ENDPOINT_REFUSED = "endpoint.refused"
     LOG_READ = "log.read"
     LOG_EXPORT = "log.export"
     LOG_VERIFY = "log.verify"
@@ -67,6 +68,7 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.DIRECTORY_CHANGE: SECURITY_ALERT,
     EventType.POLICY_ACTIVATE: SECURITY_ALERT,
     EventType.KEY_ROTATE: SECURITY_ALERT,
+    EventType.ENDPOINT_REFUSED: SECURITY_ALERT,
     EventType.LOG_READ: LOG_USED,
     EventType.LOG_EXPORT: EXPORT,
     EventType.LOG_VERIFY: LOG_USED,
