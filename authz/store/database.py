@@ -1,0 +1,127 @@
+"""The database of one authz instance: many readers and one writer with group commit.
+
+Every change goes through the writer, with the audit records that describe it, in one transaction; acts and records that
+wait at the same moment share one commit. An act that raises takes back only itself.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from authz.audit.log import AuditUnavailable
+from authz.domain.audit import AuditRecord
+from authz.domain.clock import Clock
+from authz.store.appending import EncodedRecord, encode
+from authz.store.engine import make_engine
+from authz.store.migrate import migrate
+from authz.store.writer import Group, Writer, WriterLimits
+
+T = TypeVar("T")
+Act = Callable[[AsyncConnection], Awaitable[T]]
+
+
+class Database:
+    """Opens, migrates and serves one database. Implements `authz.audit.log.AuditLog`.
+
+    Args:
+        url: `sqlite+aiosqlite:///<file>` or `postgresql+asyncpg://...`.
+        clock: tells when records are received.
+        limits: caps of the writer's queue and groups.
+    """
+
+    def __init__(self, url: str, clock: Clock, limits: WriterLimits | None = None) -> None:
+        self._reading: AsyncEngine = make_engine(url, readonly=True)
+        self._writing: AsyncEngine = make_engine(url, readonly=False)
+        self._writer = Writer(self._writing, clock, limits or WriterLimits())
+
+    async def start(self) -> None:
+        """Migrate under a lock and start the writer.
+
+        Raises:
+            AuditUnavailable: the database can not be opened or migrated.
+        """
+        try:
+            async with self._writing.connect() as connection:
+                if connection.dialect.name == "sqlite":
+                    # Persistent in the file; outside a transaction, hence on the driver's own cursor.
+                    driver = (await connection.get_raw_connection()).driver_connection
+                    await (await driver.execute("PRAGMA journal_mode=WAL")).close()  # type: ignore[union-attr]
+                async with connection.begin():
+                    await connection.run_sync(migrate)
+        except (SQLAlchemyError, OSError) as error:
+            await self._dispose()
+            raise AuditUnavailable("the database can not be opened or brought to the schema of this release") from error
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Write what was accepted, refuse what comes after, and let go of the database."""
+        await self._writer.close()
+        await self._dispose()
+
+    async def _dispose(self) -> None:
+        await self._writing.dispose()
+        await self._reading.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading: everything read through it is of one moment.
+
+        Raises:
+            AuditUnavailable: the database can not be read.
+        """
+        try:
+            async with self._reading.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise AuditUnavailable("the database can not be read at this moment; try again later") from error
+
+    async def write(self, act: Act[T], *records: AuditRecord) -> T:
+        """Do an act and write its audit records in one transaction; returns when both are durable.
+
+        Args:
+            act: uses only the connection it is given, waits for nothing else, and may be run a second time after the
+                first run was taken back. What it raises is raised here, and nothing of it remains.
+            *records: written if the act succeeds.
+
+        Raises:
+            AuditUnavailable: nothing of it is acknowledged.
+            InvalidValue: a record that can not be stored.
+        """
+        encoded = [encode(record) for record in records]
+
+        async def job(group: Group) -> T:
+            result = await act(group.connection)
+            group.append(encoded)
+            return result
+
+        return await self._writer.submit(job)
+
+    async def record(self, *records: AuditRecord) -> None:
+        """Append audit records; returns when they are durable.
+
+        Raises:
+            AuditUnavailable: they are not.
+            InvalidValue: a record that can not be stored, or that the log has already.
+        """
+        if records:
+            await self._writer.submit_records([encode(record) for record in records])
+
+    async def append_new(self, records: Sequence[AuditRecord]) -> tuple[AuditRecord, ...]:
+        """See `authz.audit.log.LogIntake`."""
+        encoded: dict[tuple[str, str], tuple[EncodedRecord, AuditRecord]] = {}
+        for record in records:
+            item = encode(record)
+            encoded.setdefault(item.key, (item, record))
+        ordered = [item for item, _ in encoded.values()]
+
+        async def job(group: Group) -> tuple[AuditRecord, ...]:
+            known = await group.known(ordered)
+            group.append([item for item in ordered if item.key not in known])
+            return tuple(
+                record for item, record in encoded.values() if known.get(item.key, item.payload) != item.payload
+            )
+
+        return await self._writer.submit(job)

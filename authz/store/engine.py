@@ -1,0 +1,65 @@
+"""Engines and connections: how each database is opened so that what is committed survives.
+
+SQLite: WAL, `synchronous=FULL`, foreign keys, a busy timeout, and BEGIN IMMEDIATE for writers, so that a second process
+(the command line beside the server) waits for its turn instead of failing halfway. PostgreSQL: asyncpg with a limit on
+each command, so that a database that hangs refuses acts instead of holding them for ever.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""Milliseconds that a connection waits for another process's transaction; ours take a few."""
+COMMAND_TIMEOUT_S: Final = 10
+"""Seconds that PostgreSQL may take for one command."""
+READERS: Final = 4
+"""Connections for reading; the token path reads from memory."""
+
+
+def make_engine(url: str, *, readonly: bool) -> AsyncEngine:
+    """An engine for one kind of connection.
+
+    Args:
+        url: `sqlite+aiosqlite:///<file>` or `postgresql+asyncpg://...`.
+        readonly: connections refuse to write, and every transaction is one consistent reading.
+    """
+    parsed = make_url(url)
+    size = READERS if readonly else 1
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_async_engine(parsed, pool_size=size, max_overflow=0)
+        _prepare_sqlite(engine.sync_engine, readonly=readonly)
+        return engine
+    return create_async_engine(
+        parsed,
+        pool_size=size,
+        max_overflow=0,
+        pool_pre_ping=True,
+        isolation_level="REPEATABLE READ" if readonly else "READ COMMITTED",
+        connect_args={
+            "timeout": COMMAND_TIMEOUT_S,
+            "command_timeout": COMMAND_TIMEOUT_S,
+            "server_settings": {"default_transaction_read_only": "on" if readonly else "off"},
+        },
+    )
+
+
+def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
+    def connect(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's adapted connection
+        # The driver's own idea of transactions would begin them late and never immediately; the event below does it.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        if readonly:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)

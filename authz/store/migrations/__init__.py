@@ -1,0 +1,1 @@
+"""Alembic migrations of the authz database, shipped in the package and run at start (`authz.store.migrate`)."""

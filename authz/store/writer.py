@@ -1,0 +1,228 @@
+"""The one writer of a database: a queue of jobs, taken in groups, one transaction and one commit for each group.
+
+Waiting for the disk is what a commit costs, so everything that waits at the same moment shares it. Jobs are isolated by
+savepoints; records without an act need none. If a group as a whole fails on one job's data, each job is tried alone.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from sqlalchemy import select, tuple_
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from authz.audit.log import AuditUnavailable
+from authz.audit.search import to_microseconds
+from authz.domain.clock import Clock
+from authz.domain.errors import InvalidValue
+from authz.store.appending import ENTRY, Appender, EncodedRecord
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLimits:
+    """Caps of the writer.
+
+    Attributes:
+        pending: jobs that may wait; more are refused at once, so that a slow disk never becomes a full memory.
+        group: jobs in one transaction.
+    """
+
+    pending: int = 10_000
+    group: int = 500
+
+
+class Group:
+    """One transaction in the making."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self.records: list[EncodedRecord] = []
+
+    def append(self, records: Sequence[EncodedRecord]) -> None:
+        """Have records written with this transaction."""
+        self.records.extend(records)
+
+    async def known(self, records: Sequence[EncodedRecord]) -> Mapping[tuple[str, str], bytes | None]:
+        """Payloads of those records that the log, or this transaction, has already, by key."""
+        wanted = {record.key for record in records}
+        found: dict[tuple[str, str], bytes | None] = {
+            record.key: record.payload for record in self.records if record.key in wanted
+        }
+        keys = sorted(wanted)
+        for start in range(0, len(keys), 200):  # SQLite allows 32,766 parameters, PostgreSQL 65,535
+            rows = await self.connection.execute(
+                select(ENTRY.c.source, ENTRY.c.record_id, ENTRY.c.payload).where(
+                    tuple_(ENTRY.c.source, ENTRY.c.record_id).in_(keys[start : start + 200])
+                )
+            )
+            found.update({(row.source, row.record_id): row.payload for row in rows})
+        return found
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    done: asyncio.Future[T]
+    run: Callable[[Group], Awaitable[T]] | None = None
+    records: Sequence[EncodedRecord] = ()
+
+
+class Writer:
+    """Runs jobs in order, one group at a time.
+
+    Args:
+        engine: makes the one writing connection.
+        clock: read once per group.
+        limits: caps.
+    """
+
+    def __init__(self, engine: AsyncEngine, clock: Clock, limits: WriterLimits) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._limits = limits
+        self._appender = Appender(engine.dialect)
+        self._jobs: deque[_Job[Any]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = True
+        self._task: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._closing = False
+        self._task = asyncio.create_task(self._work(), name="store-writer")
+
+    async def close(self) -> None:
+        """Finish the jobs that were accepted, refuse later ones."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def submit(self, run: Callable[[Group], Awaitable[T]]) -> T:
+        """Run a job in a transaction; returns when it is durable.
+
+        Raises:
+            AuditUnavailable: the queue is full, the writer is closed, or the database failed.
+        """
+        if asyncio.current_task() is self._task:
+            raise RuntimeError("an act of the writer waits for the writer: use the connection it was given")
+        return await self._queue(_Job(self._future(), run=run))
+
+    async def submit_records(self, records: Sequence[EncodedRecord]) -> None:
+        """Append records; returns when they are durable.
+
+        Raises:
+            AuditUnavailable: as `submit`.
+            InvalidValue: the log has one of them already.
+        """
+        await self._queue(_Job(self._future(), records=records))
+
+    @staticmethod
+    def _future() -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    async def _queue(self, job: _Job[T]) -> T:
+        if self._closing:
+            raise AuditUnavailable("this instance is stopping")
+        if len(self._jobs) >= self._limits.pending:
+            raise AuditUnavailable
+        self._jobs.append(job)
+        self._wake.set()
+        # A caller that goes away does not take its record with it: the act may have been answered for already.
+        return await asyncio.shield(job.done)
+
+    async def _work(self) -> None:
+        while True:
+            if not self._jobs:
+                if self._closing:
+                    break
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            group = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._limits.group))]
+            await self._commit(group)
+        await self._disconnect()
+
+    async def _commit(self, jobs: Sequence[_Job[Any]]) -> None:
+        try:
+            outcomes = await self._transaction(jobs)
+        except (IntegrityError, DataError) as error:
+            if len(jobs) > 1:
+                for job in jobs:
+                    await self._commit([job])
+                return
+            refusal = InvalidValue("the log has a record with this source and id already, or can not hold it")
+            refusal.__cause__ = error
+            outcomes = [refusal]
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            _log.error("store_write_failed", error=type(error).__name__, jobs=len(jobs))
+            await self._disconnect()
+            outcomes = [_unavailable(error) for _ in jobs]
+        except Exception as error:  # noqa: BLE001  whatever it is, every caller must hear it, and the writer goes on
+            _log.error("store_writer_error", error=type(error).__name__, jobs=len(jobs))
+            await self._disconnect()
+            outcomes = [_unavailable(error) for _ in jobs]
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                job.done.set_exception(outcome)
+                job.done.exception()  # a caller that went away does not read it; that is no warning
+            else:
+                job.done.set_result(outcome)
+
+    async def _transaction(self, jobs: Sequence[_Job[Any]]) -> list[Any]:
+        """Results in the order of the jobs; an exception among them is what that job's act raised."""
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        connection = self._connection
+        outcomes: list[Any] = []
+        async with connection.begin():
+            await self._appender.lock(connection)
+            group = Group(connection)
+            for job in jobs:
+                if job.run is None:
+                    group.append(job.records)
+                    outcomes.append(None)
+                else:
+                    outcomes.append(await self._act(group, job.run))
+            if group.records:
+                await self._appender.append(connection, group.records, to_microseconds(self._clock.now()))
+        return outcomes
+
+    @staticmethod
+    async def _act(group: Group, run: Callable[[Group], Awaitable[Any]]) -> Any:  # noqa: ANN401  whatever it returns
+        mark = len(group.records)
+        savepoint = await group.connection.begin_nested()
+        try:
+            result = await run(group)
+            await savepoint.commit()
+        except Exception as error:
+            del group.records[mark:]
+            if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+                raise  # the database failed, not the act
+            await savepoint.rollback()
+            return error
+        return result
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.invalidate()
+            await connection.close()
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("store_disconnect_failed", error=type(error).__name__)
+
+
+def _unavailable(cause: BaseException) -> AuditUnavailable:
+    refusal = AuditUnavailable()
+    refusal.__cause__ = cause
+    return refusal
