@@ -1,0 +1,99 @@
+"""What the token endpoint needs to know of an audience, and who must be able to tell it.
+
+Specification: shared `spec/authorization.md` rule 3. `authz.directory` knows the address book and the application
+wires DNSSEC; both are seen through the protocols here.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """A registered service.
+
+    Attributes:
+        url: the audience, exactly as registered.
+        host: its DNS name.
+        organization: `CIZ`, an AGB or a UZOVI.
+        function: REGISTER, NOTIFICATIE or MELDING.
+        environment: PRD, TST or ACC.
+        register: short name of the register, or empty.
+    """
+
+    url: str
+    host: str
+    organization: str
+    function: str
+    environment: str
+    register: str
+
+    def policy_input(self) -> dict[str, Any]:
+        """The form that policies read (`policies/schemas/token.json`)."""
+        return {
+            "url": self.url,
+            "organization": self.organization,
+            "function": self.function,
+            "environment": self.environment,
+            "register": self.register,
+        }
+
+
+class AudienceDirectory(Protocol):
+    """Finds audiences."""
+
+    def find(self, url: str) -> Audience | None:
+        """The audience with exactly this text, or None.
+
+        Raises:
+            InvalidValue: the text could not be the URL of any service (cases/oauth.md 49).
+        """
+        ...
+
+
+class DomainState(StrEnum):
+    """Outcome of a DNSSEC check (spec/dnssec.md). Only SECURE passes."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    INDETERMINATE = "indeterminate"
+    UNREACHABLE = "unreachable"
+
+
+class DomainStanding(Protocol):
+    """Tells the DNSSEC standing of a domain."""
+
+    def known(self, host: str, at: datetime) -> DomainState | None:
+        """The standing, when it was checked and that check still holds; None means ask `check`."""
+        ...
+
+    async def check(self, host: str, at: datetime) -> DomainState:
+        """The standing now. Trouble with DNS is an outcome, never an exception."""
+        ...
+
+
+_REFUSALS = {
+    DomainState.INSECURE: (Reason.DOMAIN_INSECURE, "the domain of the audience is not signed with DNSSEC"),
+    DomainState.BOGUS: (Reason.DOMAIN_BOGUS, "the DNSSEC signatures of the audience's domain are not valid"),
+    DomainState.INDETERMINATE: (
+        Reason.DOMAIN_INDETERMINATE,
+        "whether the audience's domain is signed with DNSSEC can not be determined",
+    ),
+    DomainState.UNREACHABLE: (Reason.DOMAIN_UNREACHABLE, "the audience's domain could not be checked at this moment"),
+}
+
+
+def require_secure(state: DomainState) -> None:
+    """Pass only a secure domain.
+
+    Raises:
+        Refused: a reason of its own for each other state.
+    """
+    if state is not DomainState.SECURE:
+        raise Refused(*_REFUSALS[state])
