@@ -117,7 +117,7 @@ TRUST_PROVIDER: Final = Party(
     kvk="90000001",
     domain="vertrouwen-lab.nl",
     hosts=("authz", "pki"),
-    roles=("vertrouwensleverancier", "stelselbeheer"),
+    roles=("VERTROUWENSLEVERANCIER", "STELSELBEHEER"),
 )
 CIZ: Final = Party(
     key="ciz",
@@ -127,7 +127,7 @@ CIZ: Final = Party(
     kvk="90000002",
     domain="ciz-lab.nl",
     hosts=("agent", "register"),
-    roles=("bronhouder",),
+    roles=("BRONHOUDER",),
 )
 NORTH: Final = Party(
     key="noord",
@@ -136,7 +136,7 @@ NORTH: Final = Party(
     organization_type="ZORGKANTOOR",
     kvk="90000003",
     domain="zorgkantoor-noord-lab.nl",
-    roles=("raadpleger",),
+    roles=("RAADPLEGER",),
 )
 SOUTH: Final = Party(
     key="zuid",
@@ -146,7 +146,7 @@ SOUTH: Final = Party(
     kvk="90000004",
     domain="zorgkantoor-zuid-lab.nl",
     hosts=("agent", "register"),
-    roles=("raadpleger", "bronhouder"),
+    roles=("RAADPLEGER", "BRONHOUDER"),
 )
 PROVIDER: Final = Party(
     key="zorgaanbieder",
@@ -155,7 +155,7 @@ PROVIDER: Final = Party(
     organization_type="ZORGAANBIEDER",
     kvk="90000005",
     domain="de-linde-lab.nl",
-    roles=("raadpleger",),
+    roles=("RAADPLEGER",),
 )
 UNSIGNED: Final = Party(
     key="onbeveiligd",
@@ -165,7 +165,7 @@ UNSIGNED: Final = Party(
     kvk="90000006",
     domain="onbeveiligd-lab.nl",
     hosts=("agent", "register"),
-    roles=("bronhouder",),
+    roles=("BRONHOUDER",),
     standing=Standing.INSECURE,
 )
 BROKEN: Final = Party(
@@ -176,7 +176,7 @@ BROKEN: Final = Party(
     kvk="90000007",
     domain="gebroken-lab.nl",
     hosts=("agent", "register"),
-    roles=("bronhouder",),
+    roles=("BRONHOUDER",),
     standing=Standing.BOGUS,
 )
 
