@@ -1,0 +1,103 @@
+"""The client certificate as Envoy hands it over in `x-forwarded-client-cert` (XFCC).
+
+Specification: Envoy, "HTTP header sanitizing" and "x-forwarded-client-cert"; shared `cases/oauth.md` 33-40. Envoy
+removes what a client sends under this name and writes its own (SANITIZE_SET), so the value can only come from Envoy,
+as long as the service listens on a Unix socket that only Envoy reaches. Reading it is strict all the same: one
+element, the three keys that we configured, Envoy's own way of escaping, and a hash that fits.
+
+This module does **not** check trust, validity or revocation: `pki.validation` does.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+
+XFCC_HEADER: Final = "x-forwarded-client-cert"
+EDGE_VERIFIED_HEADER: Final = "x-sluis-peer-verified"
+"""Set to "1" by our own Envoy, only when it verified the certificate against its CA bundle and CRLs."""
+PEER_ADDRESS_HEADER: Final = "x-sluis-peer-address"
+"""The address of the connection itself; `x-forwarded-for` is never trusted."""
+LISTENER_HEADER: Final = "x-sluis-listener"
+"""The name of the listener on which the request came in."""
+
+MAX_XFCC_LENGTH: Final = 64 * 1024
+"""Characters. A chain of five RSA-4096 certificates stays under 30 kB escaped."""
+MAX_CHAIN: Final = 5
+"""Certificates that a client may send, its own included (cases/oauth.md 39)."""
+
+# Envoy escapes exactly these five characters of a PEM text; whatever else is escaped did not come from Envoy.
+_XFCC = re.compile(r'Hash=([0-9a-f]{64});Cert="([A-Za-z0-9%-]+)";Chain="([A-Za-z0-9%-]+)"')
+_ESCAPES: Final = (("%0A", "\n"), ("%20", " "), ("%2B", "+"), ("%2F", "/"), ("%3D", "="))
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)\n-----END CERTIFICATE-----\n")
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCertificate:
+    """What the client presented in the TLS handshake; nothing about it is trusted yet.
+
+    Attributes:
+        leaf_der: the client's certificate.
+        chain_der: the certificates it sent along, without its own.
+        thumbprint: base64url SHA-256 of the leaf, as in `cnf.x5t#S256` (RFC 8705 section 3.1).
+    """
+
+    leaf_der: bytes
+    chain_der: tuple[bytes, ...]
+    thumbprint: str
+
+
+def parse_xfcc(header: str | None) -> PresentedCertificate:
+    """Read Envoy's header.
+
+    Args:
+        header: the value of `x-forwarded-client-cert`; None or empty when there is none.
+
+    Raises:
+        Refused: CERTIFICATE_MISSING when no certificate was presented; CERTIFICATE_MALFORMED for everything that our
+            own Envoy would not have written.
+    """
+    if not header:
+        raise Refused(Reason.CERTIFICATE_MISSING, "a client certificate is required")
+    match = _XFCC.fullmatch(header) if len(header) <= MAX_XFCC_LENGTH else None
+    if match is None:
+        # Envoy writes only `Hash` for a connection without a certificate behind another proxy, never for ours.
+        raise _malformed()
+    leaf = _certificates(match[2])
+    chain = _certificates(match[3])
+    if len(leaf) != 1 or len(chain) > MAX_CHAIN or chain[0] != leaf[0]:
+        raise _malformed()
+    digest = hashlib.sha256(leaf[0]).digest()
+    if digest.hex() != match[1]:
+        raise _malformed()
+    thumbprint = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return PresentedCertificate(leaf[0], tuple(chain[1:]), thumbprint)
+
+
+def _certificates(escaped: str) -> list[bytes]:
+    text = escaped
+    for code, character in _ESCAPES:
+        text = text.replace(code, character)
+    if "%" in text:
+        raise _malformed()
+    found = []
+    position = 0
+    while position < len(text):
+        match = _PEM.match(text, position)
+        if match is None:
+            raise _malformed()
+        try:
+            found.append(base64.b64decode(match[1].replace("\n", ""), validate=True))
+        except binascii.Error:
+            raise _malformed() from None
+        position = match.end()
+    return found
+
+
+def _malformed() -> Refused:
+    return Refused(Reason.CERTIFICATE_MALFORMED, "the client certificate could not be read")

@@ -1,0 +1,247 @@
+"""The HTTP part of Envoy's configuration: listeners, the removal of what a client may not send, and our own answers.
+
+Specification: Envoy 1.40 v3 API; shared `spec/enforcement.md`, "Data plane" and "Errors at the agent".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, XFCC_HEADER
+from authz.edge.envoy_tls import TYPE, DownstreamTls, Json, downstream_socket
+
+DOCUMENT_HEADER: Final = "x-sluis-document"
+"""From the decision service to Envoy: the canonical document that replaces the body."""
+CLAIMS_HEADER: Final = "claims"
+"""To the register: the token's claims, base64url JSON."""
+
+_STRIPPED_PREFIXES: Final = ("x-sluis-", "x-envoy-", "x-forwarded-")
+_STRIPPED: Final = ("client-cert", "client-cert-chain", CLAIMS_HEADER, "forwarded", "x-real-ip", "via")
+"""Inbound headers that we set, trust, or that something behind us might trust (cases/oauth.md 33-40)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """Caps on what a client may send and on how long anything may take; times in seconds.
+
+    Attributes:
+        max_body_bytes: a larger request body is answered with 413, buffered nowhere.
+        max_header_kib: all request headers together.
+        max_headers: number of request headers.
+        max_streams: concurrent HTTP/2 streams on one connection.
+        header_timeout: for the TLS handshake, and for the request headers.
+        request_timeout: for the whole request to arrive (a slow body ends here).
+        route_timeout: for the answer; longer than the longest long poll, which is 60 s.
+        idle_timeout: for a connection without requests.
+    """
+
+    max_body_bytes: int = 64 * 1024
+    max_header_kib: int = 32
+    max_headers: int = 64
+    max_streams: int = 100
+    header_timeout: float = 5.0
+    request_timeout: float = 15.0
+    route_timeout: float = 75.0
+    idle_timeout: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address on which Envoy listens; `tls` None is plain HTTP (for CRLs, which are signed by themselves)."""
+
+    name: str
+    address: str
+    port: int
+    tls: DownstreamTls | None
+    limits: EdgeLimits = field(default_factory=EdgeLimits)
+
+
+def http_listener(listener: Listener, filters: Sequence[Json], route: Json, *, sender: str, normalize: bool) -> Json:
+    """One listener.
+
+    Args:
+        listener: its address, TLS and limits.
+        filters: HTTP filters before the router.
+        route: the one route, for every path.
+        sender: who says so, in the answers that Envoy gives by itself.
+        normalize: whether to normalise the path; without it every spelling stays visible to the service.
+    """
+    limits = listener.limits
+    manager: Json = {
+        "@type": TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": listener.name,
+        "codec_type": "AUTO" if listener.tls else "HTTP1",
+        "server_name": "sluis",
+        "use_remote_address": True,
+        "forward_client_cert_details": "SANITIZE_SET",
+        "set_current_client_cert_details": {"cert": True, "chain": True},
+        "normalize_path": normalize,
+        "merge_slashes": normalize,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "max_request_headers_kb": limits.max_header_kib,
+        "request_headers_timeout": seconds(limits.header_timeout),
+        "request_timeout": seconds(limits.request_timeout),
+        "stream_idle_timeout": seconds(limits.route_timeout),
+        "common_http_protocol_options": {
+            "idle_timeout": seconds(limits.idle_timeout),
+            "max_headers_count": limits.max_headers,
+            # Some servers read `x_sluis_document` as `x-sluis-document` (cases/oauth.md 35).
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http_protocol_options": {"accept_http_10": False},
+        "http2_protocol_options": {"max_concurrent_streams": limits.max_streams},
+        "early_header_mutation_extensions": [_strip_inbound()],
+        "local_reply_config": _local_replies(sender),
+        "route_config": {
+            "name": listener.name,
+            "virtual_hosts": [{"name": listener.name, "domains": ["*"], "routes": [route]}],
+            "validate_clusters": True,
+        },
+        "http_filters": [*filters, _named("router", "router.v3.Router", {"suppress_envoy_headers": True})],
+    }
+    chain: Json = {
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+        "transport_socket_connect_timeout": seconds(limits.header_timeout),
+    }
+    if listener.tls:
+        chain["transport_socket"] = downstream_socket(listener.tls)
+    return {
+        "name": listener.name,
+        "address": {"socket_address": {"address": listener.address, "port_value": listener.port}},
+        "per_connection_buffer_limit_bytes": max(limits.max_body_bytes, 32 * 1024),
+        "filter_chains": [chain],
+    }
+
+
+def _strip_inbound() -> Json:
+    matchers = [{"prefix": prefix} for prefix in _STRIPPED_PREFIXES] + [{"exact": name} for name in _STRIPPED]
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": TYPE + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [{"remove_on_match": {"key_matcher": matcher}} for matcher in matchers],
+        },
+    }
+
+
+_PRELUDE_LUA: Final = f"""
+function envoy_on_request(handle)
+  local stream = handle:streamInfo()
+  local ssl = stream:downstreamSslConnection()
+  if ssl ~= nil and ssl:peerCertificateValidated() then
+    handle:headers():replace("{EDGE_VERIFIED_HEADER}", "1")
+  end
+  handle:headers():replace("{PEER_ADDRESS_HEADER}", stream:downstreamDirectRemoteAddress())
+end
+"""
+
+# ext_authz over HTTP can not replace a body, so the authorized document comes as a header and is put in its place here.
+# Without that header nothing is forwarded: a 200 of something that is not our decision service is not a permit.
+_DOCUMENT_LUA: Final = f"""
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local document = headers:get("{DOCUMENT_HEADER}")
+  if document == nil or document == "" then
+    handle:respond({{[":status"] = "500"}}, "no authorized document")
+    return
+  end
+  headers:remove("{DOCUMENT_HEADER}")
+  local length = handle:body(true):setBytes(document)
+  headers:remove("transfer-encoding")
+  headers:replace("content-length", tostring(length))
+end
+"""
+
+
+def prelude_filter() -> Json:
+    """Hands over Envoy's verdict on the client certificate and the address of the connection."""
+    return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _PRELUDE_LUA}}, "prelude")
+
+
+def document_filter() -> Json:
+    """Puts the authorized document in the place of the body, or ends the request."""
+    return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _DOCUMENT_LUA}}, "document")
+
+
+def buffer_filter(limits: EdgeLimits) -> Json:
+    """Takes in the whole body before the service sees the request, so that a slow one costs the service nothing."""
+    return _named("buffer", "buffer.v3.Buffer", {"max_request_bytes": limits.max_body_bytes})
+
+
+_ASKED: Final = (
+    *("authorization", "content-type", "content-encoding", "transfer-encoding"),
+    *("x-b3-traceid", "x-b3-spanid", "traceparent", "x-request-id"),
+    *(XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER),
+)
+_TOLD: Final = ("content-type", "www-authenticate", "cache-control", "retry-after", "allow", "x-b3-traceid")
+_FORWARDED: Final = (DOCUMENT_HEADER, CLAIMS_HEADER, "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "traceparent")
+
+
+def ext_authz_filter(cluster: str, limits: EdgeLimits, timeout: float) -> Json:
+    """Asks the decision service; a late, absent or failing one refuses the request.
+
+    Args:
+        cluster: where the decision service is.
+        limits: for the size of the body.
+        timeout: seconds.
+    """
+    config: Json = {
+        "transport_api_version": "V3",
+        "failure_mode_allow": False,
+        "status_on_error": {"code": "InternalServerError"},
+        "with_request_body": {"max_request_bytes": limits.max_body_bytes, "allow_partial_message": False},
+        "allowed_headers": {"patterns": _exact(_ASKED)},
+        "http_service": {
+            "server_uri": {"uri": f"http://{cluster}", "cluster": cluster, "timeout": seconds(timeout)},
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": _exact(_FORWARDED)},
+                "allowed_client_headers": {"patterns": _exact(_TOLD)},
+            },
+        },
+    }
+    return _named("ext_authz", "ext_authz.v3.ExtAuthz", config)
+
+
+def _named(kind: str, type_name: str, config: Json, label: str = "") -> Json:
+    name = f"envoy.filters.http.{kind}" + (f".{label}" if label else "")
+    return {"name": name, "typed_config": {"@type": TYPE + "envoy.extensions.filters.http." + type_name} | config}
+
+
+def _exact(names: Sequence[str]) -> list[Json]:
+    return [{"exact": name} for name in names]
+
+
+def _local_replies(sender: str) -> Json:
+    """Envoy's own answers, in the shape of ours; what the decision service answered passes unchanged."""
+    asked = {"response_flag_filter": {"flags": ["UAEX"]}}
+    broken = {"response_flag_filter": {"flags": ["UF", "UH", "UC", "UPE", "UO", "URX", "LR", "UR"]}}
+    late = {"response_flag_filter": {"flags": ["UT"]}}
+    return {
+        "mappers": [
+            _mapper({"and_filter": {"filters": [asked, _status("EQ", 500)]}}, sender, "server_error", "Internal error"),
+            {"filter": asked},
+            _mapper(broken, sender, "bad_gateway", "The service behind this one did not answer correctly", 502),
+            _mapper(late, sender, "gateway_timeout", "The service behind this one did not answer in time", 504),
+            _mapper(_status("EQ", 413), sender, "body_too_large", "The request body is too large"),
+            _mapper(_status("GE", 500), sender, "server_error", "Internal error"),
+            _mapper(_status("GE", 400), sender, "bad_request", "The request was not accepted"),
+        ]
+    }
+
+
+def _status(operator: str, code: int) -> Json:
+    value = {"default_value": code, "runtime_key": f"sluis.status.{operator.lower()}.{code}"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
+
+
+def _mapper(matching: Json, sender: str, code: str, text: str, status: int | None = None) -> Json:
+    body = {"ErrorCode": code, "Error": text, "sender": sender, "trace_id": "%REQ(X-B3-TRACEID)%"}
+    mapper: Json = {"filter": matching, "body_format_override": {"json_format": body}}
+    if status is not None:
+        mapper["status_code"] = status
+    return mapper
+
+
+def seconds(value: float) -> str:
+    """A duration as Envoy writes it."""
+    return f"{value:g}s"
