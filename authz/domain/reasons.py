@@ -18,6 +18,7 @@ class Reason(StrEnum):
     CONTENT_ENCODING = "content_encoding"
     BODY_TOO_LARGE = "body_too_large"
     BODY_MALFORMED = "body_malformed"
+    BODY_TIMEOUT = "body_timeout"
     PARAMETER_DUPLICATE = "parameter_duplicate"
     PARAMETER_MISSING = "parameter_missing"
     PARAMETER_MALFORMED = "parameter_malformed"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
 
     # The token endpoint.
     GRANT_TYPE_UNSUPPORTED = "grant_type_unsupported"
+    CLIENT_ID_MISSING = "client_id_missing"
     CLIENT_ID_MISMATCH = "client_id_mismatch"
     CLIENT_SECRET_PRESENT = "client_secret_present"  # noqa: S105  a reason code, not a password
     SCOPE_MISSING = "scope_missing"
