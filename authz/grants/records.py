@@ -49,7 +49,13 @@ def issued(permit: Permit, claims: AccessTokenClaims, context: RequestContext) -
     )
     audience = AuditObject("audience", claims.audience, protocol)
     return _record(
-        EventType.TOKEN_REQUEST, Outcome.SUCCESS, "", (token, audience), permit.party.client, context, "TFFF"
+        EventType.TOKEN_REQUEST,
+        outcome=Outcome.SUCCESS,
+        reason="",
+        objects=(token, audience),
+        client=permit.party.client,
+        context=context,
+        checks="TFFF",
     )
 
 
@@ -74,7 +80,15 @@ def refused(
         details["on_behalf"] = request.subject is not None
     outcome = Outcome.ERROR if refusal.reason in _ERRORS else Outcome.REFUSED
     endpoint = AuditObject("endpoint", "token", protocol, details=details)
-    return _record(EventType.TOKEN_REQUEST, outcome, refusal.reason.value, (endpoint,), client, context, "FFFF")
+    return _record(
+        EventType.TOKEN_REQUEST,
+        outcome=outcome,
+        reason=refusal.reason.value,
+        objects=(endpoint,),
+        client=client,
+        context=context,
+        checks="FFFF",
+    )
 
 
 def endpoint_refused(
@@ -90,11 +104,20 @@ def endpoint_refused(
     """
     outcome = Outcome.ERROR if refusal.reason in _ERRORS else Outcome.REFUSED
     target = AuditObject("endpoint", endpoint, "none")
-    return _record(EventType.ENDPOINT_REFUSED, outcome, refusal.reason.value, (target,), client, context, None)
+    return _record(
+        EventType.ENDPOINT_REFUSED,
+        outcome=outcome,
+        reason=refusal.reason.value,
+        objects=(target,),
+        client=client,
+        context=context,
+        checks=None,
+    )
 
 
 def _record(
     event: EventType,
+    *,
     outcome: Outcome,
     reason: str,
     objects: tuple[AuditObject, ...],
@@ -133,7 +156,7 @@ def _user(client: AuthenticatedClient | None, context: RequestContext) -> AuditU
 
 
 def _protocol(decision: Decision) -> str:
-    return f"{decision.policy_id}@{decision.revision}"
+    return f"{decision.policy_id or 'none'}@{decision.revision}"
 
 
 def _harmless(scope: str) -> bool:

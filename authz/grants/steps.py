@@ -20,10 +20,8 @@ from authz.grants.request import TokenRequest
 from authz.participants.authentication import AuthenticatedClient
 from authz.participants.model import Participant
 from authz.participants.registry import ParticipantRegistry
-from authz.policy.engine import Decision, PolicyEngine
+from authz.policy.engine import TOKEN_DECISION, Decision, PolicyEngine, PolicyUnavailable
 from authz.tokens.revocation import RevocationKind, RevocationList
-
-ENTRYPOINT = "token/decision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,10 @@ async def permit(asking: Party, engine: PolicyEngine, at: datetime) -> Permit:
         PolicyRefused: it answered, but not with a permit.
         Refused: POLICY_UNAVAILABLE, when it could not answer.
     """
-    decision = await engine.decide(ENTRYPOINT, msgspec.json.encode(policy_input(asking, at)))
+    try:
+        decision = await engine.decide(TOKEN_DECISION, msgspec.json.encode(policy_input(asking, at)))
+    except PolicyUnavailable as error:
+        raise Refused(Reason.POLICY_UNAVAILABLE, "no decision can be made at this moment; try again later") from error
     if decision.allow is not True:
         raise PolicyRefused(_denial(decision.reasons), decision)
     return Permit(asking, decision)

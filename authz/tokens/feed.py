@@ -25,13 +25,13 @@ class SignedFeed:
     """One signed state of the list.
 
     Attributes:
-        token: compact JWS.
-        etag: changes with every new list and every new signature.
+        body: compact JWS.
+        etag: quoted; changes with every new list and every new signature.
         version: of the list.
         renew_at: moment from which it must be signed again.
     """
 
-    token: str
+    body: bytes
     etag: str
     version: int
     renew_at: datetime
@@ -69,8 +69,12 @@ class RevocationFeed:
         """Read the list again and wake every waiting reader."""
         self.list = await self._repository.load(self._clock.now())
         self._signed = None
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everyone who waits look again, also when nothing changed (so that a stopping server ends quickly)."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def current(self) -> SignedFeed:
         """The feed as it is now, signed again when the last signature gets old."""
@@ -119,4 +123,6 @@ class RevocationFeed:
                 "grants": named[RevocationKind.GRANT],
             }
         )
-        return SignedFeed(token, f'"{self.list.version}-{issued}"', self.list.version, now + RENEW_AFTER)
+        return SignedFeed(
+            token.encode("ascii"), f'"{self.list.version}-{issued}"', self.list.version, now + RENEW_AFTER
+        )
