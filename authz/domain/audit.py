@@ -34,6 +34,8 @@ class EventType(StrEnum):
     LOG_READ = "log.read"
     LOG_EXPORT = "log.export"
     LOG_VERIFY = "log.verify"
+    LOG_ERASE = "log.erase"
+    LOG_ALERT = "log.alert"
     COMPONENT_START = "component.start"
     COMPONENT_STOP = "component.stop"
     COMPONENT_GAP = "component.gap"
@@ -72,6 +74,8 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.LOG_READ: LOG_USED,
     EventType.LOG_EXPORT: EXPORT,
     EventType.LOG_VERIFY: LOG_USED,
+    EventType.LOG_ERASE: LOG_USED,
+    EventType.LOG_ALERT: SECURITY_ALERT,
     EventType.COMPONENT_START: APPLICATION_ACTIVITY,
     EventType.COMPONENT_STOP: APPLICATION_ACTIVITY,
     EventType.COMPONENT_GAP: SECURITY_ALERT,

@@ -117,6 +117,9 @@ class Reason(StrEnum):
     # Ourselves.
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    AUDIT_TAMPERED = "audit_tampered"
+    RECORD_SOURCE = "record_source"
+    RECORD_CONFLICT = "record_conflict"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     INTERNAL_ERROR = "internal_error"
 
@@ -126,6 +129,7 @@ class Reason(StrEnum):
     REQUEST_SIGNATURE = "request_signature"
     KEY_WEAK = "key_weak"
     KEY_REUSED = "key_reused"
+    RENEWAL_UNDERWAY = "renewal_underway"
     LINT_FAILED = "lint_failed"
     CERTIFICATE_UNKNOWN = "certificate_unknown"
     CERTIFICATE_NOT_ACTIVE = "certificate_not_active"
