@@ -1,0 +1,176 @@
+"""What a DNSSEC check says: its state, its message, its chain of trust, and the limits under which it works.
+
+Specification: shared `spec/dnssec.md`; RFC 4033 section 5 (secure, insecure, bogus, indeterminate). `UNREACHABLE` is
+ours: the question could not be answered at all, which an operator repairs elsewhere than a broken signature.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from authz.domain.errors import SluisError
+
+
+class DnssecState(StrEnum):
+    """The outcome of a check. Only `SECURE` may pass anywhere in this product."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    INDETERMINATE = "indeterminate"
+    UNREACHABLE = "unreachable"
+
+
+class Answer(StrEnum):
+    """What was asked for: there, of no such type, no such name, or not known because the chain broke earlier."""
+
+    DATA = "data"
+    NODATA = "nodata"
+    NXDOMAIN = "nxdomain"
+    UNKNOWN = "unknown"
+
+
+class LinkKind(StrEnum):
+    """What one link of the chain of trust is about."""
+
+    ANCHOR = "anchor"
+    DS = "ds"
+    NO_DS = "no_ds"
+    DNSKEY = "dnskey"
+    ALIAS = "alias"
+    ANSWER = "answer"
+    DENIAL = "denial"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """One step of the chain, in the order in which it was walked.
+
+    Args:
+        depth: 0 for the anchor's zone, one more per zone below it; a CLI indents by it.
+        name: the owner name the step is about.
+        state: what this step by itself was found to be.
+        detail: one sentence for an operator.
+        zone: the zone whose keys vouch for this step, empty when nothing does.
+        key_tag: of the key that verified it.
+        algorithm: DNSSEC algorithm number of that key.
+        expires: when the signature ends.
+    """
+
+    kind: LinkKind
+    depth: int
+    name: str
+    state: DnssecState
+    detail: str
+    zone: str = ""
+    key_tag: int | None = None
+    algorithm: int | None = None
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnssecResult:
+    """The outcome for one name and type.
+
+    A name that is *proven* not to exist is `SECURE` with `answer` NXDOMAIN: its zone is sound. Whoever needs the
+    name to resolve must look at `answer` too.
+
+    Args:
+        name: what was asked, absolute, lower case.
+        valid_until: until when the outcome may be relied on: the smallest TTL and the first signature to expire;
+            for anything but `SECURE` a short time from the check.
+        records: the records found, as text, when the outcome is `SECURE` and `answer` is DATA.
+    """
+
+    name: str
+    state: DnssecState
+    message: str
+    valid_until: datetime
+    chain: tuple[ChainLink, ...]
+    answer: Answer = Answer.UNKNOWN
+    records: tuple[str, ...] = field(default=())
+
+    @property
+    def secure(self) -> bool:
+        """Whether the outcome is `SECURE`."""
+        return self.state is DnssecState.SECURE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on the work that one check may cause (KeyTrap, CVE-2023-50387 and CVE-2023-50868).
+
+    Args:
+        queries: to the resolver in one check; seven are enough for a host in a zone directly under a TLD.
+        keys_per_tag: keys of one zone that share a tag and algorithm.
+        signatures_per_rrset: verifications tried for one record set.
+        signatures: verifications in one check.
+        nsec3_iterations: above this a zone counts as insecure (RFC 9276 section 3.2).
+        nsec3_hashes: NSEC3 hash computations in one check.
+        denial_records: NSEC and NSEC3 record sets looked at in one answer.
+        aliases: CNAME and DNAME steps followed.
+        seconds: the whole check.
+        negative_seconds: how long anything but `SECURE` may be relied on.
+        longest_seconds: the longest that `SECURE` may be relied on, whatever the TTLs say.
+    """
+
+    queries: int = 64
+    keys_per_tag: int = 4
+    signatures_per_rrset: int = 8
+    signatures: int = 96
+    nsec3_iterations: int = 100
+    nsec3_hashes: int = 256
+    denial_records: int = 12
+    aliases: int = 8
+    seconds: float = 10.0
+    negative_seconds: int = 15
+    longest_seconds: int = 3600
+
+
+class ChainBroken(SluisError):  # noqa: N818  it is a finding about a zone, not an error of ours
+    """The chain of trust ends here; carries the state and the sentence for the operator."""
+
+    def __init__(self, state: DnssecState, message: str) -> None:
+        super().__init__(message)
+        self.state = state
+        self.message = message
+
+
+class Budget:
+    """Counts the work of one check against its limits.
+
+    Raises:
+        ChainBroken: by each `spend_*`, when the limit is passed.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._queries = 0
+        self._signatures = 0
+        self._hashes = 0
+
+    def spend_query(self) -> None:
+        """One question to the resolver."""
+        self._queries += 1
+        if self._queries > self.limits.queries:
+            raise ChainBroken(
+                DnssecState.INDETERMINATE, f"more than {self.limits.queries} queries were needed: shorten the chain"
+            )
+
+    def spend_signature(self) -> None:
+        """One signature verification."""
+        self._signatures += 1
+        if self._signatures > self.limits.signatures:
+            raise ChainBroken(
+                DnssecState.BOGUS,
+                f"more than {self.limits.signatures} signatures had to be tried (limit against KeyTrap)",
+            )
+
+    def spend_hash(self) -> None:
+        """One NSEC3 hash (of whatever number of iterations, which has its own limit)."""
+        self._hashes += 1
+        if self._hashes > self.limits.nsec3_hashes:
+            raise ChainBroken(
+                DnssecState.BOGUS,
+                f"more than {self.limits.nsec3_hashes} NSEC3 hashes were needed (limit against KeyTrap)",
+            )

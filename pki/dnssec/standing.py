@@ -1,0 +1,85 @@
+"""Outcomes remembered for as long as they may be relied on.
+
+Specification: shared `spec/dnssec.md` ("before a token is issued for an audience (cached by TTL)"). A secure outcome
+lives until its smallest TTL or its first signature ends; any other lives briefly, so that a repaired zone passes
+soon. Never serves an outcome past its time: when a fresh check fails, that failure is the standing.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pki.dnssec.model import DnssecResult
+
+MAX_NAMES = 4096
+"""Names remembered; the network has some thousands of endpoints."""
+
+
+class Validator(Protocol):
+    """What computes an outcome; `ChainValidator` is the one."""
+
+    async def check(self, name: str, at: datetime, rdtype: str = "A") -> DnssecResult:
+        """The outcome for a name at a moment."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    since: datetime
+    result: DnssecResult
+
+
+class CachedStanding:
+    """DNSSEC standing of names, cached and bounded; concurrent checks of one name share one run of queries.
+
+    Args:
+        validator: computes outcomes.
+        max_names: outcomes kept; the least recently used goes first.
+    """
+
+    def __init__(self, validator: Validator, *, max_names: int = MAX_NAMES) -> None:
+        self._validator = validator
+        self._max_names = max_names
+        self._known: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
+        self._running: dict[tuple[str, str], asyncio.Task[DnssecResult]] = {}
+
+    async def check(self, name: str, at: datetime, rdtype: str = "A") -> DnssecResult:
+        """The standing of a name, from memory when it still holds at `at`.
+
+        Args:
+            name: a host or domain name.
+            at: the moment of the decision. A moment before the remembered check asks anew.
+            rdtype: the record type that must be secure.
+        """
+        key = (name.lower().rstrip("."), rdtype.upper())
+        known = self._known.get(key)
+        if known is not None and known.since <= at < known.result.valid_until:
+            self._known.move_to_end(key)
+            return known.result
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._validator.check(name, at, rdtype), name="dnssec check")
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._finish(key, at, done))
+        # One caller that gives up must not take the answer away from the others.
+        return await asyncio.shield(task)
+
+    def forget(self, name: str | None = None) -> None:
+        """Drop what is known of one name (all its types), or everything."""
+        if name is None:
+            self._known.clear()
+            return
+        wanted = name.lower().rstrip(".")
+        for key in [key for key in self._known if key[0] == wanted]:
+            del self._known[key]
+
+    def _finish(self, key: tuple[str, str], since: datetime, task: asyncio.Task[DnssecResult]) -> None:
+        self._running.pop(key, None)
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._known[key] = _Remembered(since, task.result())
+        self._known.move_to_end(key)
+        while len(self._known) > self._max_names:
+            self._known.popitem(last=False)
