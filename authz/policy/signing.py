@@ -115,7 +115,9 @@ def sign_files(files: Mapping[str, bytes], signer: BundleSigner) -> bytes:
         if name != SIGNATURES
     ]
     header = {"alg": ALGORITHM, "kid": signer.key_id, "typ": "JWT"}
-    message = b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, {"files": signed}))
+    message = b".".join(
+        _base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, {"files": signed})
+    )
     token = b".".join((message, _base64url(signer.sign(message)))).decode("ascii")
     return json.dumps({"signatures": [token]}, separators=(",", ":")).encode()
 
