@@ -126,7 +126,7 @@ def reduce_document(document: ValidDocument, schema: AnnotatedSchema, limits: Li
     root = schema.schema.get_root_type(operation.operation)
     assert root is not None  # noqa: S101  `read_document` has refused operations without a root type
     walk = _Walk(document, schema, limits)
-    selections = tuple(walk.selections(operation.selection_set, root, (), (), ""))
+    selections = _distinct(walk.selections(operation.selection_set, root, (), (), ""))
     if not walk.uses:
         # Nothing to verify is a failure (style rule 7).
         raise Refused(Reason.GRAPHQL_NO_OPERATION, "No operation found to evaluate")
@@ -240,7 +240,7 @@ class _Walk:
             type_condition=NamedTypeNode(name=NameNode(value=inner.name)),
             directives=item.directives,
             selection_set=SelectionSetNode(
-                selections=tuple(self.selections(item.selection_set, inner, path, owners, prefix))
+                selections=_distinct(self.selections(item.selection_set, inner, path, owners, prefix))
             ),
         )
 
@@ -268,7 +268,7 @@ class _Walk:
         else:
             inner = get_named_type(definition.type)
             selections = SelectionSetNode(
-                selections=tuple(
+                selections=_distinct(
                     self.selections(
                         item.selection_set,
                         self._composite(inner.name),
@@ -354,6 +354,23 @@ class _Walk:
         type_ = self._schema.schema.type_map[name]
         assert isinstance(type_, GraphQLObjectType | GraphQLInterfaceType | GraphQLUnionType)  # noqa: S101  validated
         return type_
+
+
+def _distinct(nodes: Iterator[SelectionNode]) -> tuple[SelectionNode, ...]:
+    """The selections without plain values that are asked for twice under one name; they say nothing more.
+
+    Validation has made sure that one response name at one place means one field with the same arguments.
+    """
+    kept: list[SelectionNode] = []
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, FieldNode) and node.selection_set is None and not node.directives:
+            name = (node.alias or node.name).value
+            if name in names:
+                continue
+            names.add(name)
+        kept.append(node)
+    return tuple(kept)
 
 
 def _note(owners: Sequence[FieldUse], name: str) -> None:

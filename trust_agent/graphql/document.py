@@ -66,6 +66,30 @@ def read_document(query: str, schema: GraphQLSchema, limits: Limits) -> ValidDoc
     operation, fragments = _definitions(document)
     _check_operation(operation, schema, limits)
     # 3. Size and depth after expansion, introspection, directives.
+    _measure(operation, fragments, limits)
+    # 4. The rules of the specification, against the schema.
+    try:
+        errors = validate(schema, document, max_errors=1, hide_suggestions=True)
+    except RecursionError:
+        raise Refused(Reason.GRAPHQL_LIMIT, "the document is nested too deeply") from None
+    if errors:
+        raise Refused(Reason.GRAPHQL_INVALID, f"the query does not fit the schema of this register{_place(errors[0])}")
+    return ValidDocument(operation, fragments)
+
+
+def measure(text: str, limits: Limits) -> None:
+    """Hold a canonical text to the limits of a received one, so that canonical requests are accepted as they are.
+
+    Raises:
+        Refused: GRAPHQL_LIMIT or GRAPHQL_DIRECTIVE; expansion has made the document larger than a request may be.
+    """
+    operation, fragments = _definitions(_parse(text, limits))
+    _measure(operation, fragments, limits)
+
+
+def _measure(
+    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode], limits: Limits
+) -> None:
     survey = _Survey(fragments, limits)
     survey.directives(operation.directives, allowed=False)
     for variable in operation.variable_definitions or ():
@@ -75,14 +99,6 @@ def read_document(query: str, schema: GraphQLSchema, limits: Limits) -> ValidDoc
     survey.selections(operation.selection_set, 1)
     if survey.heights.keys() != fragments.keys():
         raise Refused(Reason.GRAPHQL_INVALID, "the document holds a fragment that is not used")
-    # 4. The rules of the specification, against the schema.
-    try:
-        errors = validate(schema, document, max_errors=1, hide_suggestions=True)
-    except RecursionError:
-        raise Refused(Reason.GRAPHQL_LIMIT, "the document is nested too deeply") from None
-    if errors:
-        raise Refused(Reason.GRAPHQL_INVALID, f"the query does not fit the schema of this register{_place(errors[0])}")
-    return ValidDocument(operation, fragments)
 
 
 def _parse(query: str, limits: Limits) -> DocumentNode:

@@ -14,7 +14,7 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from trust_agent.graphql.binding import CanonicalRequest, PreparedDocument
 from trust_agent.graphql.canonical import reduce_document
-from trust_agent.graphql.document import read_document
+from trust_agent.graphql.document import measure, read_document
 from trust_agent.graphql.limits import Limits
 from trust_agent.graphql.request import GraphQLRequest
 from trust_agent.graphql.schema import AnnotatedSchema, load_schema
@@ -94,8 +94,11 @@ class Register:
 
     def _read(self, query: str) -> "PreparedDocument | tuple[Reason, str]":
         try:
-            document = read_document(query, self._schema.schema, self._limits)
-            return PreparedDocument(reduce_document(document, self._schema, self._limits), self._limits)
+            document = reduce_document(
+                read_document(query, self._schema.schema, self._limits), self._schema, self._limits
+            )
+            measure(document.text, self._limits)
+            return PreparedDocument(document, self._limits)
         except Refused as refusal:
             return refusal.reason, refusal.detail
 
