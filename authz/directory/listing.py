@@ -22,9 +22,6 @@ async def list_secure(book: AddressBook, standing: DomainStanding, clock: Clock)
     gate = asyncio.Semaphore(MAX_CONCURRENT_CHECKS)
 
     async def state_of(host: str) -> DomainState:
-        known = standing.known(host, at)
-        if known is not None:
-            return known
         async with gate:
             return await standing.check(host, at)
 

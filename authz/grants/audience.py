@@ -69,12 +69,11 @@ class DomainState(StrEnum):
 class DomainStanding(Protocol):
     """Tells the DNSSEC standing of a domain."""
 
-    def known(self, host: str, at: datetime) -> DomainState | None:
-        """The standing, when it was checked and that check still holds; None means ask `check`."""
-        ...
-
     async def check(self, host: str, at: datetime) -> DomainState:
-        """The standing now. Trouble with DNS is an outcome, never an exception."""
+        """The standing at this moment, from memory while an earlier check holds.
+
+        Trouble with DNS is an outcome, never an exception.
+        """
         ...
 
 

@@ -111,6 +111,15 @@ class TokenService:
         """
         return self._authenticator.authenticate(connection, at)
 
+    def authenticate_current(self, connection: Connection, at: datetime) -> AuthenticatedClient:
+        """Rules 1 and 2 with the revocations by thumbprint, for the endpoints around the token.
+
+        Raises:
+            Refused: as `authenticate`, and CREDENTIAL_REVOKED.
+        """
+        client = self._authenticator.authenticate(connection, at)
+        return steps.current_client(client, self._revocations.list).client
+
     async def issue(self, client: AuthenticatedClient, request: TokenRequest, context: RequestContext) -> IssuedToken:
         """Rules 1 (revocation), 3 to 6, 8, 9 and the record.
 

@@ -98,8 +98,7 @@ async def secure_audience(
         ) from error
     if audience is None:
         raise Refused(Reason.AUDIENCE_UNKNOWN, "the audience is not in the address book")
-    state = standing.known(audience.host, at)
-    require_secure(state if state is not None else await standing.check(audience.host, at))
+    require_secure(await standing.check(audience.host, at))
     return SecureAudience(current.client, audience)
 
 

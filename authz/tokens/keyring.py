@@ -4,6 +4,7 @@ Specification: shared `spec/authorization.md`, "Key rotation". Another process m
 instance): `refresh` is called when the version of the records has changed.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -80,11 +81,12 @@ class KeyRing:
             raise NoSigningKey("no token key signs yet: run `authz keys init`")
         return self._signers[record.kid]
 
-    def jwks(self, at: datetime) -> bytes:
-        """The JWK Set of this moment (RFC 7517 section 5)."""
+    def jwks(self, at: datetime) -> tuple[bytes, str]:
+        """The JWK Set of this moment (RFC 7517 section 5), and its entity tag."""
         keys = [dict(record.public_jwk) for record in self._schedule.published(at)]
         keys += [dict(signer.public_jwk) for signer in self._others]
-        return msgspec.json.encode({"keys": keys})
+        body = msgspec.json.encode({"keys": keys})
+        return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
     def _open(self, record: SigningKeyRecord) -> CompactSigner:
         signer = Es256Signer(read_key(token_key_path(self._folder, record.kid), self._passphrase))

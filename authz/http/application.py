@@ -1,0 +1,66 @@
+"""The Litestar application: the token endpoint as plain ASGI handlers, everything else as Litestar handlers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from litestar import Litestar, asgi
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler
+from litestar.response import Response
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from authz.http.answers import AnyRequest, refusal_response
+from authz.http.endpoints import OPEN, PARTICIPANTS_ONLY
+from authz.http.faces import FACES, Face
+from authz.http.headers import Headers
+from authz.http.parts import Parts
+from authz.http.token import TokenEndpoint
+
+_log = structlog.get_logger()
+_REASONS = {404: Reason.NOT_FOUND, 405: Reason.METHOD_NOT_ALLOWED}
+
+
+def create_app(parts: Parts) -> Litestar:
+    """The application over its parts."""
+    return Litestar(
+        route_handlers=[*_token_handlers(parts), *OPEN, PARTICIPANTS_ONLY],
+        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
+        state=State({"parts": parts}),
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _token_handlers(parts: Parts) -> Sequence[ASGIRouteHandler]:
+    def handler(face: Face) -> ASGIRouteHandler:
+        endpoint = TokenEndpoint(face, parts.service, parts.clock)
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  Litestar looks for these names
+            await endpoint(scope, receive, send)
+
+        return asgi(face.path)(answer)
+
+    return [handler(face) for face in FACES]
+
+
+def _http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    reason = _REASONS.get(error.status_code, Reason.BODY_MALFORMED)
+    answer = refusal_response(Refused(reason, "this is not how the endpoint is used"), _trace_id(request))
+    if "Allow" in (error.headers or {}):
+        answer.headers["allow"] = (error.headers or {})["Allow"]
+    return answer
+
+
+def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    trace_id = _trace_id(request)
+    _log.error("request failed", trace_id=trace_id, error_kind=type(error).__name__)
+    return refusal_response(Refused(Reason.INTERNAL_ERROR, "unexpected"), trace_id)
+
+
+def _trace_id(request: AnyRequest) -> str:
+    return Headers(list(request.scope["headers"])).trace.trace_id

@@ -1,0 +1,132 @@
+"""The endpoints around the token: keys, metadata, bundles, revocations, address book, records of others, health.
+
+Specification: shared `spec/authorization.md`, "Around the token"; `spec/policy.md`, "Bundles"; `domain.md`, "Address
+book"; `spec/audit.md`, "Writing". Keys, metadata and health hold nothing secret and are read before a reader has
+anything to authenticate with; everything else is for deelnemers.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Router, get, post, route
+from litestar.enums import HttpMethod
+from litestar.response import Response
+
+from authz.directory.listing import list_secure
+from authz.domain import strict_json
+from authz.domain.audit import AuditRecord
+from authz.domain.errors import InvalidValue, Refused
+from authz.domain.reasons import Reason
+from authz.http.answers import AnyRequest, client_of, keep_client, publication_response, response
+from authz.http.bodies import JSON, read_body, require_content
+from authz.http.faces import JSON_TYPE, OAUTH
+from authz.http.headers import Headers
+from authz.http.parts import Parts, metadata
+from authz.http.published import Document, matching
+
+BUNDLE_TYPE: Final = "application/vnd.openpolicyagent.bundles"
+"""With any other type OPA falls back from long polling to short polling (spec/policy.md, "Bundles")."""
+FEED_TYPE: Final = "application/jwt"
+JWKS_TYPE: Final = "application/jwk-set+json"
+MAX_BATCH: Final = 500
+"""Records in one batch."""
+MAX_BATCH_BYTES: Final = 1024 * 1024
+_BATCH_DEPTH: Final = 12
+
+
+async def require_participant(request: AnyRequest) -> Response[bytes] | None:
+    """Litestar's `before_request`: let only deelnemers in."""
+    parts: Parts = request.app.state["parts"]
+    try:
+        keep_client(request, parts.gate.participant(request))
+    except Refused as refusal:
+        return await parts.gate.refuse(request, refusal, "participants")
+    return None
+
+
+@get("/jwks")
+async def jwks(request: AnyRequest, parts: Parts) -> Response[bytes]:
+    """The keys that verify tokens and the revocation feed."""
+    document = Document(*parts.keys.jwks(parts.clock.now()))
+    headers = {"etag": document.etag, "cache-control": "no-cache"}
+    if matching(request.headers.get("if-none-match"), document.etag):
+        return response(b"", JWKS_TYPE, 304, headers=headers)
+    return response(document.body, JWKS_TYPE, headers=headers)
+
+
+@get("/.well-known/oauth-authorization-server")
+async def server_metadata(parts: Parts) -> Response[bytes]:
+    """RFC 8414."""
+    return response(msgspec.json.encode(metadata(parts.issuer, OAUTH.path)), JSON_TYPE)
+
+
+@get("/health")
+async def health(parts: Parts) -> Response[bytes]:
+    """200 when tokens can be issued, 503 with what is wrong otherwise."""
+    problems = list(parts.health.problems())
+    body = {"status": "unhealthy" if problems else "ok", "problems": problems}
+    return response(msgspec.json.encode(body), JSON_TYPE, 503 if problems else 200)
+
+
+@get("/bundles/{name:str}")
+async def bundle(request: AnyRequest, parts: Parts, name: str) -> Response[bytes]:
+    """A signed policy bundle, for our agents and for any OPA."""
+    publication = parts.bundles.get(name)
+    if publication is None:
+        refusal = Refused(Reason.NOT_FOUND, "there is no bundle of this name")
+        return await parts.gate.refuse(request, refusal, "bundles", client_of(request))
+    return await publication_response(request, publication, BUNDLE_TYPE)
+
+
+@get("/revocations")
+async def revocations(request: AnyRequest, parts: Parts) -> Response[bytes]:
+    """The signed revocation feed."""
+    return await publication_response(request, parts.revocations, FEED_TYPE)
+
+
+@get("/directory/v1/services")
+async def services(parts: Parts) -> Response[bytes]:
+    """The address book: what is DNSSEC-secure at this moment."""
+    listed = await list_secure(parts.book, parts.standing, parts.clock)
+    return response(msgspec.json.encode(listed), JSON_TYPE)
+
+
+@post("/audit/v1/records", status_code=200)
+async def records(request: AnyRequest, parts: Parts) -> Response[bytes]:
+    """Audit records that agents and the certificate authority ship, at least once each."""
+    client = client_of(request)
+    try:
+        headers = Headers(list(request.scope["headers"]))
+        require_content(headers, JSON)
+        body = await read_body(headers, request.receive, MAX_BATCH_BYTES)
+        accepted = await parts.intake.ingest(_batch(body), client.participant)
+    except Refused as refusal:
+        return await parts.gate.refuse(request, refusal, "audit records", client)
+    return response(msgspec.json.encode({"accepted": accepted}), JSON_TYPE)
+
+
+@route("/{anything:path}", http_method=list(HttpMethod))
+async def nowhere(request: AnyRequest, parts: Parts) -> Response[bytes]:
+    """Every other path."""
+    return await parts.gate.refuse(request, Refused(Reason.NOT_FOUND, "there is nothing here"), "unknown")
+
+
+def _batch(body: bytes) -> list[AuditRecord]:
+    try:
+        document: dict[str, Any] = strict_json.parse_object(body, max_bytes=MAX_BATCH_BYTES, max_depth=_BATCH_DEPTH)
+        items = document["records"] if document.keys() == {"records"} else None
+        if isinstance(items, list) and len(items) <= MAX_BATCH:
+            return [AuditRecord.from_json(item) for item in items]
+    except (InvalidValue, ValueError, TypeError, AttributeError) as error:
+        raise _not_a_batch() from error
+    raise _not_a_batch()
+
+
+def _not_a_batch() -> Refused:
+    return Refused(Reason.BODY_MALFORMED, f"the body is {{records: [at most {MAX_BATCH} audit records]}}")
+
+
+OPEN: Final = (jwks, server_metadata, health, nowhere)
+PARTICIPANTS_ONLY: Final = Router(
+    "/", route_handlers=[bundle, revocations, services, records], before_request=require_participant
+)
