@@ -1,0 +1,64 @@
+"""A certificate request (PKCS#10): proof that the asker holds the key, and a key that may be certified. Nothing else.
+
+Specification: RFC 2986; shared `spec/pki.md`, "Issuing": proof of possession, key policy, "subject ignored in favour of
+the vetted identity". What a request says about names or extensions is not read at all. Whether the key belongs to
+another party, or was compromised, is asked of the register.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from pki.algorithms import is_acceptable_key
+
+MAX_REQUEST_BYTES: Final = 16_384
+_PEM: Final = b"-----BEGIN"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """A key whose possession was proved.
+
+    Attributes:
+        public_key: DER subjectPublicKeyInfo.
+    """
+
+    public_key: bytes
+
+    @property
+    def subject_key(self) -> str:
+        """Hex SHA-256 of the key, its name in the register."""
+        return hashlib.sha256(self.public_key).hexdigest()
+
+
+def parse_request(data: bytes) -> CertificateRequest:
+    """Read a request.
+
+    Args:
+        data: one PKCS#10 request in PEM or DER, at most `MAX_REQUEST_BYTES`.
+
+    Raises:
+        Refused: REQUEST_MALFORMED; REQUEST_SIGNATURE, it is not signed with its own key; KEY_WEAK.
+    """
+    if len(data) > MAX_REQUEST_BYTES or data.count(_PEM) > 1:
+        raise Refused(Reason.REQUEST_MALFORMED, "Expected one PKCS#10 certificate request of at most 16 kB.")
+    try:
+        request = x509.load_pem_x509_csr(data) if _PEM in data else x509.load_der_x509_csr(data)
+        key = request.public_key()
+        acceptable = is_acceptable_key(key)
+        # The signature of a key that will be refused anyway is not worth computing.
+        possessed = acceptable and request.is_signature_valid
+    except Exception as error:  # whatever a parser says about hostile bytes means the same
+        raise Refused(
+            Reason.REQUEST_MALFORMED, "The certificate request cannot be read: expected PKCS#10 in PEM or DER."
+        ) from error
+    if not acceptable:
+        raise Refused(Reason.KEY_WEAK, "Expected a key of ECDSA P-256 or P-384, or RSA of at least 3072 bits.")
+    if not possessed:
+        raise Refused(Reason.REQUEST_SIGNATURE, "The certificate request is not signed with the key that it names.")
+    return CertificateRequest(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

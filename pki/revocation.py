@@ -1,0 +1,108 @@
+"""Revocation reasons, and the CRL of one issuing CA.
+
+Specification: RFC 5280 section 5; shared `spec/pki.md`, "Revocation": a full CRL with issuing distribution point,
+number and nextUpdate. When a CRL is made, and that its numbers grow, is the register's and the authority's work.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from pki.encoding import CrlEntry, encode_crl_tbs, join_crl
+from pki.profiles import Publication
+from pki.signer import Signer
+
+CRL_LIFE: Final = timedelta(hours=2)
+"""nextUpdate after thisUpdate; relying parties allow an age of one hour, so a missed refresh is noticed before."""
+CRL_REFRESH: Final = timedelta(minutes=30)
+"""spec/pki.md: regenerated at least this often, even when nothing changed."""
+KEEP_AFTER_EXPIRY: Final = timedelta(days=1)
+"""RFC 5280 section 3.3: an entry stays until it was on one CRL beyond the expiry of the certificate."""
+
+
+class RevocationReason(StrEnum):
+    """RFC 5280 section 5.3.1, in its words. `removeFromCRL` releases a certificate that was on hold."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "keyCompromise"
+    CA_COMPROMISE = "cACompromise"
+    AFFILIATION_CHANGED = "affiliationChanged"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation"
+    CERTIFICATE_HOLD = "certificateHold"
+    REMOVE_FROM_CRL = "removeFromCRL"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+    AA_COMPROMISE = "aACompromise"
+
+    @property
+    def code(self) -> int:
+        """The number on the wire."""
+        return _CODES[self]
+
+
+_CODES: Final = {
+    RevocationReason.UNSPECIFIED: 0,
+    RevocationReason.KEY_COMPROMISE: 1,
+    RevocationReason.CA_COMPROMISE: 2,
+    RevocationReason.AFFILIATION_CHANGED: 3,
+    RevocationReason.SUPERSEDED: 4,
+    RevocationReason.CESSATION_OF_OPERATION: 5,
+    RevocationReason.CERTIFICATE_HOLD: 6,
+    RevocationReason.REMOVE_FROM_CRL: 8,
+    RevocationReason.PRIVILEGE_WITHDRAWN: 9,
+    RevocationReason.AA_COMPROMISE: 10,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CrlPlan:
+    """Everything a CRL says besides its entries."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+
+
+def make_crl(
+    signer: Signer, issuer: x509.Name, published: Publication, plan: CrlPlan, entries: Iterable[CrlEntry]
+) -> bytes:
+    """Make and sign the full CRL of one CA.
+
+    Args:
+        signer: with the key of the CA.
+        issuer: subject of the CA.
+        published: its distribution point, the same as in its certificates.
+        plan: number and times.
+        entries: everything revoked, on hold included.
+
+    Returns:
+        DER.
+    """
+    point = x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(published.crl_url)],
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+    key = load_der_public_key(signer.public_key)
+    tbs = encode_crl_tbs(
+        algorithm=signer.algorithm,
+        issuer=issuer,
+        this_update=plan.this_update,
+        next_update=plan.next_update,
+        entries=entries,
+        extensions=(
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(key), False),  # type: ignore[arg-type]  # RFC 5280 5.2.1
+            (x509.CRLNumber(plan.number), False),  # RFC 5280 5.2.3: not critical
+            (point, True),  # RFC 5280 5.2.5: critical
+        ),
+    )
+    return join_crl(tbs, signer.algorithm, signer.sign(tbs))

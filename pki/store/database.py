@@ -1,0 +1,90 @@
+"""The connection to the register's database: transactions that mean the same on SQLite and PostgreSQL.
+
+A write on SQLite starts with BEGIN IMMEDIATE, so that two processes never both read first and then find that only one
+can write; WAL and synchronous=FULL, so that what was acknowledged survives a crash. No other module knows a dialect.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from authz.domain.errors import SluisError
+
+BUSY_TIMEOUT: Final = 20_000
+"""Milliseconds that a writer on SQLite waits for its turn."""
+
+
+class StoreUnavailable(SluisError):  # noqa: N818  it says what is the matter
+    """The database cannot be used at this moment. Nothing was changed."""
+
+
+class Database:
+    """One database.
+
+    Args:
+        url: `sqlite+aiosqlite:///<path>` or `postgresql+asyncpg://...`.
+        pooled: keep connections open (a server); a command opens one and is gone.
+    """
+
+    def __init__(self, url: str, *, pooled: bool = False) -> None:
+        options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
+        self._engine: AsyncEngine = create_async_engine(url, **options)
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed when the block ends well.
+
+        Raises:
+            IntegrityError: a rule that the database keeps was broken; the caller knows which one it is.
+            StoreUnavailable: anything else that the database reports.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (DBAPIError, OSError) as error:
+            raise StoreUnavailable("the database cannot be used at this moment") from error
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent look; writes nothing and blocks no writer.
+
+        Raises:
+            StoreUnavailable: the database cannot be read.
+        """
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(sluis_reads_only=True)
+                async with connection.begin():
+                    yield connection
+        except (DBAPIError, OSError) as error:
+            raise StoreUnavailable("the database cannot be read at this moment") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001  the driver's own type
+    # Transactions are begun by us alone: the driver would begin one only before a write, and DEFERRED.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("sluis_reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

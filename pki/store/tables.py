@@ -1,0 +1,154 @@
+"""Tables of the register.
+
+Specification: shared `spec/pki.md`, "One per AGB-code": the database itself keeps the rule, by partial unique indexes,
+so that it holds under concurrent requests on several instances. A row is made before anything is signed (the intent,
+with the exact bytes to be signed) and completed afterwards, so a signed certificate is never absent from here.
+
+Life of a row: `issuing` -> `active`, or `renewing` -> `active`; then `superseding` (a newer one is active, this one
+still works for a bounded time), `revoked` or `expired`. On hold is a moment (`held_at`), not a state: a certificate on
+hold keeps its place, or releasing it could make two.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite has no time zones, so there it is kept without and read back with UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From the database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("issuer", String(64), nullable=False),
+    Column("serial_number", String(40), nullable=False),
+    Column("environment", String(3), nullable=False),
+    Column("identifier", String(64), nullable=False),
+    Column("status", String(12), nullable=False),
+    Column("subject_key", String(64), nullable=False),
+    Column("organization", String(64), nullable=False),
+    Column("common_name", String(64), nullable=False),
+    Column("kvk", String(8), nullable=False),
+    Column("dns_names", Text, nullable=False),  # JSON list
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("not_after", UtcDateTime, nullable=False),
+    Column("intent_at", UtcDateTime, nullable=False),
+    Column("tbs", LargeBinary, nullable=False),
+    Column("issued_at", UtcDateTime),
+    Column("certificate", LargeBinary),  # DER; null while it is not signed, or was never completed
+    Column("replaces", String(40)),  # serial number of the certificate that this one renews
+    Column("renewed_by", String(40)),  # serial number of the renewal that is under way or done
+    Column("overlap_until", UtcDateTime),  # when a superseding certificate is revoked
+    Column("ends_on_use", Boolean, nullable=False, server_default=text("false")),
+    Column("held_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("revocation_reason", String(24)),
+)
+
+# At most one that is active, counting the one that is being issued at this moment.
+Index(
+    "one_active_per_identifier",
+    certificates.c.environment,
+    certificates.c.identifier,
+    unique=True,
+    sqlite_where=text("status IN ('active', 'issuing')"),
+    postgresql_where=text("status IN ('active', 'issuing')"),
+)
+# "Never two beyond that": one that is being superseded, one renewal under way.
+for _status in ("superseding", "renewing"):
+    Index(
+        f"one_{_status}_per_identifier",
+        certificates.c.environment,
+        certificates.c.identifier,
+        unique=True,
+        sqlite_where=text(f"status = '{_status}'"),
+        postgresql_where=text(f"status = '{_status}'"),
+    )
+Index("serial_per_issuer", certificates.c.issuer, certificates.c.serial_number, unique=True)
+Index("by_status", certificates.c.status, certificates.c.not_after)
+
+subject_keys = Table(
+    "subject_keys",
+    metadata,
+    Column("subject_key", String(64), primary_key=True),
+    Column("environment", String(3), nullable=False),
+    Column("identifier", String(64), nullable=False),
+    Column("compromised_at", UtcDateTime),
+)
+"""Which party a key belongs to, for ever: a key never speaks for two, and a compromised one for nobody."""
+
+issuers = Table(
+    "issuers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("crl_number", Integer, nullable=False),
+)
+"""Raising `crl_number` locks the row, so CRLs of one CA are made one after another, on both databases."""
+
+crls = Table(
+    "crls",
+    metadata,
+    Column("issuer", String(64), ForeignKey("issuers.name"), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("this_update", UtcDateTime, nullable=False),
+    Column("next_update", UtcDateTime, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+)
+"""The newest CRL of each CA."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("record_id", String(36), nullable=False, unique=True),
+    Column("record", Text, nullable=False),
+    Column("shipped_at", UtcDateTime),
+)
+"""Audit records, written in the transaction of what they describe, until the audit store has them."""
+Index("unshipped", outbox.c.id, sqlite_where=text("shipped_at IS NULL"), postgresql_where=text("shipped_at IS NULL"))
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+"""One row: grows when a CRL changes, so that other processes notice with one cheap query."""
