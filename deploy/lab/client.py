@@ -119,9 +119,9 @@ class Caller:
         )
         return await self.send("POST", endpoint, content=document.content, headers={"content-type": "application/json"})
 
-    async def token_oauth(self, endpoint: str, scope: str, audience: str) -> Answer:
-        """Ask for a token as RFC 6749 and RFC 8707 write it."""
-        form = httpx.QueryParams(grant_type="client_credentials", scope=scope, resource=audience)
+    async def token_oauth(self, endpoint: str, scope: str, audience: str, client_id: str) -> Answer:
+        """Ask for a token as RFC 6749, RFC 8705 and RFC 8707 write it."""
+        form = httpx.QueryParams(grant_type="client_credentials", scope=scope, resource=audience, client_id=client_id)
         return await self.send(
             "POST",
             endpoint,

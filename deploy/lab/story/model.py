@@ -7,6 +7,11 @@ from typing import Final
 from authz.domain.audit import AuditRecord, Outcome
 from deploy.lab.client import Answer
 
+OK: Final = 200
+BAD_REQUEST: Final = 400
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
+
 PERMITTED: Final = ""
 """The reason of what was not refused."""
 

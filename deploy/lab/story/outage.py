@@ -1,0 +1,57 @@
+"""Step 6: authz is killed, the trust agent still enforces, and its records arrive when authz is back."""
+
+import httpx
+
+from authz.domain.audit import EventType
+from authz.domain.reasons import Reason
+from deploy.lab.layout import AUTHZ
+from deploy.lab.network import INDICATIONS, NORTH, SOUTH
+from deploy.lab.queries import body, indication, variables
+from deploy.lab.story.consultation import describe
+from deploy.lab.story.model import FORBIDDEN, OK, Exchange, Step, judged
+from deploy.lab.story.session import Session
+from deploy.lab.synthetic import INDICATION_OF
+
+ROUNDS = 10
+"""Permits, and as many refusals, while authz is away."""
+
+
+async def outage(session: Session) -> Step:
+    """Consult while authz is away; zorgkantoor Zuid speaks, because Noord's certificate is revoked by now."""
+    token = await session.token(SOUTH, INDICATIONS)
+    uzovi = SOUTH.identity.value
+    own = body(indication(), variables(INDICATION_OF[SOUTH.key], uzovi))
+    other = body(indication(), variables(INDICATION_OF[NORTH.key], NORTH.identity.value))
+    await session.lab.kill(AUTHZ)
+    exchanges = [await _nobody_answers(session)]
+    for _ in range(ROUNDS):
+        permitted = await session.consult(SOUTH, INDICATIONS, own, token=token)
+        exchanges.append(judged(f"{SOUTH.name}: its own indication", permitted, OK, shown=describe(permitted)))
+        denied = await session.consult(SOUTH, INDICATIONS, other, token=token)
+        exchanges.append(
+            judged(f"{SOUTH.name}: the indication of {NORTH.name}", denied, FORBIDDEN, Reason.POLICY_DENIED)
+        )
+    seconds = await session.lab.start(AUTHZ)
+    settled = await session.settled(exchanges)
+    arrived = sum(exchange.recorded for exchange in settled[1:])
+    shown = (*settled[:3], _counted(arrived, 2 * ROUNDS, seconds))
+    lost = tuple(exchange for exchange in settled[3:] if not exchange.ok)
+    return Step(6, "authz is killed: the trust agent still enforces, and loses no record", (*shown, *lost))
+
+
+async def _nobody_answers(session: Session) -> Exchange:
+    asked = f"{SOUTH.name}: a token, while authz is away"
+    try:
+        answer = await session.ask_token(SOUTH, INDICATIONS)
+    except httpx.TransportError as error:
+        return Exchange(asked, "no answer", f"no answer ({type(error).__name__})", as_wanted=True)
+    return Exchange(asked, "no answer", f"{answer.status}", as_wanted=False)
+
+
+def _counted(arrived: int, asked: int, seconds: float) -> Exchange:
+    return Exchange(
+        asked=f"auditor: {EventType.ACCESS_DECISION.value} records of the {asked} decisions in between",
+        wanted=f"{asked} of {asked}",
+        answered=f"{arrived} of {asked}, authz was back after {seconds:.1f} s",
+        as_wanted=arrived == asked,
+    )
