@@ -1,0 +1,190 @@
+"""The settings of one trust agent: a TOML file, declared here once and checked as a whole at start."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
+
+Seconds = Annotated[float, Field(gt=0)]
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/?#@]+(/[^\s?#]*)?$")]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class ListenSettings(Settings):
+    """Where deelnemers connect: TLS with a client certificate, one path."""
+
+    address: str = "127.0.0.1"
+    port: Port
+    path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/-]*$")] = "/graphql"
+
+
+class HealthSettings(Settings):
+    """Where the operator asks for health and metrics: plain HTTP, to be kept on the loopback or a closed network."""
+
+    address: str = "127.0.0.1"
+    port: Port
+
+
+class OwnCertificateSettings(Settings):
+    """The agent's own certificate: server for deelnemers, client towards the register and authz."""
+
+    certificate: ExistingFile
+    key: ExistingFile
+
+
+class IssuerSettings(Settings):
+    """An issuing CA whose certificates carry identities that count."""
+
+    certificate: ExistingFile
+    scheme: str = "sluis"
+
+
+class ClientSettings(Settings):
+    """How the certificates of callers are validated; `crl_urls` must cover every CA in a path, the root included."""
+
+    environment: Literal["PRD", "TST", "ACC"]
+    anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
+    crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
+
+
+class BundleKeySettings(Settings):
+    """A public key that may sign the policy bundle."""
+
+    key_id: str
+    file: ExistingFile
+    not_before: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    not_after: datetime = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class AuthzSettings(Settings):
+    """Where keys, revocations and policies come from and records go to: authz, over mTLS."""
+
+    url: HttpsUrl
+    anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    bundle: Name = "default"
+    bundle_keys: tuple[BundleKeySettings, ...] = Field(min_length=1)
+    server_name: str | None = None
+    """Name that the certificate of authz must hold, where it differs from the host in `url`."""
+    timeout: Seconds = 10.0
+    wait: Annotated[int, Field(ge=1, le=60)] = 30
+    """Seconds of a long poll."""
+
+
+class TokenSettings(Settings):
+    """Which tokens count here."""
+
+    issuer: HttpsUrl
+    audience: HttpsUrl
+    scopes: tuple[str, ...] = Field(min_length=1)
+    """A token must hold at least one of these: the scopes of this service."""
+    algorithms: tuple[Literal["ES256", "ES384", "PS256", "RS256"], ...] = ("ES256",)
+    skew: Annotated[float, Field(ge=0, le=60)] = 10.0
+    """Seconds by which clocks may differ (spec/enforcement.md, check 3)."""
+
+
+class RegisterSettings(Settings):
+    """The register behind this agent."""
+
+    host: str
+    port: Port
+    server_name: str
+    path: str = "/graphql"
+    anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    timeout: Seconds = 15.0
+    service: Annotated[str, StringConstraints(min_length=1)]
+    """As in the `@authz` directives and the policies, for example `wlzindicatieregister`."""
+    purpose_of_use: Literal["WLZ_UITVOERING", "TOEZICHT", "ONDERZOEK", "ADMINISTRATIE"] = "WLZ_UITVOERING"
+    schema_file: ExistingFile
+    overlay: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """`@authz` arguments by field coordinate, for a schema that does not carry the directives itself."""
+    public_fields: tuple[str, ...] = ()
+    record_fields: tuple[str, ...] = ("wlzindicatieID",)
+    """Filter fields that name a record (a UUID): they stand in the audit record and bind a grant to its record."""
+
+
+class LimitSettings(Settings):
+    """Caps of the data plane; those of GraphQL itself are `[graphql]`."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 64 * 1024
+    decision_timeout: Seconds = 3.0
+    envoy_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    max_verified_tokens: Annotated[int, Field(ge=1)] = 10_000
+    max_parsed_certificates: Annotated[int, Field(ge=1)] = 1_000
+
+
+class GraphQLSettings(Settings):
+    """Caps on a query; see `trust_agent.graphql.Limits` for what each means."""
+
+    tokens: Annotated[int, Field(ge=1)] = 1_200
+    depth: Annotated[int, Field(ge=1)] = 20
+    fields: Annotated[int, Field(ge=1)] = 500
+    evaluations: Annotated[int, Field(ge=1)] = 100
+    page_size: Annotated[int, Field(ge=1)] = 100
+    typename: bool = True
+
+
+class FreshnessSettings(Settings):
+    """How old each material may be, in seconds, before its reason refuses every request."""
+
+    keys: Seconds = 24 * 3600.0
+    revocations: Seconds = 3600.0
+    bundle: Seconds = 24 * 3600.0
+    crl: Annotated[float, Field(gt=0, le=3600)] = 3600.0
+    """The field's rule: one hour."""
+    authority_crl: Seconds = 400 * 24 * 3600.0
+    """Of the offline root; its own `nextUpdate` counts as well."""
+
+
+class JournalSettings(Settings):
+    """The durable local record of decisions, and its shipping."""
+
+    folder: SettingsPath | None = None
+    """Default: `journal` in the state folder."""
+    segment_bytes: Annotated[int, Field(ge=64 * 1024)] = 16 * 1024 * 1024
+    max_bytes: Annotated[int, Field(ge=1024 * 1024)] = 4 * 1024 * 1024 * 1024
+    """Unshipped records; when full, every request is refused."""
+    batch: Annotated[int, Field(ge=1, le=500)] = 500
+    linger: Annotated[float, Field(ge=0, le=10)] = 0.2
+    """Seconds that a record may wait for company before it is shipped."""
+
+
+class AgentSettings(Settings):
+    """Everything."""
+
+    name: Name
+    state_dir: SettingsPath
+    run_dir: SettingsPath | None = None
+    listen: ListenSettings
+    health: HealthSettings
+    certificate: OwnCertificateSettings
+    clients: ClientSettings
+    authz: AuthzSettings
+    token: TokenSettings
+    register_: RegisterSettings = Field(alias="register")
+    limits: LimitSettings = LimitSettings()
+    graphql: GraphQLSettings = GraphQLSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    journal: JournalSettings = JournalSettings()
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        if self.listen.port == self.health.port and self.listen.address == self.health.address:
+            raise ValueError("listen and health have the same address and port; expected two different ones")
+        if self.journal.max_bytes < 2 * self.journal.segment_bytes:
+            raise ValueError("journal.max_bytes is less than two segments; expected room for at least two")
+        return self
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where the journal is."""
+        return self.journal.folder or self.state_dir / "journal"
+
+    @property
+    def sender(self) -> str:
+        """How the agent names itself in answers and audit records."""
+        return f"sluis/trust-agent/{self.name}"

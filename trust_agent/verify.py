@@ -1,0 +1,255 @@
+"""Checks 2 to 4: the certificate, the token, its binding and its scope, as numbered steps.
+
+Specification: shared `spec/enforcement.md`, "Checks, in this order", 2-4; RFC 9068 section 4, RFC 8705 section 3, RFC
+8725. What does not change between two requests with the same certificate or token (its form, its signature, its claims)
+is remembered, bounded; what does change (times, revocation, the connection it came over, the keys in use) is looked at
+each time.
+
+Not checked here: what is asked of the register.
+"""
+
+import base64
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+from authz.domain.claims import AccessTokenClaims
+from authz.domain.errors import InvalidValue, Refused
+from authz.domain.reasons import Reason
+from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
+from pki.validation import CertificateValidator, ValidatedCertificate
+from trust_agent.jws import KeySet, parse_jws, verify_jws
+
+_TYPES: Final = ("at+jwt", "application/at+jwt")
+_SCHEME: Final = "bearer "
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Recent(Generic[_K, _V]):
+    """The most recently used entries, bounded in number."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: OrderedDict[_K, _V] = OrderedDict()
+
+    def get(self, key: _K) -> _V | None:
+        """The entry, which thereby is the most recent."""
+        item = self._items.get(key)
+        if item is not None:
+            self._items.move_to_end(key)
+        return item
+
+    def put(self, key: _K, item: _V) -> None:
+        """Remember; the least recent entry leaves when there are too many."""
+        self._items[key] = item
+        if len(self._items) > self._limit:
+            self._items.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class TrustMaterial(Protocol):
+    """What the checks need of the trust store."""
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys that sign tokens; another object when they changed."""
+        ...
+
+    @property
+    def validator(self) -> CertificateValidator:
+        """Validates certificates with the CRLs of this moment."""
+        ...
+
+    def require_fresh(self, at: datetime) -> None:
+        """Raise Refused with KEYS_STALE or REVOCATIONS_STALE."""
+        ...
+
+    def is_revoked(self, token_id: str, grants: Sequence[str]) -> bool:
+        """Whether a token, or a grant it rests on, was revoked."""
+        ...
+
+    def is_credential_revoked(self, thumbprint: str) -> bool:
+        """Whether a certificate was blocked by authz, apart from its CRL."""
+        ...
+
+    async def refetch_keys(self) -> bool:
+        """Fetch the keys again, unless that was done shortly before; whether there are new ones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """Which tokens count here.
+
+    Attributes:
+        issuer: `iss`, character for character.
+        audience: `aud`, character for character.
+        scopes: a token must hold one of them.
+        algorithms: accepted signature algorithms.
+        skew: seconds by which clocks may differ.
+    """
+
+    issuer: str
+    audience: str
+    scopes: frozenset[str]
+    algorithms: tuple[str, ...] = ("ES256",)
+    skew: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """A token whose signature, issuer, audience and claims are right.
+
+    Attributes:
+        claims: the claims.
+        header: the claims as base64url JSON, for the register (check 10).
+        in_scope: whether it holds a scope of this service.
+        grants: ids of the grants it rests on.
+        not_before: seconds since the epoch, skew included.
+        not_after: seconds since the epoch, skew included.
+    """
+
+    claims: AccessTokenClaims
+    header: str
+    in_scope: bool
+    grants: tuple[str, ...]
+    not_before: float
+    not_after: float
+
+
+class Verifier:
+    """Checks certificates and tokens against the trust store.
+
+    Args:
+        trust: keys, CRLs and revocations.
+        rules: which tokens count.
+        max_tokens: verified tokens that are remembered (about 3 kB each).
+        max_certificates: parsed certificates that are remembered (about 10 kB each).
+    """
+
+    def __init__(
+        self, trust: TrustMaterial, rules: TokenRules, *, max_tokens: int = 10_000, max_certificates: int = 1_000
+    ) -> None:
+        self._trust = trust
+        self._rules = rules
+        self._tokens: Recent[bytes, VerifiedToken] = Recent(max_tokens)
+        self._keys_of_tokens: KeySet | None = None
+        self._presented: Recent[str, PresentedCertificate] = Recent(max_certificates)
+
+    def certificate(self, xfcc: str | None, verified_by_edge: str | None, at: datetime) -> ValidatedCertificate:
+        """Check 2: the certificate of the connection.
+
+        1. Envoy hands over exactly one certificate.
+        2. It is valid now, by our own validation, revocation and freshness included.
+        3. Envoy's verdict is positive as well: two validators, and both must agree.
+        4. authz has not blocked this credential.
+
+        Raises:
+            Refused: CERTIFICATE_*, CRL_* or CREDENTIAL_REVOKED.
+        """
+        presented = self._presented.get(xfcc) if xfcc else None
+        if presented is None:
+            presented = parse_xfcc(xfcc)
+            self._presented.put(xfcc or "", presented)
+        certificate = self._trust.validator.validate(presented.leaf_der, presented.chain_der, at)
+        if verified_by_edge != "1":
+            raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
+        if self._trust.is_credential_revoked(certificate.thumbprint):
+            raise Refused(Reason.CREDENTIAL_REVOKED, "this credential was revoked")
+        return certificate
+
+    async def token(
+        self, authorization: Sequence[str], certificate: ValidatedCertificate, at: datetime
+    ) -> VerifiedToken:
+        """Check 3: the token, and that it belongs to this connection.
+
+        1. The keys and the revocations are fresh enough to say anything about a token.
+        2. There is exactly one `Authorization: Bearer`.
+        3. Form, algorithm, type, key, signature, claims, issuer and audience are right.
+        4. It is valid now.
+        5. Neither it nor a grant it rests on was revoked.
+        6. It is bound to the certificate of this connection.
+
+        Raises:
+            Refused: KEYS_STALE, REVOCATIONS_STALE or TOKEN_*.
+        """
+        self._trust.require_fresh(at)
+        token = _bearer(authorization)
+        keys = self._trust.keys
+        if keys is not self._keys_of_tokens:
+            # A key that left the set takes the tokens it signed with it (cases/oauth.md 66).
+            self._tokens.clear()
+            self._keys_of_tokens = keys
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        verified = self._tokens.get(digest)
+        if verified is None:
+            verified = await self._verify(token)
+            if self._trust.keys is self._keys_of_tokens:
+                self._tokens.put(digest, verified)
+        moment = at.timestamp()
+        if moment >= verified.not_after:
+            raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
+        if moment < verified.not_before:
+            raise Refused(Reason.TOKEN_NOT_YET_VALID, "the token is not valid yet")
+        if self._trust.is_revoked(verified.claims.token_id, verified.grants):
+            raise Refused(Reason.TOKEN_REVOKED, "the token was revoked")
+        if verified.claims.thumbprint != certificate.thumbprint:
+            raise Refused(Reason.TOKEN_BINDING, "the token belongs to another certificate")
+        return verified
+
+    def scope(self, token: VerifiedToken) -> None:
+        """Check 4: the token holds a scope for this service, compared as a whole.
+
+        Raises:
+            Refused: TOKEN_SCOPE.
+        """
+        if not token.in_scope:
+            raise Refused(Reason.TOKEN_SCOPE, "Scope is not allowed")
+
+    async def _verify(self, token: str) -> VerifiedToken:
+        rules = self._rules
+        unverified = parse_jws(token, _TYPES, rules.algorithms)
+        if unverified.kid not in self._trust.keys:
+            await self._trust.refetch_keys()
+        payload = verify_jws(unverified, self._trust.keys)
+        try:
+            claims = AccessTokenClaims.from_json(payload)
+        except InvalidValue:
+            raise Refused(Reason.TOKEN_CLAIMS, "the claims of the token are not as they must be") from None
+        if claims.issuer != rules.issuer:
+            raise Refused(Reason.TOKEN_ISSUER, "the token comes from another issuer")
+        if claims.audience != rules.audience:
+            raise Refused(Reason.TOKEN_AUDIENCE, "the token is for another audience")
+        return VerifiedToken(
+            claims=claims,
+            header=base64.urlsafe_b64encode(msgspec.json.encode(payload)).rstrip(b"=").decode(),
+            in_scope=not rules.scopes.isdisjoint(claims.scope.values),
+            grants=tuple(str(detail.get("grant_id", "")) for detail in claims.authorization_details),
+            not_before=claims.issued_at - rules.skew,
+            not_after=claims.expires_at + rules.skew,
+        )
+
+
+def _bearer(authorization: Sequence[str]) -> str:
+    if not authorization:
+        raise Refused(Reason.TOKEN_MISSING, "a token is required")
+    if len(authorization) > 1 or "," in authorization[0]:
+        # Proxies join repeated headers with a comma, which no token holds.
+        raise Refused(Reason.TOKEN_MULTIPLE, "exactly one Authorization header is accepted")
+    value = authorization[0]
+    if value[: len(_SCHEME)].lower() != _SCHEME:
+        raise Refused(Reason.TOKEN_MISSING, "the token must be sent as `Authorization: Bearer`")
+    return value[len(_SCHEME) :]
