@@ -26,12 +26,14 @@ class RequestContext:
         purpose_of_use: WLZ_UITVOERING, TOEZICHT, ONDERZOEK or ADMINISTRATIE.
         time: the one moment of this decision, UTC.
         trace: trace under which the request is handled.
+        register_owner: subject identifier of who holds the register (`uzovi:5001`), where policies ask for it.
     """
 
     service: str
     purpose_of_use: str
     time: datetime
     trace: TraceContext
+    register_owner: str | None = None
 
     def __post_init__(self) -> None:
         # A policy compares times as texts: another offset would shift every limit.
@@ -79,13 +81,16 @@ def _token(claims: AccessTokenClaims) -> dict[str, Any]:
     }
 
 
-def _context(context: RequestContext) -> dict[str, Any]:
-    return {
+def _context(context: RequestContext) -> dict[str, str]:
+    members = {
         "service": context.service,
         "purpose_of_use": context.purpose_of_use,
         "time": context.time.isoformat().replace("+00:00", "Z"),
         "traceparent": context.trace.traceparent,
     }
+    if context.register_owner is not None:
+        members["register_owner"] = context.register_owner
+    return members
 
 
 def _evaluations(request: CanonicalRequest) -> str:
