@@ -116,7 +116,6 @@ class Reason(StrEnum):
 
     # Ourselves.
     JOURNAL_UNAVAILABLE = "journal_unavailable"
-    LOG_SOURCE_NOT_ALLOWED = "log_source_not_allowed"
     AUDIT_UNAVAILABLE = "audit_unavailable"
     AUDIT_TAMPERED = "audit_tampered"
     RECORD_SOURCE = "record_source"
