@@ -235,7 +235,7 @@ class _Lookup:
             if found is None:
                 continue
             rdtype, owner = found
-            if self._response.get_rrset(self._response.authority, owner, _IN, rdtype) is None:
+            if not any(r.name == owner and r.rdtype == rdtype for r in self._response.authority):
                 self._add(self._response.authority, held, owner, owner, held.zone.find_rdataset(owner, rdtype))
 
     def _add(
