@@ -28,7 +28,7 @@ decision := {
 	allow
 } else := {
 	"allow": false,
-	"reasons": sort(denials),
+	"reasons": sort(reasons),
 	"policy_id": policy_id(applicable),
 	"obligations": {},
 	"evaluations": verdicts,
@@ -37,7 +37,7 @@ decision := {
 default allow := false
 
 allow if {
-	list.present(input.evaluations)
+	has_evaluations
 	count(permitting) > 0
 }
 
@@ -51,7 +51,15 @@ applicable contains name if {
 	data.access.rules[input.context.service][name].applies == true
 }
 
-denials contains "nothing_to_evaluate" if not list.present(input.evaluations)
+# A helper, because of `not list.present(input.evaluations)` nothing would remain when the member is missing.
+has_evaluations if list.present(input.evaluations)
+
+reasons := denials if count(denials) > 0
+
+# No rule of this bundle gets here; a rule that forgets its reason still gives a denial with one.
+reasons := {"not_permitted"} if count(denials) == 0
+
+denials contains "nothing_to_evaluate" if not has_evaluations
 
 denials contains "no_rule" if count(applicable) == 0
 

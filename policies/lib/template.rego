@@ -19,9 +19,13 @@ entity(template, path) := found if {
 }
 
 # METADATA
-# title: every field asked for is a field of the template at that path
+# title: every field that an evaluation asks for is a field of the template at its path
+# description: |
+#   Takes the evaluation whole, here and below: of `not f(evaluation.resource)` nothing remains when the resource is
+#   missing, while `not f(evaluation)` still denies.
 # scope: document
-covers_fields(template, properties) if {
+covers_fields(template, evaluation) if {
+	properties := evaluation.resource.properties
 	allowed := entity(template, properties.path)
 	is_array(properties.fields)
 	every field in properties.fields {
@@ -30,20 +34,23 @@ covers_fields(template, properties) if {
 }
 
 # METADATA
-# title: the filters are those of the template and no others
+# title: the filters of an evaluation are those of the template and no others
 # description: |
 #   The top of the query carries only equalities on the template's filter fields; nested entities carry no filter at
 #   all. `or`, `not`, other operators and other fields all fall outside, wherever they stand.
 # scope: document
-covers_filter(template, properties) if {
+covers_filter(template, evaluation) if {
+	properties := evaluation.resource.properties
 	count(properties.path) == 1
 	object.keys(properties.query_filter) == {"and"}
+	is_array(properties.query_filter.and)
 	every member in properties.query_filter.and {
 		is_equality(template, member)
 	}
 }
 
-covers_filter(_, properties) if {
+covers_filter(_, evaluation) if {
+	properties := evaluation.resource.properties
 	count(properties.path) > 1
 	properties.query_filter == {"and": []}
 }
@@ -64,8 +71,9 @@ is_equality(template, member) if {
 #   Undefined unless exactly one equality on the field stands in the top conjunction: a filter inside `or` or `not`
 #   does not count, and of two equalities a register might apply only one. Undefined for an empty text and for null.
 # scope: document
-required_value(query_filter, field) := value if {
-	values := [member.value | some member in query_filter.and; member.field == field; member.operator == "eq"]
+required_value(evaluation, field) := value if {
+	conjuncts := evaluation.resource.properties.query_filter.and
+	values := [member.value | some member in conjuncts; member.field == field; member.operator == "eq"]
 	count(values) == 1
 	value := values[0]
 	is_string(value)
@@ -75,8 +83,8 @@ required_value(query_filter, field) := value if {
 # METADATA
 # title: every filter that the template demands is conjunctively required
 # scope: document
-has_required_filters(template, properties) if {
+has_required_filters(template, evaluation) if {
 	every field, _ in template.filters {
-		required_value(properties.query_filter, field)
+		required_value(evaluation, field)
 	}
 }

@@ -47,7 +47,7 @@ denials contains "scope_not_allowed" if {
 denials contains "scope_not_for_audience" if {
 	some scope in input.scopes
 	entry := data.data.scopes[scope]
-	not scopes.for_audience(entry, input.audience)
+	not is_for_audience(entry)
 }
 
 denials contains "environment_mismatch" if not is_same_environment
@@ -70,12 +70,14 @@ is_known_participant if {
 
 may_have(entry) if entry.organization_types[input.participant.organization_type] == true
 
+is_for_audience(entry) if scopes.for_audience(entry, input.audience)
+
 is_same_environment if {
 	is_string(input.participant.environment)
 	input.participant.environment == input.audience.environment
 }
 
-# Written out, so that a request without the member is not taken for one on its own behalf.
+# Compared with null, so that a request without the member is not taken for one on its own behalf.
 is_own_behalf if input.actor == null
 
 has_mandate(scope) if {

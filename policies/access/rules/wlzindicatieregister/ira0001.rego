@@ -33,8 +33,8 @@ permits if {
 	has_root
 	every evaluation in input.evaluations {
 		list.is_read(evaluation)
-		templates.covers_fields(template, evaluation.resource.properties)
-		templates.covers_filter(template, evaluation.resource.properties)
+		templates.covers_fields(template, evaluation)
+		templates.covers_filter(template, evaluation)
 		is_required_and_own(evaluation)
 	}
 }
@@ -58,18 +58,18 @@ refusals contains {"index": index, "reason": "action_not_allowed"} if {
 
 refusals contains {"index": index, "reason": "field_not_in_template"} if {
 	some index, evaluation in input.evaluations
-	not templates.covers_fields(template, evaluation.resource.properties)
+	not templates.covers_fields(template, evaluation)
 }
 
 refusals contains {"index": index, "reason": "filter_not_in_template"} if {
 	some index, evaluation in input.evaluations
-	not templates.covers_filter(template, evaluation.resource.properties)
+	not templates.covers_filter(template, evaluation)
 }
 
 refusals contains {"index": index, "reason": "filter_required"} if {
 	some index, evaluation in input.evaluations
 	list.is_root(evaluation)
-	not templates.has_required_filters(template, evaluation.resource.properties)
+	not templates.has_required_filters(template, evaluation)
 }
 
 refusals contains {"index": index, "reason": "own_zorgkantoor_required"} if {
@@ -81,12 +81,12 @@ refusals contains {"index": index, "reason": "own_zorgkantoor_required"} if {
 is_required_and_own(evaluation) if not list.is_root(evaluation)
 
 is_required_and_own(evaluation) if {
-	templates.has_required_filters(template, evaluation.resource.properties)
+	templates.has_required_filters(template, evaluation)
 	is_own(evaluation)
 }
 
 is_own(evaluation) if {
-	asked := templates.required_value(evaluation.resource.properties.query_filter, "initieelVerantwoordelijkZorgkantoor")
+	asked := templates.required_value(evaluation, "initieelVerantwoordelijkZorgkantoor")
 	asked == input.subject.properties.identifiers.uzovi_code
 }
 
