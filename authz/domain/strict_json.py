@@ -16,8 +16,8 @@ MAX_BYTES: Final = 65_536
 MAX_DEPTH: Final = 16
 """Default limit of nested arrays and objects; the network's own documents stay under 8."""
 
-# I-JSON (RFC 7493 section 2.2): integers beyond 2**53 - 1 are not exact in every implementation.
-_MAX_INTEGER: Final = 2**53 - 1
+MAX_INTEGER: Final = 2**53 - 1
+"""I-JSON (RFC 7493 section 2.2): integers beyond this are not exact in every implementation."""
 _MAX_NUMBER_LENGTH: Final = 32
 
 
@@ -88,7 +88,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(digits: str) -> int:
     # The length is looked at first: int() of a very long text costs quadratic time (and Python refuses it itself).
-    if len(digits) > _MAX_NUMBER_LENGTH or abs(number := int(digits)) > _MAX_INTEGER:
+    if len(digits) > _MAX_NUMBER_LENGTH or abs(number := int(digits)) > MAX_INTEGER:
         raise InvalidValue("a number is out of range")
     return number
 

@@ -39,7 +39,6 @@ DIRECTIVE: Final = (
 """The directive as the network writes it; added to a schema that does not declare it."""
 
 _ARGUMENTS: Final = ("service", "operation", "resourceType", "action")
-_STEERING: Final = frozenset({"skip", "include", "deprecated", "specifiedBy", "oneOf", "authz"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +103,6 @@ def load_schema(
     problems: list[str] = []
     if schema.subscription_type is not None:
         problems.append(f"{schema.subscription_type.name}: subscriptions are not served")
-    problems += [
-        f"@{item.name}: a directive for requests"
-        for item in schema.directives
-        if item.name not in _STEERING
-        and any(location.name in {"FIELD", "QUERY", "MUTATION"} for location in item.locations)
-    ]
     fields = {
         f"{type_.name}.{name}": field
         for type_ in schema.type_map.values()
@@ -128,6 +121,7 @@ def load_schema(
             problems.append(f"{coordinate}: public, but its arguments would escape the policy")
         if coordinate in annotations and limits.filter_argument in field.args:
             problems += [f"{coordinate}: {text}" for text in filter_problems(field.args[limits.filter_argument].type)]
+    problems += _disagreements(schema, annotations)
     services = sorted({item.service for items in annotations.values() for item in items})
     if len(services) > 1:
         problems.append(f"the annotations name several services: {', '.join(services)}")
@@ -198,6 +192,18 @@ def _annotations(
         if not all(item.service and item.operation and item.resource_type and item.action for item in items)
     ]
     return {coordinate: tuple(dict.fromkeys(items)) for coordinate, items in found.items()}
+
+
+def _disagreements(schema: GraphQLSchema, annotations: Mapping[str, tuple[Authz, ...]]) -> list[str]:
+    # A field may be asked for through an interface or on the type itself: it cannot be protected in one way only.
+    return [
+        f"{type_.name}.{name}: annotated, or public, other than {interface.name}.{name}"
+        for type_ in schema.type_map.values()
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)
+        for interface in type_.interfaces
+        for name in interface.fields
+        if (f"{type_.name}.{name}" in annotations) != (f"{interface.name}.{name}" in annotations)
+    ]
 
 
 def _authz(values: Mapping[str, str]) -> Authz:

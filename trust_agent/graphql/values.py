@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from graphql import (
@@ -41,6 +41,7 @@ from graphql import (
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from authz.domain.strict_json import MAX_INTEGER
 from trust_agent.graphql.limits import Limits
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -91,8 +92,8 @@ def _date(value: object) -> str:
 def _date_time(value: object) -> str:
     if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
         raise ValueError("not a date and time with an offset")
-    datetime.fromisoformat(value)
-    return value
+    # One spelling as well: in UTC, so that a limit means the same in every time zone.
+    return datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _plain(value: object) -> str | int | float | bool:
@@ -190,7 +191,7 @@ def node_of(value: Tree, type_: GraphQLInputType) -> ValueNode:  # noqa: PLR0911
 
 
 def check(value: Tree, limits: Limits) -> None:
-    """Refuse long lists and texts, and texts with characters that are read differently by different parties.
+    """Refuse long lists and texts, inexact numbers, and texts that different parties read differently.
 
     Refused are control and format characters (zero-width ones, direction marks), private and unassigned ones, digits
     and numerals other than 0 to 9, and any text that is not in Unicode normalisation form C.
@@ -199,10 +200,11 @@ def check(value: Tree, limits: Limits) -> None:
         Refused: GRAPHQL_LIMIT or GRAPHQL_VALUE.
     """
     if isinstance(value, str):
-        if len(value) > limits.text_length:
-            raise Refused(Reason.GRAPHQL_LIMIT, f"a text value has at most {limits.text_length} characters")
-        if not (value.isascii() and value.isprintable()) and not _is_plain(value):
-            raise Refused(Reason.GRAPHQL_VALUE, "a text value holds invisible, private or look-alike characters")
+        _check_text(value, limits)
+    elif isinstance(value, int | float):
+        # What JSON cannot say exactly, two parsers may read differently (RFC 7493 section 2.2).
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise Refused(Reason.GRAPHQL_VALUE, "a number is out of range")
     elif isinstance(value, list):
         if len(value) > limits.list_items:
             raise Refused(Reason.GRAPHQL_LIMIT, f"a list has at most {limits.list_items} values")
@@ -211,6 +213,13 @@ def check(value: Tree, limits: Limits) -> None:
     elif isinstance(value, dict):
         for item in value.values():
             check(item, limits)
+
+
+def _check_text(value: str, limits: Limits) -> None:
+    if len(value) > limits.text_length:
+        raise Refused(Reason.GRAPHQL_LIMIT, f"a text value has at most {limits.text_length} characters")
+    if not (value.isascii() and value.isprintable()) and not _is_plain(value):
+        raise Refused(Reason.GRAPHQL_VALUE, "a text value holds invisible, private or look-alike characters")
 
 
 def _is_plain(text: str) -> bool:
