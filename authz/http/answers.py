@@ -28,7 +28,7 @@ AnyRequest = Request[None, None, State]
 """Litestar's request, without its own machinery for users."""
 _CLIENT: Final = "sluis_client"
 
-_FORBIDDEN: Final = frozenset({Reason.CREDENTIAL_BLOCKED, Reason.ADDRESS_NOT_ALLOWED, Reason.LOG_SOURCE_NOT_ALLOWED})
+_FORBIDDEN: Final = frozenset({Reason.CREDENTIAL_BLOCKED, Reason.ADDRESS_NOT_ALLOWED, Reason.RECORD_SOURCE})
 
 
 def keep_client(request: AnyRequest, client: AuthenticatedClient) -> None:

@@ -12,6 +12,7 @@ from litestar import Router, get, post, route
 from litestar.enums import HttpMethod
 from litestar.response import Response
 
+from authz.audit.ingest import MAX_BATCH, Sender
 from authz.directory.listing import list_secure
 from authz.domain import strict_json
 from authz.domain.audit import AuditRecord
@@ -28,8 +29,6 @@ BUNDLE_TYPE: Final = "application/vnd.openpolicyagent.bundles"
 """With any other type OPA falls back from long polling to short polling (spec/policy.md, "Bundles")."""
 FEED_TYPE: Final = "application/jwt"
 JWKS_TYPE: Final = "application/jwk-set+json"
-MAX_BATCH: Final = 500
-"""Records in one batch."""
 MAX_BATCH_BYTES: Final = 1024 * 1024
 _BATCH_DEPTH: Final = 12
 
@@ -99,10 +98,11 @@ async def records(request: AnyRequest, parts: Parts) -> Response[bytes]:
         headers = Headers(list(request.scope["headers"]))
         require_content(headers, JSON)
         body = await read_body(headers, request.receive, MAX_BATCH_BYTES)
-        accepted = await parts.intake.ingest(_batch(body), client.participant)
+        sender = Sender(client.participant.id.subject, frozenset(client.participant.log_sources))
+        accepted = await parts.intake.ingest(_batch(body), sender)
     except Refused as refusal:
         return await parts.gate.refuse(request, refusal, "audit records", client)
-    return response(msgspec.json.encode({"accepted": accepted}), JSON_TYPE)
+    return response(msgspec.json.encode({"accepted": len(accepted)}), JSON_TYPE)
 
 
 @route("/{anything:path}", http_method=list(HttpMethod))

@@ -75,7 +75,9 @@ class Headers:
     @property
     def address(self) -> str | None:
         """The peer's own address as the edge saw it; `x-forwarded-for` is never looked at (cases/oauth.md 40)."""
-        return self.get(PEER_ADDRESS_HEADER)
+        # Envoy writes `192.0.2.1:4711` or `[2001:db8::1]:4711`.
+        address, _, _ = (self.get(PEER_ADDRESS_HEADER) or "").rpartition(":")
+        return address.strip("[]") or None
 
     def connection(self) -> Connection:
         """What the edge says about the client's certificate.

@@ -4,28 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from authz.audit.ingest import Ingest
 from authz.audit.log import AuditLog
 from authz.directory.book import AddressBook
-from authz.domain.audit import AuditRecord
 from authz.domain.clock import Clock
 from authz.grants.audience import DomainStanding
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
 from authz.http.published import Publication
-from authz.participants.model import Participant
 from authz.tokens.keyring import KeyRing
-
-
-class RecordIntake(Protocol):
-    """Takes audit records of others into the log."""
-
-    async def ingest(self, records: Sequence[AuditRecord], sender: Participant) -> int:
-        """Append what the log has not yet; returns how many of the batch the log now has.
-
-        Raises:
-            Refused: LOG_SOURCE_NOT_ALLOWED, or AUDIT_UNAVAILABLE when nothing was taken.
-        """
-        ...
 
 
 class Health(Protocol):
@@ -65,7 +52,7 @@ class Parts:
     bundles: Mapping[str, Publication]
     book: AddressBook
     standing: DomainStanding
-    intake: RecordIntake
+    intake: Ingest
     health: Health
 
 

@@ -5,31 +5,20 @@ instance): `refresh` is called when the version of the records has changed.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
 from authz.domain.errors import SluisError
 from authz.tokens.issuer import ACCESS_TOKEN_TYPE, CompactSigner
-from authz.tokens.keys import Es256Signer, Signer, read_key
-from authz.tokens.rotation import KeySchedule, SigningKeyRecord, SigningKeyRepository
-
-_KID = re.compile(r"[A-Za-z0-9_-]{43}")
+from authz.tokens.keyfiles import KeyFiles
+from authz.tokens.keys import Signer
+from authz.tokens.rotation import KeySchedule, KeyState, SigningKeyRepository
 
 
 class NoSigningKey(SluisError):  # noqa: N818  says what is so
     """There is no key that signs at this moment; `authz keys init` makes one."""
-
-
-def token_key_path(folder: Path, kid: str) -> Path:
-    """Where the key file of a token key stands."""
-    if not _KID.fullmatch(kid):
-        # The kid comes from our own database, but it becomes a file name: check it where that happens.
-        raise NoSigningKey("a signing key record has a malformed kid")
-    return folder / f"token-{kid}.pem"
 
 
 class KeyRing:
@@ -37,38 +26,38 @@ class KeyRing:
 
     Args:
         repository: the records of token keys.
-        folder: where the key files are.
-        passphrase: of the key files.
+        files: the keys themselves.
         overlap: how long a retired key stays published.
         others: further signers (the feed key) that stand in the JWKS all the time.
     """
 
     def __init__(
-        self,
-        repository: SigningKeyRepository,
-        folder: Path,
-        passphrase: bytes,
-        overlap: timedelta,
-        others: Iterable[Signer] = (),
+        self, repository: SigningKeyRepository, files: KeyFiles, overlap: timedelta, others: Iterable[Signer] = ()
     ) -> None:
         self._repository = repository
-        self._folder = folder
-        self._passphrase = passphrase
+        self._files = files
         self._overlap = overlap
         self._others = tuple(others)
         self._schedule = KeySchedule((), overlap)
         self._signers: dict[str, CompactSigner] = {}
         self.version = -1
 
-    async def refresh(self) -> None:
-        """Read the records, and the files of keys that are new.
+    async def refresh(self, at: datetime) -> None:
+        """Read the records, and the files of keys that are new and not yet retired.
 
         Raises:
             KeyFileError: a key that signs now or later has no readable file; the keys of before stay in use.
         """
         version, records = await self._repository.load()
-        signers = {record.kid: self._signers.get(record.kid) or self._open(record) for record in records}
-        self._schedule, self._signers, self.version = KeySchedule(records, self._overlap), signers, version
+        schedule = KeySchedule(records, self._overlap)
+        needed = (record.kid for record in records if schedule.state(record.kid, at) in _SIGNS_NOW_OR_LATER)
+        signers = {kid: self._signers.get(kid) or self._open(kid) for kid in needed}
+        self._schedule, self._signers, self.version = schedule, signers, version
+
+    def signs(self, at: datetime) -> bool:
+        """Whether there is a key that signs at this moment."""
+        record = self._schedule.signing(at)
+        return record is not None and record.kid in self._signers
 
     def current(self, at: datetime) -> CompactSigner:
         """The signer whose turn it is.
@@ -88,8 +77,8 @@ class KeyRing:
         body = msgspec.json.encode({"keys": keys})
         return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
-    def _open(self, record: SigningKeyRecord) -> CompactSigner:
-        signer = Es256Signer(read_key(token_key_path(self._folder, record.kid), self._passphrase))
-        if signer.kid != record.kid:
-            raise NoSigningKey("a token key file does not hold the key that its record names")
-        return CompactSigner(signer, ACCESS_TOKEN_TYPE)
+    def _open(self, kid: str) -> CompactSigner:
+        return CompactSigner(self._files.token_signer(kid), ACCESS_TOKEN_TYPE)
+
+
+_SIGNS_NOW_OR_LATER = frozenset({KeyState.PREPUBLISH, KeyState.SIGNING})

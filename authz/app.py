@@ -1,0 +1,300 @@
+"""The composition root of the authorization server: settings become running parts, and nothing else happens here.
+
+Specification: shared `architecture.md`; style rule 13. The only module of authz, beside the command line, that knows
+the database and `pki.validation` and `pki.dnssec` (docs/decisions/0001).
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import httpx
+import structlog
+from granian.constants import Interfaces
+from litestar import Litestar
+
+from authz.audit.checkpoint import Checkpointer
+from authz.audit.ingest import Ingest
+from authz.audit.note_key import FileNoteSigner
+from authz.audit.own import OwnRecords
+from authz.directory.book import AddressBook
+from authz.domain.audit import Action, EventType
+from authz.domain.clock import Clock, SystemClock
+from authz.edge.serving import serve_uds
+from authz.grants.audience import DomainStanding, DomainState
+from authz.grants.records import SOURCE
+from authz.grants.service import TokenService
+from authz.http.answers import Gate
+from authz.http.application import create_app
+from authz.http.health import ServerHealth
+from authz.http.parts import Parts
+from authz.http.published import Document, Publication, Published
+from authz.participants.authentication import ClientAuthenticator
+from authz.participants.ca_files import certificate_der, issuer_key
+from authz.participants.crl_mirror import CrlMirror
+from authz.participants.following import Followed, Follower
+from authz.participants.registry import ParticipantRegistry
+from authz.policy.bundle import VerifiedBundle, sign_bundle, verify_bundle
+from authz.policy.default import default_bundle, default_keys, load_keys
+from authz.policy.wasm import WasmEngine
+from authz.settings import AuthzSettings
+from authz.store.audit_log import StoredAuditLog
+from authz.store.database import Database
+from authz.store.directory import StoredDirectory
+from authz.store.participants import StoredParticipants
+from authz.store.revocations import StoredRevocations
+from authz.store.signing_keys import StoredSigningKeys
+from authz.tokens.feed import RevocationFeed
+from authz.tokens.keyfiles import KeyFiles
+from authz.tokens.keyring import KeyRing
+from authz.tokens.keys import Signer
+from pki.dnssec.anchors import parse_anchors, root_anchors
+from pki.dnssec.chain import ChainValidator
+from pki.dnssec.model import Answer
+from pki.dnssec.standing import CachedStanding
+from pki.dnssec.transport import Resolver
+from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+
+BUNDLE = "default"
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server whose parts are wired and loaded.
+
+    Attributes:
+        app: the Litestar application.
+        follower: keeps snapshots up to date.
+        mirror: keeps CRLs up to date.
+        checkpointer: signs the audit log.
+        publications: what readers may be waiting for.
+    """
+
+    app: Litestar
+    follower: Follower
+    mirror: CrlMirror
+    checkpointer: Checkpointer
+    publications: Sequence[Publication]
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: AuthzSettings, clock: Clock | None = None, standing: DomainStanding | None = None
+) -> AsyncIterator[Server]:
+    """Wire and load everything, without anything running in the background yet.
+
+    Args:
+        settings: of the whole.
+        clock: the machine's, unless a test brings its own.
+        standing: DNSSEC by the settings, unless a test is not about DNS.
+
+    Raises:
+        SluisError: a key, the policy, the database or an anchor can not be used.
+    """
+    clock = clock or SystemClock()
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
+    bundle, archive = _policy(settings, clock.now())
+    pins = [issuer_key(issuer.certificate) for issuer in settings.clients.issuers]
+    crls, validator = _certificates(settings, pins)
+    database = Database(settings.database_url, clock)
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        mirror = CrlMirror(settings.clients.crl_urls, crls.put, settings.crl_folder, client)
+        mirror.load()
+        await database.start()
+        stack.push_async_callback(database.close)
+
+        participants, services = StoredParticipants(database), StoredDirectory(database)
+        signing_keys, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
+        registry = ParticipantRegistry(participants, settings.environment)
+        book = AddressBook(services, settings.environment)
+        keys = KeyRing(signing_keys, files, settings.tokens.overlap, [files.feed])
+        feed = RevocationFeed(
+            revocations,
+            files.feed,
+            settings.issuer,
+            clock,
+            timedelta(seconds=settings.tokens.feed_lifetime),
+        )
+
+        async def refresh_keys() -> None:
+            await keys.refresh(clock.now())
+
+        follower = Follower(
+            [
+                Followed("revocations", revocations.version, lambda: feed.version, feed.refresh),
+                Followed("participants", participants.version, lambda: registry.version, registry.refresh),
+                Followed("address book", services.version, lambda: book.version, book.refresh),
+                Followed("signing keys", signing_keys.version, lambda: keys.version, refresh_keys),
+            ],
+            clock,
+        )
+        await follower.look()
+
+        own = OwnRecords(database, clock, SOURCE)
+        note_signer = FileNoteSigner.load(settings.log_origin, files.checkpoint_path, files.passphrase)
+        checkpointer = Checkpointer(
+            store=StoredAuditLog(database),
+            own=own,
+            signer=note_signer,
+            interval=timedelta(seconds=settings.audit.checkpoint_interval),
+        )
+        standing = standing or _standing(settings)
+        service = TokenService(
+            authenticator=ClientAuthenticator(validator, registry, settings.environment),
+            registry=registry,
+            directory=book,
+            standing=standing,
+            engine=WasmEngine(bundle),
+            signer=keys,
+            revocations=feed,
+            audit=database,
+            issuer=settings.issuer,
+            lifetime=settings.tokens.lifetime,
+        )
+        published = Published(_document(sign_bundle(archive, _BundleSigner(files.bundle))))
+        parts = Parts(
+            issuer=settings.issuer,
+            service=service,
+            gate=Gate(service, database, clock),
+            audit=database,
+            clock=clock,
+            keys=keys,
+            revocations=feed,
+            bundles={BUNDLE: published},
+            book=book,
+            standing=standing,
+            intake=Ingest(database, own),
+            health=ServerHealth(
+                clock=clock,
+                follower=follower,
+                keys=keys,
+                checkpointer=checkpointer,
+                crl_problems=partial(_crl_problems, pins, timedelta(seconds=settings.clients.max_crl_age), crls),
+            ),
+        )
+        await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
+        yield Server(create_app(parts), follower, mirror, checkpointer, [published, feed])
+        await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
+
+
+async def serve(settings: AuthzSettings, socket: Path) -> int:
+    """Serve on a Unix socket until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    async with opened(settings) as server:
+        checkpoints = asyncio.create_task(server.checkpointer.run())
+        background = [
+            asyncio.create_task(server.follower.run()),
+            asyncio.create_task(server.mirror.run()),
+            asyncio.create_task(_wake_at(stop, server.publications)),
+        ]
+        for task in (*background, checkpoints):
+            task.add_done_callback(lambda done: _ended(done, stop))
+        try:
+            await serve_uds(server.app, socket, Interfaces.ASGI, stop=stop)
+        finally:
+            for task in background:
+                task.cancel()
+            server.checkpointer.stop()
+            await asyncio.gather(*background, checkpoints, return_exceptions=True)
+    return 0
+
+
+def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    # A background task ends only when told to. One that fails takes the process down, and the parent restarts it.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("background task failed", error_kind=type(error).__name__)
+        stop.set()
+
+
+async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> None:
+    # Readers on a long poll are answered "not modified" at once, so that a stop does not wait for them.
+    await stop.wait()
+    for publication in publications:
+        publication.wake()
+
+
+def _certificates(settings: AuthzSettings, pins: Sequence[str]) -> tuple[CrlStore, CertificateValidator]:
+    anchors = [certificate_der(path) for path in settings.clients.anchors]
+    issuers = [certificate_der(issuer.certificate) for issuer in settings.clients.issuers]
+    crls = CrlStore([*anchors, *issuers])
+    validator = CertificateValidator(
+        anchors=anchors,
+        issuers=[
+            PinnedIssuer(pin, issuer.scheme, settings.environment.value)
+            for pin, issuer in zip(pins, settings.clients.issuers, strict=True)
+        ],
+        intermediates=issuers,
+        crls=crls,
+        environment=settings.environment.value,
+        max_crl_age=timedelta(seconds=settings.clients.max_crl_age),
+        max_authority_crl_age=timedelta(seconds=settings.clients.max_authority_crl_age),
+    )
+    return crls, validator
+
+
+def _policy(settings: AuthzSettings, at: datetime) -> tuple[VerifiedBundle, bytes]:
+    if settings.policy.bundle is None or settings.policy.bundle_keys is None:
+        archive, keys = default_bundle(), default_keys()
+    else:
+        archive = settings.policy.bundle.read_bytes()
+        keys = load_keys(settings.policy.bundle_keys.read_bytes())
+    return verify_bundle(archive, keys, at), archive
+
+
+def _document(body: bytes) -> Document:
+    return Document(body, f'"{hashlib.sha256(body).hexdigest()}"')
+
+
+def _standing(settings: AuthzSettings) -> "_CheckedStanding":
+    anchors = (
+        root_anchors() if settings.dnssec.anchors is None else parse_anchors(settings.dnssec.anchors.read_text("utf-8"))
+    )
+    addresses = [address.rpartition(":") for address in settings.dnssec.resolvers]
+    resolver = Resolver([(host.strip("[]"), int(port)) for host, _, port in addresses])
+    return _CheckedStanding(CachedStanding(ChainValidator(resolver=resolver, anchors=anchors)))
+
+
+class _CheckedStanding:
+    """`pki.dnssec` as the token endpoint sees it."""
+
+    def __init__(self, cached: CachedStanding) -> None:
+        self._cached = cached
+
+    async def check(self, host: str, at: datetime) -> DomainState:
+        result = await self._cached.check(host, at)
+        # A proof that the name does not exist is sound, but there is nothing at the other end to talk to.
+        if result.secure and result.answer is Answer.NXDOMAIN:
+            return DomainState.UNREACHABLE
+        if not result.secure:
+            _log.warning("audience domain refused", domain=host, state=result.state.value, why=result.message)
+        return DomainState(result.state.value)
+
+
+class _BundleSigner:
+    """A key of `authz.tokens` as `authz.policy` wants it."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.key_id = signer.kid
+        self._signer = signer
+
+    def sign(self, message: bytes) -> bytes:
+        return self._signer.sign(message)
+
+
+def _crl_problems(pins: Sequence[str], max_age: timedelta, crls: CrlStore, at: datetime) -> Iterator[str]:
+    """Codes of what is wrong with the CRLs of the issuing CAs; the validator itself looks at every certificate."""
+    held = {crl.issuer_key: crl for crl in crls.held()}
+    for pin in pins:
+        crl = held.get(pin)
+        if crl is None:
+            yield "crl_missing"
+        elif at > min(crl.next_update, crl.this_update + max_age):
+            yield "crl_stale"

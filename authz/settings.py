@@ -1,0 +1,159 @@
+"""The settings of the authorization server: a TOML file, declared here once and checked as a whole at start."""
+
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from authz.domain.claims import MAX_LIFETIME
+from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
+from authz.participants.model import Environment
+
+Seconds = Annotated[float, Field(gt=0)]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$")]
+IssuerUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[1-9][0-9]{0,4})?$")]
+"""No path and no trailing slash: readers compare it as text (RFC 8414 section 3.3, cases/oauth.md 55)."""
+
+
+def _resolver(text: str) -> str:
+    address, _, port = text.rpartition(":")
+    ip_address(address.strip("[]"))
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004  ports
+        raise ValueError("expected <IP address>:<port>, for example 127.0.0.1:53 or [::1]:53")
+    return text
+
+
+ResolverAddress = Annotated[str, AfterValidator(_resolver)]
+
+
+class ListenSettings(Settings):
+    """Where deelnemers connect: TLS with a client certificate."""
+
+    address: str = "127.0.0.1"
+    port: Port
+    envoy_threads: Annotated[int, Field(ge=1, le=64)] = 2
+
+
+class OwnCertificateSettings(Settings):
+    """The server's own certificate."""
+
+    certificate: ExistingFile
+    """PEM: leaf first, then its issuers."""
+    key: ExistingFile
+
+
+class IssuerSettings(Settings):
+    """An issuing CA whose certificates carry identities that count."""
+
+    certificate: ExistingFile
+    scheme: str = "sluis"
+
+
+class ClientSettings(Settings):
+    """How certificates of clients are validated; `crl_urls` must cover every CA in a path, the root included."""
+
+    anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
+    crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
+    """Fetched ahead of time and only from here, never from what a certificate names (cases/oauth.md 74)."""
+    max_crl_age: Annotated[float, Field(gt=0, le=3600)] = 3600.0
+    """Seconds; the field's rule is one hour."""
+    max_authority_crl_age: Seconds = 190 * 24 * 3600.0
+    """Seconds; the root is offline and signs its CRL in a ceremony."""
+
+
+class KeySettings(Settings):
+    """Where the encrypted key files are, and what opens them."""
+
+    folder: SettingsPath = Field(default=Path("keys"), validate_default=True)
+    passphrase_file: ExistingFile
+
+
+class DatabaseSettings(Settings):
+    """Where everything is kept."""
+
+    url: str | None = None
+    """`postgresql+asyncpg://...`; leave out for SQLite in the state folder."""
+
+
+class DnssecSettings(Settings):
+    """How domains of audiences are checked."""
+
+    resolvers: tuple[ResolverAddress, ...] = Field(min_length=1, max_length=8)
+    anchors: ExistingFile | None = None
+    """DS or DNSKEY records, one a line; leave out for the public root."""
+
+
+class TokenSettings(Settings):
+    """Tokens and their keys; times in seconds."""
+
+    lifetime: Annotated[int, Field(ge=60, le=MAX_LIFETIME)] = 900
+    prepublish: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 3600
+    """How long a new key stands in the JWKS before it signs: longer than readers wait between two fetches."""
+    skew: Annotated[int, Field(ge=0, le=300)] = 60
+    """How far readers' clocks may be off: added to the overlap of a retired key."""
+    feed_lifetime: Annotated[int, Field(ge=60, le=24 * 3600)] = 3600
+    """How long a reader may rely on one revocation feed."""
+
+    @property
+    def overlap(self) -> timedelta:
+        """How long a retired key stays published."""
+        return timedelta(seconds=self.lifetime + self.skew)
+
+
+class PolicySettings(Settings):
+    """Which policies decide and are published."""
+
+    bundle: ExistingFile | None = None
+    """A signed bundle; leave out for the one that comes with the product."""
+    bundle_keys: ExistingFile | None = None
+    """Keys that verify it: `{"keys": [{"key_id", "public_pem", "not_before", "not_after"}]}`."""
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.bundle is None) != (self.bundle_keys is None):
+            raise ValueError("bundle and bundle_keys belong together: expected both or neither")
+        return self
+
+
+class AuditSettings(Settings):
+    """The audit log."""
+
+    checkpoint_interval: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
+    """Seconds between two looks at whether the log grew."""
+
+
+class AuthzSettings(Settings):
+    """All of it."""
+
+    environment: Environment
+    issuer: IssuerUrl
+    state_dir: SettingsPath = Field(default=Path("state"), validate_default=True)
+    run_dir: SettingsPath | None = None
+    """Sockets and rendered configuration; keep the path short. Leave out for a temporary folder."""
+    listen: ListenSettings
+    certificate: OwnCertificateSettings
+    clients: ClientSettings
+    keys: KeySettings
+    dnssec: DnssecSettings
+    database: DatabaseSettings = DatabaseSettings()
+    tokens: TokenSettings = TokenSettings()
+    policy: PolicySettings = PolicySettings()
+    audit: AuditSettings = AuditSettings()
+
+    @property
+    def crl_folder(self) -> Path:
+        """Verified CRLs, which Envoy reads too."""
+        return self.state_dir / "crl"
+
+    @property
+    def database_url(self) -> str:
+        """As SQLAlchemy wants it."""
+        return self.database.url or f"sqlite+aiosqlite:///{self.state_dir / 'authz.sqlite3'}"
+
+    @property
+    def log_origin(self) -> str:
+        """Name under which checkpoints are signed: the issuer without its scheme (C2SP tlog-checkpoint)."""
+        return f"{self.issuer.removeprefix('https://')}/audit"
