@@ -1,0 +1,263 @@
+"""The certificate authority at work: enrol and renew, so that the register always knows more than the world.
+
+Specification: shared `spec/pki.md`, "One per AGB-code" and "Issuing". The order is the point: prepare and lint; record
+the intent, which takes the place of the identifier in the database; sign; record the outcome; only then hand over. A
+process killed anywhere leaves at most an intent, whose serial number is revoked when it is found (`pki.withdrawal`), so
+no signed certificate is outside the register.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from authz.domain.audit import AuditRecord, EventType
+from authz.domain.clock import Clock
+from authz.domain.errors import Refused
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from pki.issuing import Holder, IssuingCa, IssuingError, Prepared
+from pki.profiles import SYSTEM_LIFETIME
+from pki.publishing import CrlPublisher
+from pki.records import Actor, RecordMaker
+from pki.requests import CertificateRequest
+from pki.revocation import RevocationReason
+from pki.signer import SignerError
+from pki.store.database import Database
+from pki.store.register import Register, Registered
+from pki.store.tables import certificates
+
+OVERLAP: Final = timedelta(days=7)
+"""spec/pki.md: how long the old certificate works beside its renewal."""
+MAX_OVERLAP: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new certificate, already in the register.
+
+    Attributes:
+        registered: its row.
+        certificate: DER.
+        issuer: DER of the issuing CA.
+    """
+
+    registered: Registered
+    certificate: bytes
+    issuer: bytes
+
+
+class Authority:
+    """Enrols and renews.
+
+    Args:
+        database: the register.
+        cas: issuing CAs; the first of an environment issues, the others only publish CRLs (rollover).
+        publisher: makes CRLs.
+        clock: read once per operation.
+        records: makes audit records.
+        lifetime: of a certificate.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        cas: Sequence[IssuingCa],
+        publisher: CrlPublisher,
+        clock: Clock,
+        records: RecordMaker,
+        lifetime: timedelta = SYSTEM_LIFETIME,
+    ) -> None:
+        self._database = database
+        self._cas: Mapping[str, IssuingCa] = {ca.environment: ca for ca in reversed(cas)}
+        self._publisher = publisher
+        self._clock = clock
+        self._records = records
+        self._lifetime = lifetime
+
+    async def issue(self, environment: str, holder: Holder, request: CertificateRequest, actor: Actor) -> Issued:
+        """Give a party its first certificate in an environment, or the next after a revocation or expiry.
+
+        Raises:
+            Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, REQUEST_MALFORMED, LINT_FAILED, and CERTIFICATE_NOT_ACTIVE
+                when it was revoked while it was being issued.
+            SignerError: the key of the CA cannot be used.
+        """
+        async with self._refusals_recorded(EventType.CERTIFICATE_ISSUE, holder.identifier, actor):
+            ca = self._issuer(environment)
+            at = self._clock.now()
+            prepared = ca.prepare(holder, request, at, self._lifetime)
+            # Intent.
+            async with self._database.write() as connection:
+                register = Register(connection)
+                await register.expire(at)
+                row = await register.add_intent(
+                    **_columns(ca, holder, request, prepared), status="issuing", intent_at=at
+                )
+                await register.reserve_key(request.subject_key, environment, holder.identifier)
+                await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
+            der = await self._sign(ca, prepared, row)
+            # Outcome.
+            async with self._database.write() as connection:
+                register = Register(connection)
+                if not await register.complete(row, der, at):
+                    raise _withdrawn()
+                await register.write([self._record(EventType.CERTIFICATE_ISSUE, actor, holder, ca, prepared)])
+                registered = (await register.find(certificates.c.id == row))[0]
+            return Issued(registered, der, ca.der)
+
+    async def renew(
+        self,
+        old: Registered,
+        request: CertificateRequest,
+        actor: Actor,
+        *,
+        dns_names: Sequence[str] | None = None,
+        overlap: timedelta = OVERLAP,
+        ends_on_use: bool = False,
+    ) -> Issued:
+        """Replace an active certificate; both work until the overlap ends.
+
+        Args:
+            old: the active certificate.
+            request: with a new key, or the same one.
+            actor: who asks.
+            dns_names: other names than before, vetted.
+            overlap: at most `MAX_OVERLAP`.
+            ends_on_use: the old one is revoked at the first confirmed use of the new one, if that comes earlier.
+
+        Raises:
+            Refused: CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, and those of `issue`.
+            SignerError: the key of the CA cannot be used.
+        """
+        holder = Holder(
+            old.identifier,
+            old.organization,
+            old.kvk,
+            old.dns_names if dns_names is None else tuple(dns_names),
+            old.common_name if dns_names is None else "",
+        )
+        async with self._refusals_recorded(EventType.CERTIFICATE_RENEW, holder.identifier, actor):
+            if not timedelta(0) <= overlap <= MAX_OVERLAP:
+                raise Refused(Reason.PARAMETER_MALFORMED, f"An overlap has at most {MAX_OVERLAP.days} days.")
+            if old.status != "active" or old.held_at is not None:
+                raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
+            ca = self._issuer(old.environment)
+            at = self._clock.now()
+            prepared = ca.prepare(holder, request, at, self._lifetime)
+            serial_number = f"{prepared.serial_number:x}"
+            # Intent.
+            async with self._database.write() as connection:
+                register = Register(connection)
+                await register.expire(at)
+                if not await register.claim_renewal(old.id, serial_number):
+                    raise await _why_not(register, old)
+                row = await register.add_intent(
+                    **_columns(ca, holder, request, prepared),
+                    status="renewing",
+                    intent_at=at,
+                    replaces=old.serial_number,
+                )
+                await register.reserve_key(request.subject_key, old.environment, holder.identifier)
+                await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
+            der = await self._sign(ca, prepared, row, old)
+            # Outcome: the old one gives way only in the transaction in which the new one is there.
+            until = min(at + overlap, old.not_after)
+            async with self._database.write() as connection:
+                register = Register(connection)
+                superseded = await register.supersede(
+                    old.serial_number, serial_number, issuer=old.issuer, until=until, ends_on_use=ends_on_use
+                )
+                if not superseded:
+                    # Revoked or held meanwhile: what was signed on its strength goes with it.
+                    await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at)
+                    await register.keep_signed(row, der)
+                    await self._publisher.publish(register, ca, at)
+                elif await register.complete(row, der, at):
+                    record = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared)
+                    await register.write([record])
+                    registered = (await register.find(certificates.c.id == row))[0]
+                else:
+                    raise _withdrawn()
+            if not superseded:
+                raise _withdrawn()
+            return Issued(registered, der, ca.der)
+
+    async def _sign(self, ca: IssuingCa, prepared: Prepared, row: int, old: Registered | None = None) -> bytes:
+        """Redeem; when the signer fails, the place of the identifier is free again at once."""
+        try:
+            return ca.redeem(prepared)
+        except (SignerError, IssuingError):
+            ca.forget(prepared)
+            at = self._clock.now()
+            async with self._database.write() as connection:
+                register = Register(connection)
+                await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at)
+                if old is not None:
+                    await register.unclaim(old.issuer, old.serial_number, f"{prepared.serial_number:x}")
+                await self._publisher.publish(register, ca, at)
+            raise
+
+    def _issuer(self, environment: str) -> IssuingCa:
+        ca = self._cas.get(environment)
+        if ca is None:
+            raise Refused(Reason.PARAMETER_MALFORMED, "This authority does not issue for that environment.")
+        return ca
+
+    def _record(self, event: EventType, actor: Actor, holder: Holder, ca: IssuingCa, prepared: Prepared) -> AuditRecord:
+        return self._records.make(
+            event,
+            actor,
+            self._clock.now(),
+            subject=holder.identifier.subject,
+            certificate=f"{ca.name}/{prepared.serial_number:x}",
+            details={"environment": ca.environment},
+        )
+
+    @asynccontextmanager
+    async def _refusals_recorded(self, event: EventType, identifier: Identifier, actor: Actor) -> AsyncIterator[None]:
+        try:
+            yield
+        except Refused as refused:
+            record = self._records.make(
+                event, actor, self._clock.now(), subject=identifier.subject, refused=refused.reason
+            )
+            async with self._database.write() as connection:
+                await Register(connection).write([record])
+            raise
+
+
+def _columns(ca: IssuingCa, holder: Holder, request: CertificateRequest, prepared: Prepared) -> dict[str, object]:
+    return {
+        "issuer": ca.name,
+        "serial_number": f"{prepared.serial_number:x}",
+        "environment": ca.environment,
+        "identifier": holder.identifier.subject,
+        "subject_key": request.subject_key,
+        "organization": holder.organization,
+        "common_name": holder.display_name,
+        "kvk": holder.kvk,
+        "dns_names": json.dumps(holder.dns_names),
+        "not_before": prepared.not_before,
+        "not_after": prepared.not_after,
+        "tbs": prepared.tbs,
+    }
+
+
+async def _why_not(register: Register, old: Registered) -> Refused:
+    now = (await register.find(certificates.c.id == old.id))[0]
+    if now.status != "active" or now.held_at is not None:
+        return Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
+    return Refused(
+        Reason.RENEWAL_UNDERWAY,
+        "A renewal is under way, or the overlap with the certificate before this one has not ended yet.",
+    )
+
+
+def _withdrawn() -> Refused:
+    return Refused(
+        Reason.CERTIFICATE_NOT_ACTIVE, "The certificate was withdrawn while it was being made; it is not handed over."
+    )

@@ -1,0 +1,353 @@
+"""What the register can do, each as one small step inside a transaction that the caller opened.
+
+Every change is conditional on the state it expects, so that of two processes that want the same one wins and the other
+learns it: no step reads first and then writes what it read. `pki.authority` puts the steps in order.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz.domain.audit import AuditRecord
+from authz.domain.errors import Refused
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from pki.encoding import CrlEntry
+from pki.revocation import KEEP_AFTER_EXPIRY, RevocationReason
+from pki.store.tables import certificates, changes, crls, issuers, outbox, subject_keys
+
+LIVE: Final = ("active", "superseding")
+"""States in which a certificate may be used."""
+UNDERWAY: Final = ("issuing", "renewing")
+"""States in which a certificate is about to be signed, or was and its process died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One certificate as the register knows it."""
+
+    id: int
+    issuer: str
+    serial_number: str
+    environment: str
+    identifier: Identifier
+    status: str
+    organization: str
+    common_name: str
+    kvk: str
+    dns_names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    certificate: bytes | None
+    subject_key: str
+    replaces: str | None
+    overlap_until: datetime | None
+    held_at: datetime | None
+    revoked_at: datetime | None
+    revocation_reason: str | None
+
+    @property
+    def reference(self) -> str:
+        """`<issuer>/<serial number in hex>`: how audit records and people name it."""
+        return f"{self.issuer}/{self.serial_number}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCrl:
+    """The newest CRL of one CA."""
+
+    issuer: str
+    number: int
+    this_update: datetime
+    next_update: datetime
+    der: bytes
+
+
+class Register:
+    """The register within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    # Certificates.
+
+    async def reserve_key(self, subject_key: str, environment: str, identifier: Identifier) -> None:
+        """Bind a key to a party for ever.
+
+        Raises:
+            Refused: KEY_REUSED, it is another party's or another environment's, or it was compromised.
+        """
+        known = select(subject_keys).where(subject_keys.c.subject_key == subject_key)
+        row = (await self._db.execute(known)).mappings().first()
+        if row is None:
+            values = {"subject_key": subject_key, "environment": environment, "identifier": identifier.subject}
+            try:
+                await self._db.execute(insert(subject_keys).values(values))
+            except IntegrityError as error:  # bound by another process since we looked
+                raise _key_reused() from error
+            return
+        if (row["environment"], row["identifier"]) != (environment, identifier.subject) or row["compromised_at"]:
+            raise _key_reused()
+
+    async def add_intent(self, **values: Any) -> int:  # noqa: ANN401  columns of one table
+        """Record what is about to be signed; takes the place of the identifier.
+
+        Args:
+            **values: columns of `certificates`; `status` is `issuing` or `renewing`.
+
+        Raises:
+            Refused: IDENTITY_HAS_CERTIFICATE or RENEWAL_UNDERWAY: the place is taken.
+        """
+        try:
+            result = await self._db.execute(insert(certificates).values(values))
+        except IntegrityError as error:
+            if values["status"] == "renewing":
+                raise Refused(Reason.RENEWAL_UNDERWAY, "A renewal for this identifier is under way.") from error
+            raise Refused(
+                Reason.IDENTITY_HAS_CERTIFICATE,
+                "This identifier has an active certificate in this environment; renew or revoke that one.",
+            ) from error
+        key = result.inserted_primary_key
+        if key is None:
+            raise TypeError("the database gave no row id")
+        return int(key[0])
+
+    async def claim_renewal(self, old: int, serial_number: str) -> bool:
+        """Say that the certificate in row `old` is being renewed; False when it may not be.
+
+        It must be active, not on hold, not being renewed already, and no earlier one of the same party may still be
+        in its overlap.
+        """
+        earlier = certificates.alias("earlier")
+        overlapping = exists().where(
+            earlier.c.environment == certificates.c.environment,
+            earlier.c.identifier == certificates.c.identifier,
+            earlier.c.status == "superseding",
+        )
+        return await self._change(
+            and_(
+                certificates.c.id == old,
+                certificates.c.status == "active",
+                certificates.c.held_at.is_(None),
+                certificates.c.renewed_by.is_(None),
+                ~overlapping,
+            ),
+            renewed_by=serial_number,
+        )
+
+    async def supersede(self, old: str, by: str, *, issuer: str, until: datetime, ends_on_use: bool) -> bool:
+        """The old certificate gives way to `by`; False when it is no longer active (it was revoked meanwhile)."""
+        return await self._change(
+            and_(
+                certificates.c.serial_number == old,
+                certificates.c.issuer == issuer,
+                certificates.c.status == "active",
+                certificates.c.held_at.is_(None),
+                certificates.c.renewed_by == by,
+            ),
+            status="superseding",
+            overlap_until=until,
+            ends_on_use=ends_on_use,
+        )
+
+    async def complete(self, row: int, certificate: bytes, at: datetime) -> bool:
+        """Record the signed certificate as active; False when the intent was given up meanwhile."""
+        return await self._change(
+            and_(certificates.c.id == row, certificates.c.status.in_(UNDERWAY)),
+            status="active",
+            certificate=certificate,
+            issued_at=at,
+        )
+
+    async def keep_signed(self, row: int, certificate: bytes) -> None:
+        """Keep the bytes of a certificate that was signed but may not become active; its row is revoked."""
+        await self._change(certificates.c.id == row, certificate=certificate)
+
+    async def revoke(
+        self, rows: Sequence[int], reason: RevocationReason, at: datetime, *, among: Sequence[str] = ()
+    ) -> set[int]:
+        """Revoke for ever; also what is about to be signed, and what expired.
+
+        Args:
+            rows: which ones.
+            reason: why.
+            at: moment, UTC.
+            among: only those that are in one of these states at this very moment; empty for all but revoked.
+
+        Returns:
+            The rows that changed.
+        """
+        if not rows:
+            return set()
+        expected = certificates.c.status.in_(among) if among else certificates.c.status != "revoked"
+        result = await self._db.execute(
+            update(certificates)
+            .where(certificates.c.id.in_(rows), expected)
+            .values(status="revoked", revoked_at=at, revocation_reason=reason.value, held_at=None)
+            .returning(certificates.c.id)
+        )
+        return set(result.scalars())
+
+    async def hold(self, row: int, at: datetime) -> bool:
+        """Put a live certificate on hold."""
+        condition = and_(certificates.c.id == row, certificates.c.status.in_(LIVE), certificates.c.held_at.is_(None))
+        return await self._change(condition, held_at=at)
+
+    async def release(self, row: int) -> bool:
+        """Take a certificate off hold; only what is on hold can be."""
+        condition = and_(certificates.c.id == row, certificates.c.status.in_(LIVE), certificates.c.held_at.isnot(None))
+        return await self._change(condition, held_at=None)
+
+    async def mark_compromised(self, subject_key: str, at: datetime) -> list[Registered]:
+        """Never certify this key again. Returns every certificate that has it and is not revoked yet."""
+        await self._db.execute(
+            update(subject_keys).where(subject_keys.c.subject_key == subject_key).values(compromised_at=at)
+        )
+        return await self.find(certificates.c.subject_key == subject_key, certificates.c.status.in_((*LIVE, *UNDERWAY)))
+
+    async def expire(self, at: datetime) -> None:
+        """What is past its time is no longer active, so its place is free."""
+        await self._change(
+            and_(certificates.c.status.in_(LIVE), certificates.c.not_after < at, certificates.c.held_at.is_(None)),
+            status="expired",
+        )
+
+    async def given_up(self, before: datetime) -> list[Registered]:
+        """Intents from before that moment without an outcome: their process died, or is as good as dead."""
+        return await self.find(certificates.c.status.in_(UNDERWAY), certificates.c.intent_at < before)
+
+    async def unclaim(self, issuer: str, old: str, serial_number: str) -> None:
+        """The renewal `serial_number` did not come about: the old certificate may be renewed again."""
+        await self._change(
+            and_(
+                certificates.c.serial_number == old,
+                certificates.c.issuer == issuer,
+                certificates.c.renewed_by == serial_number,
+                certificates.c.status == "active",
+            ),
+            renewed_by=None,
+        )
+
+    async def overlaps_ended(self, at: datetime) -> list[Registered]:
+        """Superseding certificates whose overlap is over."""
+        return await self.find(certificates.c.status == "superseding", certificates.c.overlap_until <= at)
+
+    async def find(self, *conditions: Any, limit: int = 1000, after: int = 0) -> list[Registered]:  # noqa: ANN401
+        """Certificates that meet all conditions, oldest first.
+
+        Args:
+            *conditions: SQLAlchemy expressions on `certificates`.
+            limit: at most so many.
+            after: only rows with a larger id (paging).
+        """
+        query = (
+            select(certificates).where(certificates.c.id > after, *conditions).order_by(certificates.c.id).limit(limit)
+        )
+        return [_registered(row) for row in (await self._db.execute(query)).mappings()]
+
+    # CRLs.
+
+    async def add_issuer(self, name: str, key: str) -> None:
+        """Make an issuing CA known; the ceremony made its first CRL, number 1.
+
+        Raises:
+            Refused: INTERNAL_ERROR: the name belongs to another key.
+        """
+        known = (await self._db.execute(select(issuers.c.key).where(issuers.c.name == name))).scalar()
+        if known is None:
+            await self._db.execute(insert(issuers).values(name=name, key=key, crl_number=1))
+        elif known != key:
+            raise Refused(Reason.INTERNAL_ERROR, "An issuing CA of this name has another key in the register.")
+
+    async def next_crl_number(self, issuer: str) -> int:
+        """The next number; holds other makers of CRLs of this CA until the transaction ends."""
+        statement = (
+            update(issuers)
+            .where(issuers.c.name == issuer)
+            .values(crl_number=issuers.c.crl_number + 1)
+            .returning(issuers.c.crl_number)
+        )
+        return int((await self._db.execute(statement)).scalar_one())
+
+    async def crl_entries(self, issuer: str, at: datetime) -> list[CrlEntry]:
+        """Everything revoked or on hold, until a day after it expired."""
+        query = select(
+            certificates.c.serial_number,
+            certificates.c.revoked_at,
+            certificates.c.held_at,
+            certificates.c.revocation_reason,
+        ).where(
+            certificates.c.issuer == issuer,
+            or_(certificates.c.status == "revoked", certificates.c.held_at.isnot(None)),
+            certificates.c.not_after > at - KEEP_AFTER_EXPIRY,
+        )
+        return [
+            CrlEntry(int(serial, 16), revoked or held, _CODES[reason or RevocationReason.CERTIFICATE_HOLD])
+            for serial, revoked, held, reason in await self._db.execute(query)
+        ]
+
+    async def put_crl(self, crl: StoredCrl) -> None:
+        """Replace the newest CRL of a CA and let other processes know."""
+        values = {
+            "number": crl.number, "this_update": crl.this_update, "next_update": crl.next_update, "der": crl.der,
+        }  # fmt: skip
+        changed = await self._db.execute(update(crls).where(crls.c.issuer == crl.issuer).values(values))
+        if not changed.rowcount:
+            await self._db.execute(insert(crls).values(values | {"issuer": crl.issuer}))
+        await self._db.execute(update(changes).values(version=changes.c.version + 1))
+
+    async def crls(self) -> list[StoredCrl]:
+        """The newest CRL of each CA."""
+        query = select(crls.c.issuer, crls.c.number, crls.c.this_update, crls.c.next_update, crls.c.der)
+        return [StoredCrl(*row) for row in await self._db.execute(query)]
+
+    async def version(self) -> int:
+        """The change counter."""
+        return int((await self._db.execute(select(changes.c.version))).scalar_one())
+
+    # Audit records on their way out.
+
+    async def write(self, records: Iterable[AuditRecord]) -> None:
+        """Put audit records in the outbox."""
+        rows = [{"record_id": item.record_id, "record": json.dumps(item.to_json())} for item in records]
+        if rows:
+            await self._db.execute(insert(outbox), rows)
+
+    async def unshipped(self, limit: int) -> list[tuple[int, str]]:
+        """Oldest first: row id and the record as JSON."""
+        query = select(outbox.c.id, outbox.c.record).where(outbox.c.shipped_at.is_(None)).order_by(outbox.c.id)
+        return [(int(row), str(record)) for row, record in await self._db.execute(query.limit(limit))]
+
+    async def mark_shipped(self, rows: Sequence[int], at: datetime) -> None:
+        """The audit store has them."""
+        await self._db.execute(update(outbox).where(outbox.c.id.in_(rows)).values(shipped_at=at))
+
+    async def _change(self, condition: Any, **values: Any) -> bool:  # noqa: ANN401  SQLAlchemy expressions
+        result = await self._db.execute(update(certificates).where(condition).values(values))
+        return bool(result.rowcount)
+
+
+_CODES: Final = {reason.value: reason.code for reason in RevocationReason}
+_FIELDS: Final = (
+    "id", "issuer", "serial_number", "environment", "status", "organization", "common_name", "kvk", "not_before",
+    "not_after", "certificate", "subject_key", "replaces", "overlap_until", "held_at", "revoked_at",
+    "revocation_reason",
+)  # fmt: skip
+
+
+def _registered(row: RowMapping) -> Registered:
+    return Registered(
+        identifier=Identifier.parse_subject(row["identifier"]),
+        dns_names=tuple(json.loads(row["dns_names"])),
+        **{field: row[field] for field in _FIELDS},
+    )
+
+
+def _key_reused() -> Refused:
+    return Refused(Reason.KEY_REUSED, "This key cannot be certified: make a new one.")
