@@ -59,18 +59,24 @@ class Resolver:
         self._addresses = tuple(addresses)
         self._timeout = timeout
         self._rounds = rounds
+        self._last_good = 0
 
     async def ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
         """See `DnsTransport`. A truncated answer is asked again over TCP."""
         for _ in range(self._rounds):
-            for host, port in self._addresses:
+            # The one that answered last is asked first, so that a silent one costs its timeout once.
+            start = self._last_good
+            for position in (*range(start, len(self._addresses)), *range(start)):
+                host, port = self._addresses[position]
                 query = question(name, rdtype)
                 try:
-                    return await self._exchange(query, host, port)
+                    answer = await self._exchange(query, host, port)
                 except (dns.exception.DNSException, OSError, EOFError):
                     # A timeout, a closed port, a malformed or foreign message: the next address may do better, and
                     # the caller hears of it when none does.
                     continue
+                self._last_good = position
+                return answer
         where = ", ".join(f"{host}:{port}" for host, port in self._addresses)
         raise ResolverUnreachable(f"no answer from resolver {where}")
 

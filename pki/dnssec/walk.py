@@ -104,7 +104,7 @@ class Walk:
         if not _carries_dnssec(message):
             raise ChainBroken(
                 DnssecState.INDETERMINATE,
-                f"the resolver does not pass on DNSSEC records (neither EDNS with DO nor RRSIG in its answer for {what})",
+                f"the resolver does not pass on DNSSEC records (its answer for {what} has neither DO nor RRSIG)",
             )
         self._answers[name, rdtype] = message
         return message
@@ -243,7 +243,7 @@ class Walk:
 
 
 def _carries_dnssec(message: dns.message.Message) -> bool:
-    """Whether the resolver understood that signatures are wanted: it copies DO (RFC 4035 section 3.2.1) or sends some."""
+    """Whether the resolver knows that signatures are wanted: it copies DO (RFC 4035 section 3.2.1) or sends some."""
     if message.edns < 0:
         return False
     signed = any(rrset.rdtype == RdataType.RRSIG for section in message.sections for rrset in section)

@@ -13,7 +13,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdatatype import RdataType
 
-from deploy.lab.dns import BuiltZone, Responder, ZoneKey, anchor_lines, build_zones, parse_config
+from deploy.lab.dns import BuiltZone, Responder, anchor_lines, build_zones, parse_config
 from pki.dnssec import ChainValidator, DnssecResult, Limits, ResolverUnreachable, TrustAnchor, parse_anchors
 from pki.dnssec.transport import question
 from tests.fakes.clock import FixedClock
@@ -81,7 +81,7 @@ class FakeDns:
             if rrset is None:
                 continue
             signer = name(how.get("signer") or how["zone"])
-            key: ZoneKey = how.get("key") or self.built[signer].key
+            key = how.get("key") or self.built[signer].key
             rrsig = dns.dnssec.sign(
                 rrset,
                 key.signer(),
