@@ -54,6 +54,11 @@ def agent_component(datastation: str) -> str:
     return f"agent-{datastation}"
 
 
+def front_component(datastation: str) -> str:
+    """The name of the program that is the TLS end of a datastation's resource server."""
+    return f"front-{datastation}"
+
+
 def register_component(datastation: str) -> str:
     """The name of the program that is a datastation's resource server."""
     return f"register-{datastation}"
@@ -118,6 +123,16 @@ class Layout:
     def dns(self) -> Path:
         """The DNS server's own folder."""
         return self.folder / "dns"
+
+    @property
+    def zones(self) -> Path:
+        """What the DNS server serves."""
+        return self.dns / "zones.json"
+
+    @property
+    def dns_anchor(self) -> Path:
+        """DS lines of the private root: the anchor for everyone who checks a domain."""
+        return self.dns / "anchor.txt"
 
     @property
     def query(self) -> Path:

@@ -68,6 +68,7 @@ class Datastation:
 
     Attributes:
         key: short name of the datastation, as its processes are called.
+        schema: which of the lab's registers it runs (`deploy.lab.register`).
         party: who holds it.
         register: name of the register, as in the scopes.
         gegevensdienst_id: `<organisation>_<function>_<environment>` in the address book.
@@ -78,6 +79,7 @@ class Datastation:
     """
 
     key: str
+    schema: str
     party: Party
     register: str
     gegevensdienst_id: str
@@ -192,6 +194,7 @@ _MEDIATION_PATH: Final = "/iwlz/bemiddelingsregister/v1/graphql"
 def _mediation(key: str, party: Party, *, runs: bool) -> Datastation:
     return Datastation(
         key=key,
+        schema="bemiddeling",
         party=party,
         register="wlzbemiddelingsregister",
         gegevensdienst_id=f"{party.identity.value}_REGISTER_{ENVIRONMENT}",
@@ -204,6 +207,7 @@ def _mediation(key: str, party: Party, *, runs: bool) -> Datastation:
 
 INDICATIONS: Final = Datastation(
     key="indicatieregister",
+    schema="indicatie",
     party=CIZ,
     register="wlzindicatieregister",
     gegevensdienst_id=f"CIZ_REGISTER_{ENVIRONMENT}",

@@ -63,6 +63,10 @@ class RunningLab:
         """A party's certificate and key."""
         return self.layout.credentials(party)
 
+    def register_socket(self, station: Datastation) -> Path:
+        """The Unix socket of a datastation's resource server, behind its TLS end."""
+        return self.state.sockets / f"{station.key}.sock"
+
     def caller(self, credentials: Credentials | None, *, keep_alive: bool = False) -> Caller:
         """A client with these credentials; without keep-alive each request shows its certificate anew."""
         return Caller(credentials, self.layout.anchors, keep_alive=keep_alive)

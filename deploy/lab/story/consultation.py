@@ -6,14 +6,14 @@ from typing import Any
 from deploy.lab.client import Answer
 from deploy.lab.network import INDICATIONS, NORTH
 from deploy.lab.queries import body, indication, variables
+from deploy.lab.register.people import indication_id
 from deploy.lab.story.model import OK, Step, judged
 from deploy.lab.story.session import Session
-from deploy.lab.synthetic import INDICATION_OF
 
 
 async def consultation(session: Session) -> Step:
     """Read one indication, whole."""
-    wanted = INDICATION_OF[NORTH.key]
+    wanted = indication_id(NORTH.identity.value)
     content = body(indication(), variables(wanted, NORTH.identity.value))
     answer = await session.consult(NORTH, INDICATIONS, content)
     exchange = judged(

@@ -7,10 +7,10 @@ from authz.domain.reasons import Reason
 from deploy.lab.layout import AUTHZ
 from deploy.lab.network import INDICATIONS, NORTH, SOUTH
 from deploy.lab.queries import body, indication, variables
+from deploy.lab.register.people import indication_id
 from deploy.lab.story.consultation import describe
 from deploy.lab.story.model import FORBIDDEN, OK, Exchange, Step, judged
 from deploy.lab.story.session import Session
-from deploy.lab.synthetic import INDICATION_OF
 
 ROUNDS = 10
 """Permits, and as many refusals, while authz is away."""
@@ -20,8 +20,8 @@ async def outage(session: Session) -> Step:
     """Consult while authz is away; zorgkantoor Zuid speaks, because Noord's certificate is revoked by now."""
     token = await session.token(SOUTH, INDICATIONS)
     uzovi = SOUTH.identity.value
-    own = body(indication(), variables(INDICATION_OF[SOUTH.key], uzovi))
-    other = body(indication(), variables(INDICATION_OF[NORTH.key], NORTH.identity.value))
+    own = body(indication(), variables(indication_id(SOUTH.identity.value), uzovi))
+    other = body(indication(), variables(indication_id(NORTH.identity.value), NORTH.identity.value))
     await session.lab.kill(AUTHZ)
     exchanges = [await _nobody_answers(session)]
     for _ in range(ROUNDS):

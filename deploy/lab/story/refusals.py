@@ -7,9 +7,9 @@ from authz.domain.reasons import Reason
 from deploy.lab.client import Answer
 from deploy.lab.network import INDICATIONS, MEDIATION, NORTH, SOUTH
 from deploy.lab.queries import WHERE_INSIDE_OR, body, indication, variables
+from deploy.lab.register.people import indication_id
 from deploy.lab.story.model import FORBIDDEN, UNAUTHORIZED, Exchange, Step, judged
 from deploy.lab.story.session import Session
-from deploy.lab.synthetic import INDICATION_OF
 
 ALIAS: Final = "grondslag: id"
 """`Grondslag.id` is not in the template; the answer would carry it under a name that is."""
@@ -22,8 +22,8 @@ async def refusals(session: Session, aged_token: str) -> Step:
         session: the telling.
         aged_token: a token of the zorgkantoor that was genuine and has expired by now.
     """
-    mine = variables(INDICATION_OF[NORTH.key], NORTH.identity.value)
-    theirs = variables(INDICATION_OF[SOUTH.key], SOUTH.identity.value)
+    mine = variables(indication_id(NORTH.identity.value), NORTH.identity.value)
+    theirs = variables(indication_id(SOUTH.identity.value), SOUTH.identity.value)
     whole = body(indication(), mine)
 
     async def ask(content: bytes, token: str | None = None) -> Answer:

@@ -10,9 +10,9 @@ from authz.domain.reasons import Reason
 from deploy.lab.client import Answer
 from deploy.lab.network import INDICATIONS, NORTH
 from deploy.lab.queries import body, indication, variables
+from deploy.lab.register.people import indication_id
 from deploy.lab.story.model import FORBIDDEN, OK, Exchange, Step, judged
 from deploy.lab.story.session import Session, StoryBroken
-from deploy.lab.synthetic import INDICATION_OF
 
 LIMIT: Final = 2.0
 """Seconds from the end of `pki revoke` (architecture.md, "Budgets")."""
@@ -38,7 +38,7 @@ class Stopped:
 
 async def revocation(session: Session) -> Step:
     """Revoke while the zorgkantoor keeps asking for tokens and keeps consulting."""
-    content = body(indication(), variables(INDICATION_OF[NORTH.key], NORTH.identity.value))
+    content = body(indication(), variables(indication_id(NORTH.identity.value), NORTH.identity.value))
     token = await session.token(NORTH, INDICATIONS)
 
     async def ask() -> Answer:

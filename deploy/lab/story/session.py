@@ -43,18 +43,16 @@ class Session:
         self._credentials[party.key] = credentials
         self._tokens = {key: value for key, value in self._tokens.items() if key[0] != party.key}
 
-    async def ask_token(
-        self, party: Party, station: Datastation, *, oauth: bool = False, credentials: Credentials | None = None
-    ) -> Answer:
-        """Ask for a token for a datastation, and keep it when it was given."""
-        async with self.lab.caller(credentials or self.credentials(party)) as caller:
+    async def ask_token(self, party: Party, station: Datastation, *, oauth: bool = False, keep: bool = True) -> Answer:
+        """Ask for a token for a datastation; one that was given is used from then on, unless `keep` is False."""
+        async with self.lab.caller(self.credentials(party)) as caller:
             scope, audience = station.scopes[0], self.lab.audience(station)
             if oauth:
                 identity = party.identity.subject
                 answer = await caller.token_oauth(self.lab.oauth_token, scope, audience, identity)
             else:
                 answer = await caller.token_iwlz(self.lab.iwlz_token, scope, audience)
-        if answer.status == OK and credentials is None:
+        if answer.status == OK and keep:
             document = answer.json()
             self._tokens[party.key, station.key] = (document["access_token"], monotonic() + document["expires_in"])
         return answer

@@ -1,11 +1,12 @@
-"""The yardstick: Envoy alone, asking for a client certificate and forwarding over mTLS, deciding nothing.
+"""Envoys of the lab that are not the product's: before a register, and as a yardstick in the bench.
 
-Both the yardstick and the trust agent under measurement stand before the same resource server: another Envoy that
-gives one recorded answer of the lab's register. A register in Python would be slower than what is measured here, and
-its speed is not the product's.
+A register of the field has its own TLS end; the lab's registers have this one. It admits one caller only, the trust
+agent before it, by the name in its certificate: a register may only be reached through its agent
+(`spec/enforcement.md`).
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,15 +22,27 @@ _MAX_ANSWER: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Our side and what the other side must show; `server_name` is set for a connection that we make."""
+    """One end of a TLS connection.
+
+    Attributes:
+        credentials: what we show.
+        anchors: PEM file with what the other side's certificate must lead to.
+        peer: a DNS name that the other side's certificate must hold; None admits every certificate under the anchors.
+    """
 
     credentials: Credentials
     anchors: Path
-    server_name: str | None = None
+    peer: str | None = None
 
 
-def canned_register(*, admin: Path, port: int, tls: Tls, answer: Path) -> Json:
-    """An Envoy that answers every request of a certified caller with the content of `answer`."""
+def service_behind(*, admin: Path, port: int, tls: Tls, service: Path) -> Json:
+    """An Envoy before a service on a Unix socket."""
+    cluster = _cluster("service", {"pipe": {"path": str(service)}})
+    return _bootstrap(admin, _listener("front", port, tls, _forward("service")), [cluster])
+
+
+def recorded_answer(*, admin: Path, port: int, tls: Tls, answer: Path) -> Json:
+    """An Envoy that answers every request with the content of a file."""
     route = {
         "match": {"prefix": "/"},
         "direct_response": {"status": 200, "body": {"filename": str(answer)}},
@@ -37,25 +50,19 @@ def canned_register(*, admin: Path, port: int, tls: Tls, answer: Path) -> Json:
             {"header": {"key": "content-type", "value": "application/graphql-response+json"}},
         ],
     }
-    return _bootstrap(admin, _listener("canned", port, tls, route), [])
+    return _bootstrap(admin, _listener("recorded", port, tls, route), [])
 
 
-def plain_front(*, admin: Path, port: int, tls: Tls, upstream_port: int, upstream: Tls) -> Json:
-    """An Envoy that forwards every request of a certified caller, over mTLS, and nothing else."""
-    endpoint = {"address": {"socket_address": {"address": LOOPBACK, "port_value": upstream_port}}}
+def plain_proxy(*, admin: Path, port: int, tls: Tls, upstream_port: int, upstream: Tls) -> Json:
+    """An Envoy that forwards every request over mTLS, and nothing else."""
     context = {
         "@type": f"{_API}.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": _common(upstream),
-        "sni": upstream.server_name,
+        "sni": upstream.peer,
     }
-    cluster = {
-        "name": "register",
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": "register", "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
-        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context},
-    }
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "register", "timeout": "15s"}}
-    return _bootstrap(admin, _listener("plain", port, tls, route), [cluster])
+    cluster = _cluster("register", {"socket_address": {"address": LOOPBACK, "port_value": upstream_port}})
+    cluster["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": context}
+    return _bootstrap(admin, _listener("plain", port, tls, _forward("register")), [cluster])
 
 
 def write(config: Json, path: Path) -> Path:
@@ -64,10 +71,31 @@ def write(config: Json, path: Path) -> Path:
     return path
 
 
-def _bootstrap(admin: Path, listener: Json, clusters: list[Json]) -> Json:
+def command(envoy: str, config: Path) -> tuple[str, ...]:
+    """The command line of one such Envoy."""
+    return (
+        *(envoy, "-c", str(config), "--use-dynamic-base-id", "--disable-hot-restart"),
+        *("--concurrency", "1", "--log-level", "error"),
+    )
+
+
+def _bootstrap(admin: Path, listener: Json, clusters: Sequence[Json]) -> Json:
     return {
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
-        "static_resources": {"listeners": [listener], "clusters": clusters},
+        "static_resources": {"listeners": [listener], "clusters": list(clusters)},
+    }
+
+
+def _forward(cluster: str) -> Json:
+    return {"match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": "15s"}}
+
+
+def _cluster(name: str, address: Json) -> Json:
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {
+        "name": name,
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
     }
 
 
@@ -107,8 +135,8 @@ def _listener(name: str, port: int, tls: Tls, route: Json) -> Json:
 
 def _common(tls: Tls) -> Json:
     validation: Json = {"trusted_ca": {"filename": str(tls.anchors)}}
-    if tls.server_name is not None:
-        validation["match_typed_subject_alt_names"] = [{"san_type": "DNS", "matcher": {"exact": tls.server_name}}]
+    if tls.peer is not None:
+        validation["match_typed_subject_alt_names"] = [{"san_type": "DNS", "matcher": {"exact": tls.peer}}]
     return {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
         "tls_certificates": [

@@ -1,0 +1,99 @@
+"""Starting and ending a lab as a whole."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from deploy.lab.components import bring_up, stop_all
+from deploy.lab.layout import PORTS
+from deploy.lab.ports import choose_ports
+from deploy.lab.prepare import prepare
+from deploy.lab.processes import ProcessId
+from deploy.lab.programs import programs
+from deploy.lab.running import RunningLab
+from deploy.lab.state import LabState, sole_command
+
+_PATIENCE: Final = 30.0
+"""Seconds that one program may take; ten for the whole lab is what it should take."""
+
+
+class LabRunning(RuntimeError):  # noqa: N818  what happened
+    """There is a lab in this folder already."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabOptions:
+    """What can be chosen of a lab. Nothing here turns a check off.
+
+    Attributes:
+        first_port: of a range of consecutive ports; None takes free ones.
+        token_lifetime: seconds that a token lives; None leaves it to authz.
+        clock_skew: seconds of difference between clocks that trust agents forgive; None leaves it to them.
+        without_certificate: keys of parties that take part but have not enrolled yet.
+    """
+
+    first_port: int | None = None
+    token_lifetime: int | None = None
+    clock_skew: int | None = None
+    without_certificate: tuple[str, ...] = ()
+
+
+async def up(folder: Path, options: LabOptions | None = None) -> RunningLab:
+    """Start a lab.
+
+    Args:
+        folder: what it may use and `down` removes; made when it is not there.
+        options: see `LabOptions`.
+
+    Raises:
+        LabRunning: there is one already, running or left behind.
+        LabBusy: another command is starting or ending it.
+        PortsTaken: the wanted ports are in use.
+        ComponentFailed: a part did not start; everything else was taken away again.
+    """
+    chosen = options or LabOptions()
+    folder = _absolute(folder)
+    with sole_command(folder):
+        if LabState.load(folder) is not None:
+            raise LabRunning(f"there is a lab in {folder} already")
+        begun = monotonic()
+        state = LabState.create(folder, choose_ports(PORTS, chosen.first_port), {})
+        lab = RunningLab(state)
+        try:
+            await asyncio.to_thread(prepare, lab, chosen)
+            state.settings["ready"] = await bring_up(state, programs(lab), _PATIENCE)
+        except BaseException:
+            # Whatever it was, also an interrupt: leave nothing behind, then say what it was.
+            await _end(state)
+            raise
+        state.settings["seconds"] = monotonic() - begun
+        state.save()
+        return lab
+
+
+async def down(folder: Path) -> list[ProcessId]:
+    """End the lab in `folder` and remove all of it; nothing happens when there is none.
+
+    Returns:
+        Processes that could not be ended; empty unless the system is in trouble.
+
+    Raises:
+        LabBusy: another command is starting or ending it.
+    """
+    folder = _absolute(folder)
+    with sole_command(folder):
+        state = LabState.load(folder)
+        return [] if state is None else await _end(state)
+
+
+def _absolute(folder: Path) -> Path:
+    return folder.resolve()
+
+
+async def _end(state: LabState) -> list[ProcessId]:
+    left = await stop_all(state)
+    if not left:
+        state.remove()
+    return left
