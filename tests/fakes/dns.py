@@ -82,6 +82,7 @@ class FakeDns:
                 continue
             signer = name(how.get("signer") or how["zone"])
             key = how.get("key") or self.built[signer].key
+            assert key is not None
             rrsig = dns.dnssec.sign(
                 rrset,
                 key.signer(),
