@@ -1,0 +1,232 @@
+"""The command line of the authorization server: `authz serve`, and what an operator does beside it.
+
+Everything heavy is imported by the command that needs it, so that `authz --help` and a refusal come at once. A refusal
+is one line on standard error and exit code 2; `--json` prints one JSON document for programs.
+"""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from authz.audit.cli import audit_app
+from authz.domain.errors import InvalidValue, Refused, SluisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from authz.operations import Operations
+    from authz.settings import AuthzSettings
+
+REFUSED = 2
+CONFIG_VARIABLE = "SLUIS_AUTHZ_CONFIG"
+T = TypeVar("T")
+
+Config = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="Settings file (TOML).")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
+
+app = typer.Typer(
+    name="authz",
+    help="The authorization server: tokens, keys, address book and audit log of a care network.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys_app = typer.Typer(help="The server's own keys.", no_args_is_help=True)
+scheme_app = typer.Typer(help="Who takes part, and which services there are.", no_args_is_help=True)
+revoke_app = typer.Typer(help="End a token, or everything of one certificate or grant.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(scheme_app, name="scheme")
+app.add_typer(revoke_app, name="revoke")
+
+
+@app.command()
+def serve(config: Config = Path("authz.toml")) -> None:
+    """Serve: Envoy in front, the service behind it, both supervised."""
+    from authz.edge.envoy import DownstreamTls, EdgeLimits, Listener, service_front  # noqa: PLC0415  fast start
+    from authz.edge.logs import configure_logs  # noqa: PLC0415
+    from authz.edge.secrets import OwnCertificate, PeerValidation  # noqa: PLC0415
+    from authz.edge.supervise import Front, Service, run_folder, run_service  # noqa: PLC0415
+
+    settings = _settings(config)
+    configure_logs("authz")
+    settings.crl_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authorities = (*settings.clients.anchors, *(issuer.certificate for issuer in settings.clients.issuers))
+    with _refusals(), run_folder(settings.run_dir) as folder:
+        # The longest body is a batch of audit records; the token endpoint has its own, smaller limit.
+        limits = EdgeLimits(max_body_bytes=1024 * 1024)
+        listener = Listener("tls", settings.listen.address, settings.listen.port, DownstreamTls(folder.secrets), limits)
+        front = Front(
+            service_front(sender="authz", admin=folder.admin, service=folder.service, listeners=[listener]),
+            [
+                OwnCertificate(settings.certificate.certificate, settings.certificate.key),
+                PeerValidation(authorities, settings.crl_folder),
+            ],
+            concurrency=settings.listen.envoy_threads,
+        )
+        arguments = ["service", "--config", str(config.absolute()), "--socket", str(folder.service)]
+        raise typer.Exit(run_service("authz", folder, front, Service("authz-service", "authz.cli", arguments)))
+
+
+@app.command(hidden=True)
+def service(socket: Annotated[Path, typer.Option()], config: Config) -> None:
+    """The service behind Envoy; started by `serve`."""
+    from authz.app import serve as serve_service  # noqa: PLC0415
+    from authz.edge.logs import configure_logs  # noqa: PLC0415
+    from authz.edge.serving import run  # noqa: PLC0415
+
+    settings = _settings(config)
+    configure_logs("authz")
+    with _refusals():
+        raise typer.Exit(run(lambda: serve_service(settings, socket)))
+
+
+@keys_app.command("init")
+def keys_init(*, config: Config = Path("authz.toml"), as_json: Json = False) -> None:
+    """Make the keys that are not there yet: tokens, revocation feed, policy bundles, audit checkpoints."""
+    made = _run(config, lambda operations: operations.init_keys())
+    bundle = made["bundle_key"]
+    _say(
+        as_json,
+        made,
+        f"bundle key {bundle['key_id']}, public key in {bundle['public_key']}\naudit log {made['checkpoint_key']}",
+    )
+
+
+@keys_app.command("list")
+def keys_list(*, config: Config = Path("authz.toml"), as_json: Json = False) -> None:
+    """The token keys and what each does now."""
+    keys = _run(config, lambda operations: operations.list_keys())
+    _say(as_json, keys, "\n".join(f"{key['kid']}  {key['state']:10}  signs from {key['signs_from']}" for key in keys))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    *,
+    config: Config = Path("authz.toml"),
+    now: Annotated[bool, typer.Option("--now", help="Sign with it at once: the old key may be known.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add a token key: published at once, signing when every reader has had time to fetch it."""
+    key = _run(config, lambda operations: operations.rotate_keys(now=now))
+    signs_from = key.signs_from.isoformat()
+    _say(as_json, {"kid": key.kid, "signs_from": signs_from}, f"{key.kid} signs from {signs_from}")
+
+
+@scheme_app.command("import")
+def scheme_import(
+    file: Annotated[Path, typer.Argument(help="Scheme file (TOML).")],
+    *,
+    config: Config = Path("authz.toml"),
+    as_json: Json = False,
+) -> None:
+    """Bring deelnemers and address book to what the file says. Importing it again changes nothing."""
+    done = _run(config, lambda operations: operations.import_scheme(file))
+    document = {"participants": done.participants, "services": done.services, "unchanged": done.unchanged}
+    summary = (
+        f"{len(done.participants)} deelnemers and {len(done.services)} services changed, {done.unchanged} as before"
+    )
+    _say(as_json, document, summary)
+
+
+def _revoke(config: Path, kind: str, value: str, until: str | None, *, as_json: bool) -> None:
+    from authz.tokens.revocation import RevocationKind  # noqa: PLC0415
+
+    try:
+        moment = None if until is None else datetime.fromisoformat(until)
+    except ValueError:
+        _refuse("refused (parameter_malformed): a time is written as in 2026-11-22T12:00:00Z")
+    if moment is not None and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    version = _run(config, lambda operations: operations.revoke(RevocationKind(kind), value, moment))
+    _say(as_json, {"version": version}, f"revoked; version {version} of the list has it")
+
+
+Until = Annotated[str | None, typer.Option(help="Keep it listed until this moment, RFC 3339.")]
+
+
+@revoke_app.command("jti")
+def revoke_jti(value: str, *, config: Config = Path("authz.toml"), until: Until = None, as_json: Json = False) -> None:
+    """End one token, by its jti."""
+    _revoke(config, "jti", value, until, as_json=as_json)
+
+
+@revoke_app.command("credential")
+def revoke_credential(
+    value: str, *, config: Config = Path("authz.toml"), until: Until = None, as_json: Json = False
+) -> None:
+    """End every token of one certificate and refuse new ones, by its x5t#S256."""
+    _revoke(config, "credential", value, until, as_json=as_json)
+
+
+@revoke_app.command("grant")
+def revoke_grant(
+    value: str, *, config: Config = Path("authz.toml"), until: Until = None, as_json: Json = False
+) -> None:
+    """End every token under one grant, by its id."""
+    _revoke(config, "grant", value, until, as_json=as_json)
+
+
+@audit_app.callback()
+def audit_of(ctx: typer.Context, config: Config = Path("authz.toml")) -> None:
+    """Read, export and verify the audit log; each reading is itself recorded."""
+    from authz.operations import Operations  # noqa: PLC0415
+
+    ctx.obj = Operations(_settings(config))
+
+
+app.add_typer(audit_app, name="audit")
+
+
+def main() -> None:
+    """Entry point of the program."""
+    app()
+
+
+def _settings(path: Path) -> "AuthzSettings":
+    from authz.edge.settings import load_settings  # noqa: PLC0415
+    from authz.settings import AuthzSettings  # noqa: PLC0415
+
+    with _refusals():
+        return load_settings(AuthzSettings, path)
+    raise AssertionError
+
+
+def _run(config: Path, act: "Callable[[Operations], Coroutine[Any, Any, T]]") -> T:
+    from authz.operations import Operations  # noqa: PLC0415
+
+    operations = Operations(_settings(config))
+    with _refusals():
+        return asyncio.run(act(operations))
+    raise AssertionError
+
+
+class _refusals:  # noqa: N801  a context manager that reads as a phrase
+    """Turn our errors into one line and exit code 2."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Refused):
+            _refuse(f"refused ({error.reason}): {error.detail}")
+        if isinstance(error, InvalidValue):
+            _refuse(f"refused (parameter_malformed): {error}")
+        if isinstance(error, SluisError):
+            _refuse(f"error: {error}")
+
+
+def _say(as_json: bool, document: object, text: str) -> None:  # noqa: FBT001  internal
+    typer.echo(json.dumps(document) if as_json else text)
+
+
+def _refuse(line: str) -> NoReturn:
+    typer.echo(line, err=True)
+    raise typer.Exit(REFUSED)
+
+
+if __name__ == "__main__":
+    main()

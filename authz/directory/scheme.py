@@ -1,0 +1,207 @@
+"""The scheme file: deelnemers, their credentials and their services, as stelselbeheer writes them down.
+
+Specification: shared `domain.md`, "Parties and roles" and "Address book". A TOML file that is checked as a whole, with
+every problem listed. Importing it twice changes nothing the second time; what it does not mention stays as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from authz.directory.book import audiences_of
+from authz.directory.model import DirectoryRepository, Function, Service, SystemRole
+from authz.domain.audit import AuditObject, AuditRecord, EventType, ObjectClass
+from authz.domain.identifiers import Identifier
+from authz.edge.settings import ExistingFile, Settings, SettingsError, load_settings
+from authz.participants.ca_files import issuer_key
+from authz.participants.model import (
+    Credential,
+    Environment,
+    Participant,
+    ParticipantRepository,
+    ParticipantStatus,
+)
+
+MakeRecord = Callable[[EventType, AuditObject], AuditRecord]
+T = TypeVar("T")
+
+
+class CredentialEntry(Settings):
+    """`[[participants.credentials]]`: the issuing CA as a certificate file, or by its key."""
+
+    identity: str
+    issuer: ExistingFile | None = None
+    issuer_key: str | None = None
+    allowed_addresses: tuple[str, ...] = ()
+    blocked: bool = False
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if (self.issuer is None) == (self.issuer_key is None):
+            raise ValueError("expected either issuer (a certificate file) or issuer_key (hex SHA-256 of its key)")
+        self.value()
+        return self
+
+    def value(self) -> Credential:
+        """As the domain knows it."""
+        pinned = self.issuer_key or ("" if self.issuer is None else issuer_key(self.issuer))
+        return Credential(pinned, Identifier.parse_subject(self.identity), self.allowed_addresses, self.blocked)
+
+
+class ParticipantEntry(Settings):
+    """`[[participants]]`."""
+
+    id: str
+    name: str
+    organization_type: str
+    roles: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+    credentials: tuple[CredentialEntry, ...] = ()
+    log_sources: tuple[str, ...] = ()
+    status: ParticipantStatus = ParticipantStatus.ACTIVE
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        self.value(Environment.TST)
+        return self
+
+    def value(self, environment: Environment) -> Participant:
+        """As the domain knows it."""
+        own = Identifier.parse_subject(self.id)
+        # In the order in which they are stored, so that an unchanged deelnemer is seen to be unchanged.
+        further = sorted(Identifier.parse_subject(text) for text in self.identifiers)
+        return Participant(
+            id=own,
+            name=self.name,
+            organization_type=self.organization_type,
+            environment=environment,
+            roles=self.roles,
+            identifiers=(own, *(identifier for identifier in further if identifier != own)),
+            credentials=tuple(entry.value() for entry in self.credentials),
+            log_sources=self.log_sources,
+            status=self.status,
+        )
+
+
+class ServiceEntry(Settings):
+    """`[[services]]`."""
+
+    organisation: str
+    function: Function
+    system_role: SystemRole
+    holder: str
+    authorization_endpoint: str
+    token_endpoint: str
+    resource_endpoint: str
+    register_name: str = Field(default="", alias="register")
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        self.value(Environment.TST)
+        return self
+
+    def value(self, environment: Environment) -> Service:
+        """As the domain knows it."""
+        return Service(
+            organisation=self.organisation,
+            function=self.function,
+            environment=environment,
+            system_role=self.system_role,
+            holder=Identifier.parse_subject(self.holder),
+            authorization_endpoint=self.authorization_endpoint,
+            token_endpoint=self.token_endpoint,
+            resource_endpoint=self.resource_endpoint,
+            register=self.register_name,
+        )
+
+
+class SchemeFile(Settings):
+    """The file as a whole, for one environment."""
+
+    environment: Environment
+    participants: tuple[ParticipantEntry, ...] = ()
+    services: tuple[ServiceEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import changed, by id."""
+
+    participants: tuple[str, ...]
+    services: tuple[str, ...]
+    unchanged: int
+
+
+async def import_scheme(
+    path: Path,
+    environment: Environment,
+    *,
+    participants: ParticipantRepository,
+    directory: DirectoryRepository,
+    make_record: MakeRecord,
+) -> Imported:
+    """Bring the stored scheme to what the file says, with a record for each change.
+
+    Deelnemers are one transaction and services another, in that order, because a service needs its holder; an import
+    that is interrupted between them is finished by running it again.
+
+    Args:
+        path: the file.
+        environment: of this server; a file for another one is refused.
+        participants: where deelnemers are kept.
+        directory: where services are kept.
+        make_record: writes down who did it.
+
+    Raises:
+        SettingsError: the file has problems; all of them are in the text.
+        InvalidValue: it contradicts what is stored.
+        DirectoryContradiction: two services share an audience but not what it is.
+    """
+    scheme = load_settings(SchemeFile, path)
+    if scheme.environment is not environment:
+        raise SettingsError(f"{path}: for environment {scheme.environment}, this server is {environment}")
+    _, known_participants = await participants.load()
+    _, known_services = await directory.load()
+    wanted = [entry.value(environment) for entry in scheme.participants]
+    changed = _changed(wanted, known_participants)
+    services = [entry.value(environment) for entry in scheme.services]
+    changed_services = _changed(services, known_services)
+    replaced = {(item.gegevensdienst_id, item.system_role) for item in services}
+    kept = [item for item in known_services if (item.gegevensdienst_id, item.system_role) not in replaced]
+    audiences_of([*(item for item in kept if item.environment is environment), *services])
+    if changed:
+        await participants.save(changed, [make_record(EventType.PARTICIPANT_CHANGE, _about(item)) for item in changed])
+    if changed_services:
+        records = [make_record(EventType.DIRECTORY_CHANGE, _about_service(item)) for item in changed_services]
+        await directory.save(changed_services, records)
+    return Imported(
+        participants=tuple(item.id.subject for item in changed),
+        services=tuple(f"{item.gegevensdienst_id}/{item.system_role}" for item in changed_services),
+        unchanged=len(wanted) + len(services) - len(changed) - len(changed_services),
+    )
+
+
+def _changed(wanted: Sequence[T], known: Sequence[T]) -> list[T]:
+    return [item for item in wanted if item not in known]
+
+
+def _about(participant: Participant) -> AuditObject:
+    details = {
+        "environment": participant.environment.value,
+        "organization_type": participant.organization_type,
+        "status": participant.status.value,
+        "credentials": [
+            {"identity": item.identity.subject, "issuer_key": item.issuer_key, "blocked": item.blocked}
+            for item in participant.credentials
+        ],
+    }
+    subject = participant.id.subject
+    return AuditObject("deelnemer", subject, "none", ObjectClass.ORGANIZATION, participant.name, details)
+
+
+def _about_service(service: Service) -> AuditObject:
+    details = {"systeemrolcode": service.system_role.value, "audience": service.audience}
+    return AuditObject("gegevensdienstId", service.gegevensdienst_id, "none", details=details)

@@ -1,0 +1,195 @@
+"""What an operator does beside the running server, on the same database: keys, scheme, revocations, reading the log.
+
+The composition root of the command line. Every act leaves a record that names the operator; a running server notices
+each change by itself within a second.
+"""
+
+import contextlib
+import getpass
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from authz.audit.note import VerifierKey
+from authz.audit.note_key import FileNoteSigner
+from authz.audit.own import OwnRecords
+from authz.audit.reading import ReadingDesk
+from authz.directory.scheme import Imported, import_scheme
+from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
+from authz.domain.clock import Clock, SystemClock
+from authz.domain.errors import SluisError
+from authz.edge.tracing import new_trace
+from authz.grants.records import SOURCE
+from authz.settings import AuthzSettings
+from authz.store.audit_log import StoredAuditLog
+from authz.store.database import Database
+from authz.store.directory import StoredDirectory
+from authz.store.participants import StoredParticipants
+from authz.store.revocations import StoredRevocations
+from authz.store.signing_keys import StoredSigningKeys
+from authz.tokens.keyfiles import KeyFiles
+from authz.tokens.keys import KeyFileError, Signer
+from authz.tokens.revocation import Revocation, RevocationKind
+from authz.tokens.rotation import KeySchedule, SigningKeyRecord
+
+CHECKPOINT_PUBLIC = "checkpoint.vkey"
+"""Beside the private key: the public key of the log, in the form that tlog tools read."""
+LONGEST_CERTIFICATE = timedelta(days=400)
+"""A revoked certificate can not be used any more after it expired; ours live 397 days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Acts of one operator on one installation.
+
+    Attributes:
+        settings: of the installation.
+        clock: the time.
+    """
+
+    settings: AuthzSettings
+    clock: Clock = field(default_factory=SystemClock)
+
+    async def init_keys(self) -> dict[str, Any]:
+        """Make every key that is not there yet; returns what others need to know of them.
+
+        Raises:
+            SluisError: a file can not be made or opened.
+        """
+        keys = self.settings.keys
+        origin = self.settings.log_origin
+
+        def checkpoint_key(path: Path, passphrase: bytes) -> None:
+            FileNoteSigner.create(origin, path, passphrase)
+
+        files = KeyFiles.create(keys.folder, keys.passphrase_file, checkpoint_key)
+        verifier = FileNoteSigner.load(origin, files.checkpoint_path, files.passphrase).verifier
+        (keys.folder / CHECKPOINT_PUBLIC).write_text(f"{verifier}\n", encoding="ascii")
+        async with self._database() as database:
+            _, records = await StoredSigningKeys(database).load()
+            if not records:
+                await self._add_token_key(database, files, self.clock.now())
+            _, records = await StoredSigningKeys(database).load()
+        return {
+            "token_keys": [record.kid for record in records],
+            "feed_key": files.feed.kid,
+            "bundle_key": {"key_id": files.bundle.kid, "public_key": str(files.bundle_public_path)},
+            "checkpoint_key": str(verifier),
+        }
+
+    async def rotate_keys(self, *, now: bool) -> SigningKeyRecord:
+        """Add a token key that signs after `tokens.prepublish`, or at once.
+
+        Args:
+            now: sign at once, because the key of before may be known to others. Readers that fetched the keys
+                shortly before refuse tokens until they fetch them again.
+
+        Raises:
+            SluisError: no keys yet, or a file can not be made.
+        """
+        files = KeyFiles.open(self.settings.keys.folder, self.settings.keys.passphrase_file)
+        wait = timedelta() if now else timedelta(seconds=self.settings.tokens.prepublish)
+        async with self._database() as database:
+            return await self._add_token_key(database, files, self.clock.now() + wait)
+
+    async def list_keys(self) -> list[dict[str, str]]:
+        """The token keys and what each does at this moment."""
+        async with self._database() as database:
+            _, records = await StoredSigningKeys(database).load()
+        schedule = KeySchedule(records, self.settings.tokens.overlap)
+        at = self.clock.now()
+        return [
+            {
+                "kid": record.kid,
+                "algorithm": record.algorithm,
+                "state": schedule.state(record.kid, at).value,
+                "signs_from": record.signs_from.isoformat(),
+            }
+            for record in records
+        ]
+
+    async def import_scheme(self, path: Path) -> Imported:
+        """Bring deelnemers and address book to what the file says; see `authz.directory.scheme`."""
+        async with self._database() as database:
+            return await import_scheme(
+                path,
+                self.settings.environment,
+                participants=StoredParticipants(database),
+                directory=StoredDirectory(database),
+                make_record=lambda event, item: self._record(event, Action.UPDATE, item),
+            )
+
+    async def revoke(self, kind: RevocationKind, value: str, until: datetime | None = None) -> int:
+        """Revoke; returns the version of the list that has it.
+
+        Args:
+            kind: what `value` is.
+            value: a jti, a certificate's `x5t#S256`, or a grant id.
+            until: when the revocation may be forgotten; default: when nothing it could stop is valid any more.
+
+        Raises:
+            InvalidValue: malformed.
+        """
+        life = timedelta(seconds=self.settings.tokens.lifetime + self.settings.tokens.skew)
+        span = life if kind is RevocationKind.JTI else LONGEST_CERTIFICATE
+        revocation = Revocation(kind, value, until or self.clock.now() + span)
+        async with self._database() as database:
+            record = self._record(EventType.TOKEN_REVOKE, Action.EXECUTE, AuditObject(kind.value, value, "none"))
+            return await StoredRevocations(database, self.clock).add([revocation], [record])
+
+    @contextlib.asynccontextmanager
+    async def open_audit(self) -> AsyncIterator[ReadingDesk]:
+        """The reading desk of `authz.audit.cli`, for this operator."""
+        path = self.settings.keys.folder / CHECKPOINT_PUBLIC
+        try:
+            key = VerifierKey.parse(path.read_text("ascii"))
+        except OSError:
+            raise KeyFileError(f"{path}: the public key of the log can not be read; run `authz keys init`") from None
+        async with self._database() as database:
+            yield ReadingDesk(
+                reader=StoredAuditLog(database),
+                own=OwnRecords(database, self.clock, SOURCE),
+                keys=[key],
+                user=_operator(),
+            )
+
+    @contextlib.asynccontextmanager
+    async def _database(self) -> AsyncIterator[Database]:
+        self.settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = Database(self.settings.database_url, self.clock)
+        await database.start()
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    async def _add_token_key(self, database: Database, files: KeyFiles, signs_from: datetime) -> SigningKeyRecord:
+        signer: Signer = files.create_token_key()
+        key = SigningKeyRecord(signer.kid, signer.algorithm, signer.public_jwk, self.clock.now(), signs_from)
+        item = AuditObject("kid", key.kid, "none", details={"signs_from": signs_from.isoformat()})
+        await StoredSigningKeys(database).save([key], [self._record(EventType.KEY_ROTATE, Action.CREATE, item)])
+        return key
+
+    def _record(self, event: EventType, action: Action, item: AuditObject) -> AuditRecord:
+        return AuditRecord(
+            record_id=str(uuid.uuid4()),
+            event_type=event,
+            action=action,
+            time=self.clock.now(),
+            outcome=Outcome.SUCCESS,
+            source=SOURCE,
+            users=(_operator(),),
+            objects=(item,),
+            trace=new_trace(),
+        )
+
+
+def _operator() -> AuditUser:
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        raise SluisError("the operating system does not say who you are, so nothing can be recorded") from None
+    return AuditUser(f"operator:{name}", "STELSELBEHEER")
