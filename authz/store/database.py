@@ -111,17 +111,16 @@ class Database:
 
     async def append_new(self, records: Sequence[AuditRecord]) -> tuple[AuditRecord, ...]:
         """See `authz.audit.log.LogIntake`."""
-        encoded: dict[tuple[str, str], tuple[EncodedRecord, AuditRecord]] = {}
-        for record in records:
-            item = encode(record)
-            encoded.setdefault(item.key, (item, record))
-        ordered = [item for item, _ in encoded.values()]
+        first: dict[tuple[str, str], EncodedRecord] = {}
+        encoded = [(encode(record), record) for record in records]
+        for item, _ in encoded:
+            first.setdefault(item.key, item)
 
         async def job(group: Group) -> tuple[AuditRecord, ...]:
-            known = await group.known(ordered)
-            group.append([item for item in ordered if item.key not in known])
-            return tuple(
-                record for item, record in encoded.values() if known.get(item.key, item.payload) != item.payload
-            )
+            known = await group.known(tuple(first.values()))
+            group.append([item for key, item in first.items() if key not in known])
+            # An erased payload (None) can not be compared any more.
+            there = {key: known.get(key, item.payload) for key, item in first.items()}
+            return tuple(record for item, record in encoded if there[item.key] not in {item.payload, None})
 
         return await self._writer.submit(job)

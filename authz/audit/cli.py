@@ -1,0 +1,236 @@
+"""`authz audit list|show|export|verify`: for people as tables, with `--json` for programs.
+
+The commands get a `ReadingDesk` from the object in the typer context, which the program's entry point sets; so this
+module knows no settings and no database. Exit codes: 0 done, 1 the log is not intact, 2 refused.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn, Protocol, TypeVar
+
+import typer
+
+from authz.audit import rendering
+from authz.audit.export import ExportInvalid, verify_export
+from authz.audit.log import StoredCheckpoint
+from authz.audit.note import MAX_NOTE_BYTES, Checkpoint, NoteInvalid, VerifierKey
+from authz.audit.reading import ReadingDesk
+from authz.audit.search import MAX_RESULTS, Criteria
+from authz.audit.verify import Report
+from authz.domain.audit import EventType, Outcome
+from authz.domain.errors import InvalidValue, Refused
+from authz.domain.reasons import Reason
+
+NOT_INTACT = 1
+REFUSED = 2
+
+T = TypeVar("T")
+
+audit_app = typer.Typer(name="audit", help="Read, export and verify the audit log.", no_args_is_help=True)
+
+
+class AuditContext(Protocol):
+    """What `ctx.obj` must offer."""
+
+    def open_audit(self) -> AbstractAsyncContextManager[ReadingDesk]:
+        """Open the log of the configured service for the user of this process; closes it at the end."""
+        ...
+
+
+class OutcomeName(StrEnum):
+    """Names of `Outcome` on the command line."""
+
+    SUCCESS = "success"
+    REFUSED = "refused"
+    ERROR = "error"
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
+Participant = Annotated[str | None, typer.Option(help="A user of the record, for example uzovi:5000.")]
+Event = Annotated[EventType | None, typer.Option(help="Kind of event.")]
+Item = Annotated[str | None, typer.Option("--object", help="An audience, record id, jti or pseudonym.")]
+Limit = Annotated[int, typer.Option(min=1, max=MAX_RESULTS, help="Records at most.")]
+
+
+@audit_app.command("list")
+def list_entries(
+    ctx: typer.Context,
+    *,
+    participant: Participant = None,
+    event: Event = None,
+    item: Item = None,
+    outcome: Annotated[OutcomeName | None, typer.Option(help="Result.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason code.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Policy and revision that decided.")] = None,
+    trace: Annotated[str | None, typer.Option(help="Trace id.")] = None,
+    source: Annotated[str | None, typer.Option(help="The component that recorded.")] = None,
+    since: Annotated[str | None, typer.Option(help="Event time at or after, RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option(help="Event time before, RFC 3339.")] = None,
+    below: Annotated[int | None, typer.Option(help="Only records with a smaller index.")] = None,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """Newest records first. This reading is itself recorded."""
+    criteria = _checked(
+        lambda: Criteria(
+            participant=participant,
+            event_type=event,
+            outcome=None if outcome is None else Outcome[outcome.name],
+            reason=reason,
+            object_identifier=item,
+            protocol=protocol,
+            trace_id=trace,
+            source=source,
+            since=_moment(since),
+            until=_moment(until),
+            below=below,
+            limit=limit,
+        )
+    )
+
+    async def act(desk: ReadingDesk) -> None:
+        entries = await desk.list(criteria)
+        if json:
+            rendering.print_json([rendering.entry_json(entry) for entry in entries])
+        else:
+            rendering.print_entries(entries)
+
+    _with_desk(ctx, act)
+
+
+@audit_app.command()
+def show(ctx: typer.Context, index: Annotated[int, typer.Argument(min=0)], *, json: Json = False) -> None:
+    """One record, whole, by its index. This reading is itself recorded."""
+
+    async def act(desk: ReadingDesk) -> None:
+        entry = await desk.show(index)
+        if json:
+            rendering.print_json(rendering.entry_json(entry))
+        else:
+            rendering.print_entry(entry)
+
+    _with_desk(ctx, act)
+
+
+@audit_app.command()
+def export(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Argument(help="New file to write; - for standard output.")],
+    *,
+    participant: Participant = None,
+    event: Event = None,
+    item: Item = None,
+    limit: Limit = MAX_RESULTS,
+) -> None:
+    """JSON lines of everything that is signed, or with options a selection with proofs. It is itself recorded."""
+    criteria = None
+    if participant or event or item:
+        criteria = _checked(
+            lambda: Criteria(participant=participant, event_type=event, object_identifier=item, limit=limit)
+        )
+
+    async def act(desk: ReadingDesk) -> None:
+        if str(out) == "-":
+            async for line in desk.export(criteria):
+                sys.stdout.buffer.write(line)
+            return
+        # Private, and never over another file: an export holds what the log holds.
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            async for line in desk.export(criteria):
+                file.write(line)
+
+    try:
+        _with_desk(ctx, act)
+    except OSError as error:
+        _refuse(Reason.PARAMETER_MALFORMED, f"the file {out} can not be written: {error.strerror}")
+
+
+@audit_app.command()
+def verify(
+    ctx: typer.Context,
+    *,
+    export_file: Annotated[Path | None, typer.Option("--export", help="Verify this export instead, offline.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="Public key of the log, for an export.")] = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option(help="A signed checkpoint kept elsewhere.")] = None,
+    json: Json = False,
+) -> None:
+    """Check every record and every signed checkpoint; names the first record that is wrong."""
+    notes = [_note(path) for path in checkpoint or ()]
+    if export_file is not None:
+        report = _offline(export_file, key or (), notes)
+    else:
+
+        async def act(desk: ReadingDesk) -> Report:
+            found, recorded = await desk.verify(notes)
+            if not recorded:
+                typer.echo("this verification could not be recorded in the log", err=True)
+            return found
+
+        report = _with_desk(ctx, act)
+    if json:
+        rendering.print_json(rendering.report_json(report))
+    else:
+        rendering.print_report(report)
+    if not report.intact:
+        raise typer.Exit(NOT_INTACT)
+
+
+def _offline(path: Path, keys: Sequence[str], notes: Sequence[str]) -> Report:
+    if not keys:
+        _refuse(Reason.PARAMETER_MISSING, "give the log's public key with --key; the one in the file proves nothing")
+    try:
+        parsed = [VerifierKey.parse(text) for text in keys]
+        kept = [StoredCheckpoint(Checkpoint.open(note, *parsed).size, note, ()) for note in notes]
+        with path.open("rb") as file:
+            return verify_export(file, parsed, kept)
+    except (NoteInvalid, ExportInvalid) as error:
+        _refuse(Reason.PARAMETER_MALFORMED, str(error))
+    except OSError as error:
+        _refuse(Reason.PARAMETER_MALFORMED, f"the file {path} can not be read: {error.strerror}")
+
+
+def _note(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_NOTE_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError):
+        _refuse(Reason.PARAMETER_MALFORMED, f"the checkpoint {path} can not be read")
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _checked(make: Callable[[], Criteria]) -> Criteria:
+    try:
+        return make()
+    except InvalidValue as error:
+        _refuse(Reason.PARAMETER_MALFORMED, str(error))
+    except ValueError:
+        _refuse(Reason.PARAMETER_MALFORMED, "a time is written as in 2026-11-22T12:00:00Z")
+
+
+def _with_desk(ctx: typer.Context, act: Callable[[ReadingDesk], Awaitable[T]]) -> T:
+    async def opened() -> T:
+        context: AuditContext = ctx.obj
+        async with context.open_audit() as desk:
+            return await act(desk)
+
+    try:
+        return asyncio.run(opened())
+    except Refused as refused:
+        _refuse(refused.reason, refused.detail)
+
+
+def _refuse(reason: Reason, detail: str) -> NoReturn:
+    typer.echo(f"refused ({reason}): {detail}", err=True)
+    raise typer.Exit(REFUSED)

@@ -1,0 +1,92 @@
+"""Takes records that another component kept in its own journal and ships, possibly more than once.
+
+Specification: shared `spec/audit.md`, "Writing without losing or blocking": at-least-once, idempotent, order by index.
+A sender is authenticated elsewhere; here it can only speak for its own sources, and only of events that arise there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from authz.audit.log import LogIntake
+from authz.audit.own import OwnRecords
+from authz.domain.audit import Action, AuditRecord, EventType
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+
+MAX_BATCH: Final = 500
+"""Records in one shipment."""
+
+SHIPPED: Final = frozenset(
+    {
+        EventType.ACCESS_DECISION,
+        EventType.ENDPOINT_REFUSED,
+        EventType.CERTIFICATE_INTENT,
+        EventType.CERTIFICATE_ISSUE,
+        EventType.CERTIFICATE_RENEW,
+        EventType.CERTIFICATE_REVOKE,
+        EventType.KEY_ROTATE,
+        EventType.COMPONENT_START,
+        EventType.COMPONENT_STOP,
+        EventType.COMPONENT_GAP,
+    }
+)
+"""What happens outside authz. Events of this log or of tokens are recorded here, by us, and taken from nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who ships.
+
+    Attributes:
+        id: subject identifier of the authenticated sender.
+        sources: sources (`bron`) that it may write as.
+    """
+
+    id: str
+    sources: frozenset[str]
+
+
+class Ingest:
+    """Accepts shipments.
+
+    Args:
+        intake: the log.
+        own: takes the alert when a record comes a second time with other content.
+    """
+
+    def __init__(self, intake: LogIntake, own: OwnRecords) -> None:
+        self._intake = intake
+        self._own = own
+
+    async def ingest(self, records: Sequence[AuditRecord], sender: Sender) -> tuple[str, ...]:
+        """Append what is new; returns when everything is durable.
+
+        A record is the same record by its source and id, so that no sender can occupy the ids of another. One that
+        comes again with other content does not replace the first: an alert is written, and the shipment is accepted,
+        because refusing it would stop the sender's journal for ever.
+
+        Returns:
+            The ids of all records of the shipment, new or known.
+
+        Raises:
+            Refused: too many or no records, a source that is not the sender's, or an event that is not for shipping.
+                Nothing of the shipment is written.
+            AuditUnavailable: nothing is acknowledged; send it again.
+        """
+        if not 0 < len(records) <= MAX_BATCH:
+            raise Refused(Reason.BODY_MALFORMED, f"a shipment has 1 to {MAX_BATCH} records")
+        for record in records:
+            if record.source not in sender.sources:
+                raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of a source that is not the sender's")
+            if record.event_type not in SHIPPED:
+                raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of an event that is not shipped")
+        for conflict in await self._intake.append_new(records):
+            await self._own.write(
+                EventType.LOG_ALERT,
+                Action.CREATE,
+                ("record_id", conflict.record_id),
+                reason=Reason.RECORD_CONFLICT,
+                details={"sender": sender.id, "source": conflict.source},
+            )
+        return tuple(record.record_id for record in records)

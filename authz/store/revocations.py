@@ -1,0 +1,73 @@
+"""Revocations in the database. Implements `authz.tokens.revocation.RevocationRepository`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz.audit.search import from_microseconds, to_microseconds
+from authz.domain.audit import AuditRecord
+from authz.domain.clock import Clock
+from authz.store.changes import Topic, bump, current
+from authz.store.database import Database
+from authz.store.tables import metadata
+from authz.tokens.revocation import Revocation, RevocationKind, RevocationList
+
+_REVOCATION: Final = metadata.tables["revocation"]
+_KEPT_US: Final = 24 * 3600 * 1_000_000
+"""Microseconds that an expired revocation stays, far longer than clocks of readers may differ."""
+
+_ADD: Final = text(
+    "INSERT INTO revocation (kind, value, expires_us) VALUES (:kind, :value, :expires_us) "
+    "ON CONFLICT (kind, value) DO UPDATE SET expires_us = CASE WHEN excluded.expires_us > revocation.expires_us "
+    "THEN excluded.expires_us ELSE revocation.expires_us END"
+)
+
+
+class StoredRevocations:
+    """See `RevocationRepository`.
+
+    Args:
+        database: started.
+        clock: says which entries expired so long ago that they may go.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def version(self) -> int:
+        """A number that grows with every change."""
+        async with self._database.read() as connection:
+            return await current(connection, Topic.REVOCATIONS)
+
+    async def load(self, at: datetime) -> RevocationList:
+        """What is revoked and does not expire before `at`, sorted, with its version."""
+        async with self._database.read() as connection:
+            version = await current(connection, Topic.REVOCATIONS)
+            rows = await connection.execute(
+                select(_REVOCATION)
+                .where(_REVOCATION.c.expires_us >= to_microseconds(at))
+                .order_by(_REVOCATION.c.kind, _REVOCATION.c.value)
+            )
+            entries = tuple(
+                Revocation(RevocationKind(row.kind), row.value, from_microseconds(row.expires_us)) for row in rows
+            )
+        return RevocationList(version, entries)
+
+    async def add(self, revocations: Sequence[Revocation], records: Sequence[AuditRecord]) -> int:
+        """Add (one that is there already keeps the later expiry), with the records in one transaction."""
+        oldest = to_microseconds(self._clock.now()) - _KEPT_US
+
+        async def act(connection: AsyncConnection) -> int:
+            await connection.execute(delete(_REVOCATION).where(_REVOCATION.c.expires_us < oldest))
+            for each in revocations:
+                await connection.execute(
+                    _ADD,
+                    {"kind": each.kind.value, "value": each.value, "expires_us": to_microseconds(each.expires_at)},
+                )
+            return await bump(connection, Topic.REVOCATIONS)
+
+        return await self._database.write(act, *records)

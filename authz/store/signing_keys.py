@@ -1,0 +1,69 @@
+"""Records of signing keys in the database, never the keys. Implements `authz.tokens.rotation.SigningKeyRepository`."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz.audit.search import from_microseconds, to_microseconds
+from authz.domain.audit import AuditRecord
+from authz.store.changes import Topic, bump, current
+from authz.store.database import Database
+from authz.store.tables import metadata
+from authz.tokens.rotation import SigningKeyRecord
+
+_KEY: Final = metadata.tables["signing_key"]
+
+
+class StoredSigningKeys:
+    """See `SigningKeyRepository`.
+
+    Args:
+        database: started.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def version(self) -> int:
+        """A number that grows with every change."""
+        async with self._database.read() as connection:
+            return await current(connection, Topic.SIGNING_KEYS)
+
+    async def load(self) -> tuple[int, tuple[SigningKeyRecord, ...]]:
+        """Every record, in the order in which they sign, with the version they belong to."""
+        async with self._database.read() as connection:
+            version = await current(connection, Topic.SIGNING_KEYS)
+            rows = (await connection.execute(select(_KEY).order_by(_KEY.c.signs_us, _KEY.c.kid))).all()
+        return version, tuple(
+            SigningKeyRecord(
+                kid=row.kid,
+                algorithm=row.algorithm,
+                public_jwk=json.loads(row.public_jwk),
+                published_from=from_microseconds(row.published_us),
+                signs_from=from_microseconds(row.signs_us),
+            )
+            for row in rows
+        )
+
+    async def save(self, keys: Sequence[SigningKeyRecord], records: Sequence[AuditRecord]) -> int:
+        """Insert, or replace by kid, with the records in one transaction."""
+
+        async def act(connection: AsyncConnection) -> int:
+            for key in keys:
+                await connection.execute(delete(_KEY).where(_KEY.c.kid == key.kid))
+                await connection.execute(
+                    insert(_KEY),
+                    {
+                        "kid": key.kid,
+                        "algorithm": key.algorithm,
+                        "public_jwk": json.dumps(dict(key.public_jwk), sort_keys=True),
+                        "published_us": to_microseconds(key.published_from),
+                        "signs_us": to_microseconds(key.signs_from),
+                    },
+                )
+            return await bump(connection, Topic.SIGNING_KEYS)
+
+        return await self._database.write(act, *records)
