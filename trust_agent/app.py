@@ -1,0 +1,313 @@
+"""Composition root of the decision service: everything is made here, once, from the settings, and wired together.
+
+Also renders the front (Envoy) for the same settings, because the two must agree on sockets, limits and files.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from granian.constants import Interfaces
+
+from authz.domain.audit import EventType
+from authz.domain.clock import Clock, SystemClock
+from authz.domain.reasons import Reason
+from authz.edge.envoy import DownstreamTls, EdgeLimits, Listener, Upstream, datastation_front
+from authz.edge.secrets import OwnCertificate, PeerValidation, TlsSecret
+from authz.edge.serving import serve_uds
+from authz.edge.supervise import Front, RunFolder
+from authz.edge.tracing import new_trace
+from authz.policy.signing import BundleKey
+from pki.crl_store import CrlStore, spki_sha256
+from pki.validation import CertificateValidator, PinnedIssuer
+from trust_agent.authz_client import AuthzClient
+from trust_agent.decision import Decider, ServiceRules
+from trust_agent.edge import ExtAuthz
+from trust_agent.fetching import Fetcher, Sources
+from trust_agent.graphql import Limits, Register
+from trust_agent.health import HealthServer
+from trust_agent.journal import Journal, Recovery
+from trust_agent.metrics import Metrics, exposition
+from trust_agent.records import DecisionRecords, component_record
+from trust_agent.settings import AgentSettings
+from trust_agent.shipping import Shipper
+from trust_agent.trust_store import MaxAges, TrustStore
+from trust_agent.verify import TokenRules, Verifier
+
+_LOG: Final = structlog.get_logger(__name__)
+CONTROL_SOCKET: Final = "control.sock"
+"""Health for the supervisor, in the run folder."""
+
+
+def render_front(settings: AgentSettings, folder: RunFolder) -> Front:
+    """Envoy for these settings."""
+    register = settings.register_
+    listener = Listener(
+        "agent",
+        settings.listen.address,
+        settings.listen.port,
+        DownstreamTls(folder.secrets),
+        EdgeLimits(max_body_bytes=settings.limits.max_body_bytes, route_timeout=register.timeout + 5),
+    )
+    upstream = Upstream(
+        host=register.host,
+        port=register.port,
+        server_name=register.server_name,
+        path=register.path,
+        secrets=folder.secrets,
+        timeout=register.timeout,
+    )
+    config = datastation_front(
+        sender=settings.sender,
+        admin=folder.admin,
+        decision=[folder.service],
+        listener=listener,
+        upstream=upstream,
+        decision_timeout=settings.limits.decision_timeout,
+    )
+    authorities = (*settings.clients.anchors, *(issuer.certificate for issuer in settings.clients.issuers))
+    secrets: list[TlsSecret] = [
+        OwnCertificate(settings.certificate.certificate, settings.certificate.key),
+        PeerValidation(authorities, _trust_folder(settings) / "crls"),
+        PeerValidation(register.anchors, server_name=register.server_name, name="register"),
+    ]
+    return Front(config, secrets, concurrency=settings.limits.envoy_threads)
+
+
+def load_register(settings: AgentSettings) -> Register:
+    """The register's schema.
+
+    Raises:
+        SchemaRefused: a field of it would escape authorization.
+    """
+    caps = settings.graphql
+    limits = Limits(
+        body_bytes=settings.limits.max_body_bytes,
+        tokens=caps.tokens,
+        depth=caps.depth,
+        fields=caps.fields,
+        evaluations=caps.evaluations,
+        page_size=caps.page_size,
+        typename=caps.typename,
+    )
+    register = settings.register_
+    return Register.load(
+        register.schema_file.read_text(encoding="utf-8"),
+        overlay=register.overlay,
+        public_fields=register.public_fields,
+        limits=limits,
+    )
+
+
+def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
+    """The trust store with what was kept before taken in."""
+    clients, ages = settings.clients, settings.freshness
+    anchors = [der for path in clients.anchors for der in _certificates(path)]
+    issuers = [der for issuer in clients.issuers for der in _certificates(issuer.certificate)]
+    pinned = [
+        PinnedIssuer(spki_sha256(x509.load_der_x509_certificate(der)), issuer.scheme, clients.environment)
+        for issuer in clients.issuers
+        for der in _certificates(issuer.certificate)[:1]
+    ]
+    crls = CrlStore([*anchors, *issuers])
+    validator = CertificateValidator(
+        anchors=anchors,
+        issuers=pinned,
+        intermediates=issuers,
+        crls=crls,
+        environment=clients.environment,
+        max_crl_age=timedelta(seconds=ages.crl),
+        max_authority_crl_age=timedelta(seconds=ages.authority_crl),
+    )
+    store = TrustStore(
+        _trust_folder(settings),
+        issuer=settings.token.issuer,
+        algorithms=settings.token.algorithms,
+        bundle_keys=[
+            BundleKey(key.key_id, key.file.read_text(encoding="ascii"), key.not_before, key.not_after)
+            for key in settings.authz.bundle_keys
+        ],
+        crls=crls,
+        validator=validator,
+        ages=MaxAges(timedelta(seconds=ages.keys), timedelta(seconds=ages.revocations), timedelta(seconds=ages.bundle)),
+        clock=clock,
+    )
+    _LOG.info("trust_material_loaded", material=store.load())
+    return store
+
+
+class DecisionService:
+    """One decision service.
+
+    Args:
+        settings: of the agent.
+        folder: with the sockets.
+        clock: the time.
+
+    Raises:
+        SchemaRefused: the register's schema has holes.
+        Refused: JOURNAL_UNAVAILABLE.
+    """
+
+    def __init__(self, settings: AgentSettings, folder: RunFolder, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._clock = clock or SystemClock()
+        self._register = load_register(settings)
+        self._store = make_trust_store(settings, self._clock)
+        journal = settings.journal
+        self._journal = Journal(settings.journal_dir, segment_bytes=journal.segment_bytes, max_bytes=journal.max_bytes)
+        self._metrics = Metrics()
+        authz = settings.authz
+        self._authz = AuthzClient(
+            authz.url,
+            authz.anchors,
+            settings.certificate.certificate,
+            settings.certificate.key,
+            authz.server_name,
+        )
+        sources = Sources(authz.bundle, settings.clients.crl_urls, authz.wait)
+        self._fetcher = Fetcher(self._store, sources, self._authz, authz.timeout)
+        self._shipper = Shipper(
+            self._journal,
+            self._authz,
+            settings.state_dir / "refused",
+            batch=journal.batch,
+            linger=journal.linger,
+            timeout=authz.timeout,
+        )
+        self._decider = self._make_decider()
+
+    def _make_decider(self) -> Decider:
+        settings, token, register = self._settings, self._settings.token, self._settings.register_
+        return Decider(
+            rules=ServiceRules(
+                path=settings.listen.path,
+                max_body_bytes=settings.limits.max_body_bytes,
+                service=register.service,
+                purpose_of_use=register.purpose_of_use,
+                record_fields=register.record_fields,
+            ),
+            verifier=Verifier(
+                self._store,
+                TokenRules(token.issuer, token.audience, frozenset(token.scopes), token.algorithms, token.skew),
+                max_tokens=settings.limits.max_verified_tokens,
+                max_certificates=settings.limits.max_parsed_certificates,
+            ),
+            register=self._register,
+            policies=self._store,
+            journal=self._journal,
+            records=DecisionRecords(settings.sender, register.service, token.audience, register.record_fields),
+            clock=self._clock,
+        )
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT.
+
+        Returns:
+            The exit status.
+        """
+        recovery = self._journal.open()
+        await self._record_start(recovery)
+        pages = {"/health": self._health, "/metrics": self._exposition}
+        health = HealthServer(
+            pages, self._folder.path / CONTROL_SOCKET, (self._settings.health.address, self._settings.health.port)
+        )
+        app = ExtAuthz(self._decider, self._settings.sender, self._metrics)
+        try:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(self._shipper)
+                await stack.enter_async_context(self._fetcher)
+                serving = asyncio.create_task(serve_uds(app, self._folder.service, Interfaces.RSGI))
+                await self._listening(serving)
+                # Last: the supervisor takes an answer here for readiness, and starts Envoy.
+                await stack.enter_async_context(health)
+                await serving
+                await self._record(EventType.COMPONENT_STOP, {})
+        finally:
+            await self._journal.close()
+            await self._authz.close()
+        return 0
+
+    async def _listening(self, serving: "asyncio.Task[None]") -> None:
+        while not self._folder.service.exists() and not serving.done():  # noqa: ASYNC110  Granian tells nobody
+            await asyncio.sleep(0.01)
+
+    async def _record_start(self, recovery: Recovery) -> None:
+        if recovery.torn_bytes:
+            await self._record(EventType.COMPONENT_GAP, {"torn_bytes": recovery.torn_bytes}, Reason.JOURNAL_UNAVAILABLE)
+        await self._record(EventType.COMPONENT_START, {"unshipped": recovery.records})
+
+    async def _record(self, event: EventType, details: dict[str, int], reason: Reason | None = None) -> None:
+        await self._journal.append(
+            component_record(
+                event,
+                self._settings.sender,
+                self._clock.now(),
+                trace=new_trace(),
+                details=details,
+                reason=reason.value if reason else "",
+            )
+        )
+
+    def _health(self) -> tuple[int, str, bytes]:
+        materials = self._store.status(self._clock.now())
+        healthy = self._journal.available and all(item.fresh for item in materials)
+        body = {
+            "status": "ok" if healthy else "refusing",
+            "sender": self._settings.sender,
+            "materials": [
+                {
+                    "name": item.name,
+                    "confirmed_at": item.confirmed_at,
+                    "max_age_seconds": item.max_age.total_seconds(),
+                    "fresh": item.fresh,
+                    "revision": item.revision,
+                }
+                for item in materials
+            ],
+            "journal": {
+                "available": self._journal.available,
+                "next": self._journal.next_index,
+                "shipped": self._journal.shipped,
+                "put_aside": self._shipper.put_aside,
+            },
+            "failing": {
+                **self._fetcher.failures,
+                **({"shipping": self._shipper.failures} if self._shipper.failures else {}),
+            },
+        }
+        return 200 if healthy else 503, "application/json", msgspec.json.encode(body)
+
+    def _exposition(self) -> tuple[int, str, bytes]:
+        text = exposition(self._metrics, self._gauges())
+        return 200, "text/plain; version=0.0.4", text.encode()
+
+    def _gauges(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        now = self._clock.now()
+        for item in self._store.status(now):
+            labels = {"material": item.name}
+            yield "sluis_agent_material_fresh", labels, float(item.fresh)
+        for item in self._store.status(now):
+            if item.confirmed_at is not None:
+                age = (now - item.confirmed_at).total_seconds()
+                yield "sluis_agent_material_age_seconds", {"material": item.name}, age
+        yield "sluis_agent_journal_available", {}, float(self._journal.available)
+        yield "sluis_agent_journal_unshipped_records", {}, float(self._journal.next_index - self._journal.shipped)
+        yield "sluis_agent_journal_put_aside_records", {}, float(self._shipper.put_aside)
+        yield "sluis_agent_shipping_failures", {}, float(self._shipper.failures)
+
+
+def _trust_folder(settings: AgentSettings) -> Path:
+    return settings.state_dir / "trust"
+
+
+def _certificates(path: Path) -> list[bytes]:
+    return [item.public_bytes(Encoding.DER) for item in x509.load_pem_x509_certificates(path.read_bytes())]

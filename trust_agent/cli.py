@@ -1,0 +1,85 @@
+"""`trust-agent`: runs the agent of a datastation, and checks its settings without running it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from authz.domain.clock import SystemClock
+from authz.domain.errors import SluisError
+from authz.edge.logs import configure_logs
+from authz.edge.secrets import SecretFiles
+from authz.edge.serving import run as run_async
+from authz.edge.settings import load_settings
+from authz.edge.supervise import RunFolder, Service, envoy_binary, run_folder, run_service
+from trust_agent.app import CONTROL_SOCKET, DecisionService, load_register, make_trust_store, render_front
+from trust_agent.settings import AgentSettings
+
+app = typer.Typer(help="The trust agent: the policy enforcement point beside a register.", no_args_is_help=True)
+
+ConfigOption = Annotated[Path, typer.Option("--config", envvar="SLUIS_AGENT_CONFIG", help="Settings file (TOML).")]
+
+
+@app.command()
+def run(config: ConfigOption) -> None:
+    """Run the agent: Envoy and the decision service, until SIGTERM."""
+    configure_logs("trust-agent")
+    try:
+        settings = load_settings(AgentSettings, config)
+        with run_folder(settings.run_dir) as folder:
+            service = Service(
+                "decision",
+                "trust_agent.cli",
+                ["decide", "--config", str(config.absolute()), "--run-dir", str(folder.path)],
+                socket=folder.path / CONTROL_SOCKET,
+            )
+            status = run_service(settings.sender, folder, render_front(settings, folder), service)
+    except SluisError as error:
+        _stop(error)
+    raise typer.Exit(status)
+
+
+@app.command(hidden=True)
+def decide(config: ConfigOption, run_dir: Annotated[Path, typer.Option("--run-dir")]) -> None:
+    """Run the decision service alone; `run` starts this."""
+    configure_logs("trust-agent")
+    try:
+        settings = load_settings(AgentSettings, config)
+        service = DecisionService(settings, RunFolder(run_dir))
+        status = run_async(service.run)
+    except SluisError as error:
+        _stop(error)
+    raise typer.Exit(status)
+
+
+@app.command()
+def check(config: ConfigOption) -> None:
+    """Check the settings, the schema, the certificates and the kept trust material, and say what is missing."""
+    try:
+        settings = load_settings(AgentSettings, config)
+        load_register(settings)
+        with run_folder(None) as folder:
+            SecretFiles(folder.secrets, render_front(settings, folder).secrets).write_all()
+        envoy_binary()
+        clock = SystemClock()
+        store = make_trust_store(settings, clock)
+    except SluisError as error:
+        _stop(error)
+    for item in store.status(clock.now()):
+        typer.echo(f"{item.name}: {'fresh' if item.fresh else 'missing or stale (fetched when the agent runs)'}")
+    typer.echo("settings, schema and certificates: in order")
+
+
+def _stop(error: SluisError) -> NoReturn:
+    typer.echo(str(error), err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point of the program."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

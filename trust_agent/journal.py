@@ -1,0 +1,268 @@
+"""The durable local record of decisions: what is not on disk here has not happened.
+
+Specification: shared `spec/audit.md`, "Writing without losing or blocking"; `spec/enforcement.md`, check 9. `append`
+returns when the record is on disk; records that arrive together share one fsync, in a thread, so nobody waits longer
+than for one or two. When the disk does not take them, every one of them is refused, and the next attempt starts a new
+segment: after a failed fsync nothing can be said about the old one.
+
+Shipping reads from here (`shipping.py`); a segment is deleted when all of it has been shipped and confirmed.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from trust_agent.journal_file import MAGIC, MAX_RECORD, OVERHEAD, Record, Segment, frame
+from trust_agent.material import sync_folder, write_durably
+
+_LOG: Final = structlog.get_logger(__name__)
+_SHIPPED: Final = "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found at start.
+
+    Attributes:
+        records: records on disk that were not shipped yet.
+        torn_bytes: bytes of an interrupted write that were cut off (and kept beside, in a `.torn` file); a record in
+            there was never acknowledged.
+    """
+
+    records: int
+    torn_bytes: int
+
+
+class Journal:
+    """Appends, and gives back in order what has not been shipped.
+
+    Args:
+        folder: where the segments are; one process at a time uses it.
+        segment_bytes: size of a segment.
+        max_bytes: of all segments together.
+    """
+
+    def __init__(self, folder: Path, *, segment_bytes: int = 16 << 20, max_bytes: int = 4 << 30) -> None:
+        self._folder = folder
+        self._segment_bytes = max(segment_bytes, len(MAGIC) + OVERHEAD + MAX_RECORD)
+        self._max_bytes = max_bytes
+        self._descriptor = -1
+        self._position = 0
+        self._waiting: list[bytes] = []
+        self._group: asyncio.Future[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._failed = False
+        self._cursor: tuple[int, int, int] | None = None
+        self.next_index = 0
+        """Index of the next record to become durable."""
+        self.shipped = 0
+        """Every record with a smaller index is confirmed by authz."""
+        self.grown = asyncio.Event()
+        """Set whenever records became durable."""
+
+    # -- start and stop ---------------------------------------------------------------------------------------------
+
+    def open(self) -> Recovery:
+        """Look at what is there, cut off a torn tail, and get ready to append.
+
+        Raises:
+            Refused: JOURNAL_UNAVAILABLE: the folder can not be used.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.shipped = self._read_shipped()
+            segments = Segment.all(self._folder)
+            torn = 0
+            self.next_index = max([self.shipped, *(segment.first for segment in segments[:1])])
+            for segment in segments:
+                end, count = len(MAGIC), 0
+                for record in segment.records():
+                    end, count = record.end, count + 1
+                self.next_index = max(self.next_index, segment.first + count)
+                torn += self._cut(segment, end)
+        except OSError as error:
+            raise _unavailable() from error
+        return Recovery(self.next_index - min(self.shipped, self.next_index), torn)
+
+    def _cut(self, segment: Segment, end: int) -> int:
+        tail = segment.tail(end)
+        if tail:
+            write_durably(segment.path.with_suffix(".torn"), tail)
+            _LOG.warning("journal_tail_cut", segment=segment.path.name, cut_bytes=len(tail))
+        # Nothing is ever appended to a segment of before, so its unused space goes back.
+        os.truncate(segment.path, end)
+        return len(tail)
+
+    async def close(self) -> None:
+        """Wait for what is being written, and close."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        self._close_segment()
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def append(self, payload: bytes) -> None:
+        """Write one record; returns when it is durable.
+
+        Raises:
+            Refused: JOURNAL_UNAVAILABLE: it is not, and what it describes must not happen.
+        """
+        if not 0 < len(payload) <= MAX_RECORD:
+            raise _unavailable()
+        if self._group is None:
+            self._group = asyncio.get_running_loop().create_future()
+        self._waiting.append(payload)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="journal flush")
+        # Shielded: one caller that goes away must not take the group with it.
+        await asyncio.shield(self._group)
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting and self._group is not None:
+                batch, group = self._waiting, self._group
+                self._waiting, self._group = [], None
+                try:
+                    await loop.run_in_executor(None, self._write, batch)
+                except OSError as error:
+                    if not self._failed:
+                        _LOG.error("journal_unavailable", why=error.strerror)
+                    self._failed = True
+                    group.set_exception(_unavailable())
+                    group.exception()  # marked as seen: there may be nobody left who waits
+                else:
+                    if self._failed:
+                        _LOG.info("journal_recovered")
+                    self._failed = False
+                    self.next_index += len(batch)
+                    group.set_result(None)
+                    self.grown.set()
+        finally:
+            self._flushing = None
+
+    def _write(self, batch: Sequence[bytes]) -> None:
+        # In a thread, and never two at once: `_flush` waits for each.
+        index = self.next_index
+        frames = b"".join([frame(index + offset, payload) for offset, payload in enumerate(batch)])
+        if self._descriptor < 0 or self._position + len(frames) > self._segment_bytes:
+            self._start_segment(index, len(MAGIC) + len(frames))
+        try:
+            written = 0
+            while written < len(frames):
+                written += os.pwrite(self._descriptor, frames[written:], self._position + written)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self._abandon_segment()
+            raise
+        self._position += len(frames)
+
+    def _start_segment(self, index: int, least: int) -> None:
+        self._close_segment()
+        size = max(self._segment_bytes, least)
+        if self.bytes_used() + size > self._max_bytes:
+            raise OSError(28, "the journal has reached its configured size")
+        segment = Segment.name(self._folder, index)
+        # A segment of this name can only be an abandoned one without a single acknowledged record.
+        segment.path.unlink(missing_ok=True)
+        self._descriptor = segment.create(size)
+        self._position = len(MAGIC)
+
+    def _abandon_segment(self) -> None:
+        # The group was not acknowledged, so it must not be found by a later start either. If even cutting fails, the
+        # records stand there as decisions whose answer was a refusal: too much in the log, never too little.
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            os.ftruncate(descriptor, self._position)
+            os.fsync(descriptor)
+        except OSError as error:
+            _LOG.error("journal_segment_not_cut", why=error.strerror)
+        finally:
+            os.close(descriptor)
+
+    def _close_segment(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                os.ftruncate(descriptor, self._position)
+            finally:
+                os.close(descriptor)
+
+    def bytes_used(self) -> int:
+        """Size of all segments."""
+        return sum(path.stat().st_size for path in self._folder.glob("*.journal"))
+
+    @property
+    def available(self) -> bool:
+        """Whether the last attempt to write succeeded."""
+        return not self._failed
+
+    # -- reading and shipping ---------------------------------------------------------------------------------------
+
+    def unshipped(self, limit: int, max_bytes: int = 2 << 20) -> list[Record]:
+        """The oldest records that are durable and not confirmed.
+
+        Args:
+            limit: number of records.
+            max_bytes: of their payloads; at least one record is given whatever its size.
+        """
+        found: list[Record] = []
+        size = 0
+        segments = Segment.all(self._folder)
+        for position, segment in enumerate(segments):
+            last = position + 1 == len(segments)
+            if not last and segments[position + 1].first <= self.shipped:
+                continue
+            for record in self._from_cursor(segment):
+                if record.index >= self.next_index:
+                    return found
+                if record.index < self.shipped:
+                    # Segment, offset and index from where the next call reads on.
+                    self._cursor = (segment.first, record.end, record.index + 1)
+                    continue
+                size += len(record.payload)
+                if found and (len(found) >= limit or size > max_bytes):
+                    return found
+                found.append(record)
+        return found
+
+    def _from_cursor(self, segment: Segment) -> Iterator[Record]:
+        if self._cursor is not None and self._cursor[0] == segment.first:
+            return segment.records(self._cursor[1], self._cursor[2])
+        return segment.records()
+
+    def confirm(self, index: int) -> None:
+        """Everything before `index` is confirmed: remember that durably and delete what is no longer needed.
+
+        Raises:
+            OSError: it could not be remembered; the same records will be shipped again, which is harmless.
+        """
+        write_durably(self._folder / _SHIPPED, f"{index}\n".encode())
+        self.shipped = index
+        segments = Segment.all(self._folder)
+        for segment, following in pairwise(segments):
+            # The last one may be the one that is written to.
+            if following.first <= index:
+                segment.path.unlink(missing_ok=True)
+        sync_folder(self._folder)
+
+    def _read_shipped(self) -> int:
+        try:
+            return int((self._folder / _SHIPPED).read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return 0
+        except ValueError:
+            # Ship everything that is there once more rather than guess.
+            return 0
+
+
+def _unavailable() -> Refused:
+    return Refused(Reason.JOURNAL_UNAVAILABLE, "decisions can not be recorded at this moment, so none is made")

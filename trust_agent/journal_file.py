@@ -1,0 +1,111 @@
+"""The form of the journal on disk: segments of records, each with length and checksum, on preallocated blocks.
+
+A segment is named after the index of its first record. A record is `length (u32) | checksum (8 bytes) | payload`,
+little endian; the checksum is the first eight bytes of SHA-256 over index, length and payload, so that neither a torn
+write nor an old record in a reused block passes for a record at this place. Zeros after the last record are unused
+space: blocks are reserved ahead, so that a full disk shows when a segment is made and not in the middle of a record.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trust_agent.material import sync_folder
+
+MAGIC: Final = b"SLUISJ1\n"
+MAX_RECORD: Final = 64 * 1024
+"""Bytes of one payload; a decision has about 1.5 kB."""
+_HEAD: Final = struct.Struct("<I8s")
+_INDEX: Final = struct.Struct("<QI")
+OVERHEAD: Final = _HEAD.size
+
+
+def frame(index: int, payload: bytes) -> bytes:
+    """One record as it stands on disk."""
+    return _HEAD.pack(len(payload), _checksum(index, payload)) + payload
+
+
+def _checksum(index: int, payload: bytes) -> bytes:
+    return hashlib.sha256(_INDEX.pack(index, len(payload)) + payload).digest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record, and the offset in its segment where the next one starts."""
+
+    index: int
+    payload: bytes
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of the journal."""
+
+    path: Path
+    first: int
+
+    @classmethod
+    def name(cls, folder: Path, first: int) -> "Segment":
+        """The segment whose first record is `first`."""
+        return cls(folder / f"{first:020d}.journal", first)
+
+    @classmethod
+    def all(cls, folder: Path) -> list["Segment"]:
+        """Every segment in a folder, in order."""
+        return [cls(path, int(path.stem)) for path in sorted(folder.glob("*.journal")) if path.stem.isdigit()]
+
+    def create(self, size: int) -> int:
+        """Make the file with `size` bytes reserved.
+
+        Returns:
+            Its descriptor, open for reading and writing.
+
+        Raises:
+            OSError: no room, or the folder is not writable.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            os.pwrite(descriptor, MAGIC, 0)
+            os.fsync(descriptor)
+            sync_folder(self.path.parent)
+        except OSError:
+            os.close(descriptor)
+            self.path.unlink(missing_ok=True)
+            raise
+        return descriptor
+
+    def records(self, start: int = len(MAGIC), index: int | None = None) -> Iterator[Record]:
+        """The records from an offset on, up to the first place where there is none.
+
+        Args:
+            start: offset of a record.
+            index: its index; the first of the segment by default.
+        """
+        number = self.first if index is None else index
+        with self.path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return
+            file.seek(start)
+            position = start
+            while len(head := file.read(_HEAD.size)) == _HEAD.size:
+                length, checksum = _HEAD.unpack(head)
+                if not 0 < length <= MAX_RECORD:
+                    return
+                payload = file.read(length)
+                if len(payload) != length or _checksum(number, payload) != checksum:
+                    return
+                position += _HEAD.size + length
+                yield Record(number, payload, position)
+                number += 1
+
+    def tail(self, end: int) -> bytes:
+        """What follows after `end`, without trailing zeros: empty unless a write was torn."""
+        with self.path.open("rb") as file:
+            file.seek(end)
+            return file.read().rstrip(b"\0")

@@ -1,0 +1,142 @@
+"""Brings the journal to authz: in order, in batches, at least once, for ever.
+
+Specification: shared `spec/audit.md`, "Writing without losing or blocking". Each record has its own id, by which authz
+knows it again; how far authz has confirmed is remembered durably, so that a restart repeats at most one batch. Order is
+by index. A record that authz refuses for good is put aside, loudly, instead of holding up everything after it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import httpx
+import structlog
+
+from trust_agent.authz_client import AuthzClient
+from trust_agent.journal import Journal
+from trust_agent.journal_file import Record
+from trust_agent.material import write_durably
+
+_LOG: Final = structlog.get_logger(__name__)
+_PAUSE_FIRST: Final = 0.2
+_PAUSE_MOST: Final = 5.0
+_STOP_PATIENCE: Final = 2.0
+"""Seconds in which a stopping agent still tries to bring what is left; the rest goes at the next start."""
+_NOT_FOR_THE_RECORD: Final = frozenset({401, 403, 404, 408, 421, 425, 429})
+"""Refusals of the sender or the moment, not of what was sent: the same records are sent again."""
+
+
+class Shipper:
+    """Ships while the `async with` block runs.
+
+    Args:
+        journal: what to ship.
+        authz: where to.
+        refused: folder for records that authz refuses for good.
+        batch: records in one shipment.
+        max_bytes: of one shipment.
+        linger: seconds that a record may wait for company.
+        timeout: seconds for one shipment.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        authz: AuthzClient,
+        refused: Path,
+        *,
+        batch: int = 500,
+        max_bytes: int = 768 * 1024,
+        linger: float = 0.2,
+        timeout: float = 10.0,
+    ) -> None:
+        self._journal = journal
+        self._authz = authz
+        self._refused = refused
+        self._batch = batch
+        self._size = batch
+        self._max_bytes = max_bytes
+        self._linger = linger
+        self._timeout = timeout
+        self._task: asyncio.Task[None] | None = None
+        self.failures = 0
+        """Failed shipments since the last success."""
+        self.put_aside = 0
+        """Records that authz refused for good."""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="shipping")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):
+            async with asyncio.timeout(_STOP_PATIENCE):
+                while await self.ship_once():
+                    pass
+
+    async def _run(self) -> None:
+        pause = _PAUSE_FIRST
+        while True:
+            try:
+                if not await self.ship_once():
+                    await self._journal.grown.wait()
+                    self._journal.grown.clear()
+                    await asyncio.sleep(self._linger)
+                pause = _PAUSE_FIRST
+            except (httpx.HTTPError, OSError) as error:
+                self.failures += 1
+                if self.failures <= 2 or self.failures % 20 == 0:  # noqa: PLR2004  the first ones, then now and then
+                    _LOG.warning("shipping_failed", failures=self.failures, why=type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _PAUSE_MOST)
+
+    async def ship_once(self) -> bool:
+        """Ship one batch.
+
+        Returns:
+            Whether there was anything to ship.
+
+        Raises:
+            httpx.HTTPError: authz is away, or did not take it now.
+            OSError: how far we are could not be remembered.
+        """
+        records = await asyncio.to_thread(self._journal.unshipped, self._size, self._max_bytes)
+        if not records:
+            return False
+        answer = await self._send(records)
+        if answer.is_success:
+            if self.failures:
+                _LOG.info("shipping_recovered", records=len(records))
+            self.failures = 0
+            self._size = min(self._batch, self._size * 2)
+            await asyncio.to_thread(self._journal.confirm, records[-1].index + 1)
+            return True
+        if not answer.is_client_error or answer.status_code in _NOT_FOR_THE_RECORD:
+            raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
+        if len(records) > 1:
+            # One of them may be the reason, or together they are too large: halve until it is found.
+            self._size = max(1, len(records) // 2)
+            return True
+        await asyncio.to_thread(self._put_aside, records[0])
+        return True
+
+    async def _send(self, records: Sequence[Record]) -> httpx.Response:
+        body = b'{"records":[' + b",".join(record.payload for record in records) + b"]}"
+        return await self._authz.current().post(
+            self._authz.url + "/audit/v1/records",
+            content=body,
+            headers={"content-type": "application/json"},
+            timeout=self._timeout,
+            extensions=self._authz.extensions,
+        )
+
+    def _put_aside(self, record: Record) -> None:
+        write_durably(self._refused / f"{record.index:020d}.json", record.payload)
+        self.put_aside += 1
+        _LOG.error("record_refused_by_authz", index=record.index)
+        self._journal.confirm(record.index + 1)
