@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from asn1crypto import algos, core, crl, keys
-from asn1crypto import x509 as asn1
+from asn1crypto import algos, core
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -34,22 +33,17 @@ class ToBeSigned:
 
     def encode(self) -> bytes:
         """DER of the TBSCertificate."""
-        tbs = asn1.TbsCertificate(
-            {
-                "version": "v3",
-                "serial_number": self.serial_number,
-                "signature": {"algorithm": self.algorithm},
-                "issuer": asn1.Name.load(self.issuer.public_bytes()),
-                "validity": {"not_before": _time(self.not_before), "not_after": _time(self.not_after)},
-                "subject": asn1.Name.load(self.subject.public_bytes()),
-                "subject_public_key_info": keys.PublicKeyInfo.load(self.public_key),
-                "extensions": [
-                    {"extn_id": item.oid.dotted_string, "critical": critical, "extn_value": item.public_bytes()}
-                    for item, critical in self.extensions
-                ],
-            }
-        )
-        return bytes(tbs.dump())
+        fields = [
+            _tlv(0xA0, core.Integer(2).dump()),  # v3
+            core.Integer(self.serial_number).dump(),
+            _algorithm(self.algorithm),
+            self.issuer.public_bytes(),
+            _tlv(0x30, _time(self.not_before) + _time(self.not_after)),
+            self.subject.public_bytes(),
+            self.public_key,
+            _tlv(0xA3, _extensions(self.extensions)),
+        ]
+        return _tlv(0x30, b"".join(fields))
 
 
 def join_certificate(tbs: bytes, algorithm: str, signature: bytes) -> bytes:
@@ -84,21 +78,15 @@ def encode_crl_tbs(
     """DER of the TBSCertList. Entries are written by hand: 100,000 of them have to fit in two seconds."""
     fields = [
         core.Integer(1).dump(),  # v2
-        algos.SignedDigestAlgorithm({"algorithm": algorithm}).dump(),
+        _algorithm(algorithm),
         issuer.public_bytes(),
-        asn1.Time(_time(this_update)).dump(),
-        asn1.Time(_time(next_update)).dump(),
+        _time(this_update),
+        _time(next_update),
     ]
     listed = b"".join(_entry(entry) for entry in entries)
     if listed:  # RFC 5280 section 5.1.2.6: absent when nothing is revoked
         fields.append(_tlv(0x30, listed))
-    encoded = crl.TBSCertListExtensions(
-        [
-            {"extn_id": item.oid.dotted_string, "critical": critical, "extn_value": item.public_bytes()}
-            for item, critical in extensions
-        ]
-    ).dump()
-    fields.append(_tlv(0xA0, encoded))
+    fields.append(_tlv(0xA0, _extensions(extensions)))
     return _tlv(0x30, b"".join(fields))
 
 
@@ -115,8 +103,7 @@ def pem_chain(certificates: Sequence[bytes]) -> str:
 
 
 def _signed(tbs: bytes, algorithm: str, signature: bytes) -> bytes:
-    identifier = algos.SignedDigestAlgorithm({"algorithm": algorithm}).dump()
-    return _tlv(0x30, tbs + identifier + _tlv(0x03, b"\x00" + signature))
+    return _tlv(0x30, tbs + _algorithm(algorithm) + _tlv(0x03, b"\x00" + signature))
 
 
 def _entry(entry: CrlEntry) -> bytes:
@@ -136,9 +123,24 @@ def _tlv(tag: int, body: bytes) -> bytes:
     return bytes((tag, 0x80 | len(size))) + size + body
 
 
-def _time(moment: datetime) -> dict[str, datetime]:
+def _extensions(extensions: Sequence[tuple[x509.ExtensionType, bool]]) -> bytes:
+    return _tlv(0x30, b"".join(_extension(item, critical) for item, critical in extensions))
+
+
+def _extension(item: x509.ExtensionType, critical: bool) -> bytes:  # noqa: FBT001  as the pairs come
+    said = core.Boolean(value=True).dump() if critical else b""  # X.690 section 11.5: a default is left out
+    oid = core.ObjectIdentifier(item.oid.dotted_string).dump()
+    return _tlv(0x30, oid + said + _tlv(0x04, item.public_bytes()))
+
+
+def _algorithm(name: str) -> bytes:
+    return bytes(algos.SignedDigestAlgorithm({"algorithm": name}).dump())
+
+
+def _time(moment: datetime) -> bytes:
     whole = moment.replace(microsecond=0)
-    return {"utc_time" if whole.year < _UTC_TIME_ENDS else "general_time": whole}
+    kind = core.UTCTime if whole.year < _UTC_TIME_ENDS else core.GeneralizedTime
+    return bytes(kind(whole).dump())
 
 
 def _reason_extension(code: int) -> bytes:

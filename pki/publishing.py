@@ -5,10 +5,14 @@ CRL is made while the row of its CA is locked, so numbers grow and no revocation
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from pki.issuing import IssuingCa
+from sqlalchemy.exc import IntegrityError
+
+from pki.issuing import IssuingCa, IssuingError
 from pki.revocation import CRL_LIFE, CRL_REFRESH, CrlPlan, make_crl
+from pki.store.database import Database
 from pki.store.register import Register, StoredCrl
 
 
@@ -45,10 +49,22 @@ class CrlPublisher:
             if name in self._cas:
                 await self.publish(register, self._cas[name], at)
 
-    async def start(self, register: Register) -> None:
-        """Make the CAs known to the register."""
+    async def introduce(self, database: Database) -> None:
+        """Make the CAs known to the register, whichever process is first.
+
+        Raises:
+            IssuingError: the register knows a CA of this name with another key.
+        """
+        async with database.read() as connection:
+            known = await Register(connection).issuers()
         for name in sorted(self._cas):
-            await register.add_issuer(name, self._cas[name].key)
+            key = known.get(name)
+            if key is None:
+                with suppress(IntegrityError):  # another process was a moment earlier
+                    async with database.write() as connection:
+                        await Register(connection).add_issuer(name, self._cas[name].key)
+            elif key != self._cas[name].key:
+                raise IssuingError(f"the register knows issuing CA {name} with another key: it is of another ceremony")
 
     async def due(self, register: Register, at: datetime) -> list[str]:
         """Names of the CAs whose CRL is missing or due for a refresh."""

@@ -253,17 +253,18 @@ class Register:
 
     # CRLs.
 
+    async def issuers(self) -> dict[str, str]:
+        """Name -> key of every issuing CA that the register knows."""
+        rows = await self._db.execute(select(issuers.c.name, issuers.c.key))
+        return {str(name): str(key) for name, key in rows}
+
     async def add_issuer(self, name: str, key: str) -> None:
         """Make an issuing CA known; the ceremony made its first CRL, number 1.
 
         Raises:
-            Refused: INTERNAL_ERROR: the name belongs to another key.
+            IntegrityError: another process did the same at this moment.
         """
-        known = (await self._db.execute(select(issuers.c.key).where(issuers.c.name == name))).scalar()
-        if known is None:
-            await self._db.execute(insert(issuers).values(name=name, key=key, crl_number=1))
-        elif known != key:
-            raise Refused(Reason.INTERNAL_ERROR, "An issuing CA of this name has another key in the register.")
+        await self._db.execute(insert(issuers).values(name=name, key=key, crl_number=1))
 
     async def next_crl_number(self, issuer: str) -> int:
         """The next number; holds other makers of CRLs of this CA until the transaction ends."""

@@ -1,0 +1,223 @@
+"""Composition root of the certificate authority: settings in, working parts out.
+
+`open_authority` is the Python face of `pki`: the command line uses it once per command, and a program that issues many
+certificates opens it once.
+
+    async with open_authority(settings) as pki:
+        issued = await pki.issue(holder, parse_request(csr), operator("lab"))
+        chain = pki.chain_pem(issued.certificate)
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from authz.domain.clock import Clock, SystemClock
+from authz.domain.errors import Refused, SluisError
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from pki.authority import Authority, Issued
+from pki.encoding import pem_chain
+from pki.issuing import Holder, IssuingCa
+from pki.profiles import Publication
+from pki.publishing import CrlPublisher
+from pki.records import Actor, RecordMaker
+from pki.requests import CertificateRequest
+from pki.revocation import RevocationReason
+from pki.settings import PkiSettings
+from pki.signer import load_key_file, read_passphrase
+from pki.store.database import Database
+from pki.store.migrate import migrate
+from pki.store.register import Register, Registered
+from pki.store.tables import certificates
+from pki.withdrawal import Withdrawal
+
+
+class AuthorityError(SluisError):
+    """The authority cannot be opened with these settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAuthority:
+    """The authority, ready to work."""
+
+    settings: PkiSettings
+    database: Database
+    cas: tuple[IssuingCa, ...]
+    authority: Authority
+    withdrawal: Withdrawal
+    clock: Clock
+
+    async def issue(
+        self, holder: Holder, request: CertificateRequest, actor: Actor, *, environment: str | None = None
+    ) -> Issued:
+        """Enrol a party; see `Authority.issue`. The environment may be left out when there is only one."""
+        return await self.authority.issue(self._environment(environment), holder, request, actor)
+
+    async def renew(
+        self,
+        identifier: Identifier,
+        request: CertificateRequest,
+        actor: Actor,
+        *,
+        environment: str | None = None,
+        **options: Any,  # noqa: ANN401  passed on to Authority.renew
+    ) -> Issued:
+        """Renew the active certificate of a party; see `Authority.renew` for the options.
+
+        Raises:
+            Refused: CERTIFICATE_UNKNOWN, the party has no active certificate.
+        """
+        found = await self.find(identifier=identifier, environment=self._environment(environment), status="active")
+        if not found:
+            raise Refused(
+                Reason.CERTIFICATE_UNKNOWN, "This identifier has no active certificate here; issue one instead."
+            )
+        options.setdefault("overlap", timedelta(days=self.settings.issuing.overlap_days))
+        return await self.authority.renew(found[0], request, actor, **options)
+
+    async def revoke(
+        self,
+        reason: RevocationReason,
+        actor: Actor,
+        *,
+        identifier: Identifier | None = None,
+        environment: str | None = None,
+        serial_number: str | None = None,
+    ) -> list[Registered]:
+        """Revoke one certificate by serial number (hex), or everything live of a party. See `Withdrawal.revoke`.
+
+        Raises:
+            Refused: CERTIFICATE_UNKNOWN, CERTIFICATE_NOT_ACTIVE.
+        """
+        if serial_number is not None:
+            found = await self.find(serial_number=serial_number)
+        elif identifier is not None:
+            found = await self.withdrawal.live(self._environment(environment), identifier.subject)
+        else:
+            raise Refused(Reason.PARAMETER_MISSING, "Name a serial number or an identifier.")
+        return await self.withdrawal.revoke(found, reason, actor)
+
+    async def find(
+        self,
+        *,
+        identifier: Identifier | None = None,
+        environment: str | None = None,
+        serial_number: str | None = None,
+        status: str | None = None,
+        limit: int = 1000,
+        after: int = 0,
+    ) -> list[Registered]:
+        """Certificates in the register, oldest first, at most `limit` with a row id above `after`."""
+        columns = certificates.c
+        wanted = (
+            (columns.identifier, identifier.subject if identifier else None),
+            (columns.environment, environment),
+            (columns.serial_number, serial_number.lower().lstrip("0") if serial_number else None),
+            (columns.status, status),
+        )
+        conditions = [column == value for column, value in wanted if value is not None]
+        async with self.database.read() as connection:
+            return await Register(connection).find(*conditions, limit=limit, after=after)
+
+    def chain_pem(self, certificate: bytes) -> str:
+        """PEM of a leaf and the CA that issued it: what a TLS server or client is configured with."""
+        issuer = x509.load_der_x509_certificate(certificate).issuer
+        return pem_chain([certificate, *(ca.der for ca in self.cas if ca.certificate.subject == issuer)])
+
+    def _environment(self, given: str | None) -> str:
+        known = self.settings.environments()
+        if given is None and len(known) == 1:
+            return known[0]
+        if given is None or given not in known:
+            raise Refused(Reason.PARAMETER_MALFORMED, f"Expected an environment out of {', '.join(known)}.")
+        return given
+
+
+@asynccontextmanager
+async def open_authority(
+    settings: PkiSettings, clock: Clock | None = None, *, pooled: bool = False
+) -> AsyncIterator[OpenAuthority]:
+    """Open the database, bring it to this version, and load the keys of the issuing CAs.
+
+    Args:
+        settings: checked settings.
+        clock: the machine's when None.
+        pooled: keep database connections open, as a server does.
+
+    Raises:
+        AuthorityError: a CA certificate cannot be read.
+        SignerError: a key or passphrase cannot be used.
+        IssuingError: a key does not fit its certificate, or the register is of another ceremony.
+        StoreUnavailable: the database cannot be used.
+    """
+    clock = clock or SystemClock()
+    cas = load_cas(settings)
+    database = Database(settings.database.address, pooled=pooled)
+    publisher = CrlPublisher(
+        cas,
+        life=timedelta(minutes=settings.crl.life_minutes),
+        refresh=timedelta(minutes=settings.crl.refresh_minutes),
+    )
+    records = RecordMaker(settings.audit.source)
+    try:
+        await migrate(database)
+        await publisher.introduce(database)
+        yield OpenAuthority(
+            settings,
+            database,
+            cas,
+            Authority(
+                database=database,
+                cas=cas,
+                publisher=publisher,
+                clock=clock,
+                records=records,
+                lifetime=timedelta(days=settings.issuing.lifetime_days),
+            ),
+            Withdrawal(database=database, publisher=publisher, clock=clock, records=records),
+            clock,
+        )
+    finally:
+        await database.close()
+
+
+def load_cas(settings: PkiSettings) -> tuple[IssuingCa, ...]:
+    """The issuing CAs with their keys.
+
+    Raises:
+        AuthorityError: a certificate cannot be read.
+        SignerError: a key or passphrase cannot be used.
+        IssuingError: a key does not belong to its certificate.
+    """
+    return tuple(
+        IssuingCa(
+            read_certificate(issuer.certificate),
+            load_key_file(issuer.key, read_passphrase(issuer.passphrase_file)),
+            Publication(settings.publication.base_url, issuer.name),
+            issuer.environment,
+            settings.issuing.local_names,
+        )
+        for issuer in settings.issuers
+    )
+
+
+def read_certificate(path: Path) -> bytes:
+    """DER of the one certificate in a PEM file.
+
+    Raises:
+        AuthorityError: unreadable, or not exactly one.
+    """
+    try:
+        found: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise AuthorityError(f"{path}: expected a certificate in PEM") from error
+    if len(found) != 1:
+        raise AuthorityError(f"{path}: expected one certificate")
+    return found[0].public_bytes(Encoding.DER)

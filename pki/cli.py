@@ -1,0 +1,303 @@
+"""The command line of the certificate authority.
+
+Exit status: 0 done; 1 it could not be done (settings, keys, database); 2 refused, with one line
+`refused (<reason>): <why>` on stderr. `--json` prints one JSON value on stdout for programs. Everything slow is
+imported by the command that needs it, because scripts call `pki issue` many times.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from authz.domain.identifiers import Identifier
+    from pki.app import OpenAuthority
+    from pki.settings import PkiSettings
+    from pki.store.register import Registered
+
+app = typer.Typer(
+    name="pki",
+    help="Certificate authority: one active system certificate per identifier and environment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path, typer.Option("--config", envvar="SLUIS_PKI_CONFIG", help="Settings file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
+Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
+RequestFile = Annotated[Path | None, typer.Option("--csr", help="PKCS#10 request, PEM or DER.")]
+NewKey = Annotated[Path | None, typer.Option("--new-key", help="Make a key and write it here, instead of --csr.")]
+Out = Annotated[Path, typer.Option("--out", help="Write the certificate and its issuer here (PEM).")]
+_CONFIG: Final = Path("pki.toml")
+_Result = TypeVar("_Result")
+
+
+@app.command()
+def ceremony(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")],
+    organization: Annotated[str, typer.Option(help="Who answers for the authority; in its names.")],
+    environment: Annotated[str, typer.Option(help="PRD, TST or ACC.")],
+    base_url: Annotated[str, typer.Option(help="http URL where CRLs will be; stands in every certificate.")],
+    root_passphrase_file: Annotated[Path | None, typer.Option(help="Asked for when left out.")] = None,
+    issuing_passphrase_file: Annotated[Path | None, typer.Option(help="Stays needed while serving.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Plain listener in pki.toml; that of --base-url when left out.")
+    ] = None,
+    root_key: Annotated[str, typer.Option(help="ec-p256, ec-p384, rsa-3072 or rsa-4096.")] = "ec-p384",
+    issuing_key: Annotated[str, typer.Option(help="ec-p256, ec-p384, rsa-3072 or rsa-4096.")] = "ec-p256",
+    as_json: AsJson = False,
+) -> None:
+    """Make a root and an issuing CA, their first CRLs, settings that use them and a transcript."""
+    from pki.commands import hold  # noqa: PLC0415
+
+    files = hold(
+        out,
+        organization=organization,
+        environment=environment,
+        base_url=base_url,
+        port=port,
+        passphrase_files=(root_passphrase_file, issuing_passphrase_file),
+        kinds=(root_key, issuing_key),
+    )
+    _print(
+        {name: str(path) for name, path in files.items()},
+        as_json,
+        lambda: "\n".join(f"{path}" for path in files.values()) + f"\n\nRead {files['transcript.md']} now.",
+    )
+
+
+@app.command()
+def serve(config: Config = _CONFIG) -> None:
+    """Publish CRLs and CA certificates behind Envoy, do what falls due, ship audit records."""
+    from authz.edge.logs import configure_logs  # noqa: PLC0415
+    from pki.serving import run_serve  # noqa: PLC0415
+
+    settings = _settings(config)
+    configure_logs("pki")
+    raise typer.Exit(run_serve(settings, config))
+
+
+@app.command()
+def issue(
+    *,
+    identity: Identity,
+    organization: Annotated[str, typer.Option(help="Legal name.")],
+    kvk: Annotated[str, typer.Option(help="KvK number, 8 digits.")],
+    out: Out,
+    dns: Annotated[list[str] | None, typer.Option("--dns", help="DNS name; may be repeated.")] = None,
+    csr: RequestFile = None,
+    new_key: NewKey = None,
+    environment: Environment = None,
+    config: Config = _CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Give a party its certificate, after you made sure who it is."""
+
+    async def act(pki: "OpenAuthority") -> "Registered":
+        from pki.commands import Delivery  # noqa: PLC0415
+        from pki.issuing import Holder  # noqa: PLC0415
+
+        holder = Holder(_identifier(identity), organization, kvk, tuple(dns or ()))
+        files = Delivery(out, new_key, overwrite=False)
+        request = files.request(csr)
+        issued = await pki.issue(holder, request, _operator(), environment=environment)
+        files.write(pki.chain_pem(issued.certificate))
+        return issued.registered
+
+    registered = _with_authority(config, act)
+    _print(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
+
+
+@app.command()
+def renew(
+    *,
+    identity: Identity,
+    out: Out,
+    csr: RequestFile = None,
+    new_key: NewKey = None,
+    dns: Annotated[list[str] | None, typer.Option("--dns", help="Other names than before.")] = None,
+    overlap_days: Annotated[int | None, typer.Option(help="How long the old one works beside it; 0 to 30.")] = None,
+    ends_on_use: Annotated[bool, typer.Option(help="The old one ends at the first confirmed use.")] = False,
+    environment: Environment = None,
+    config: Config = _CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the active certificate; both work until the overlap ends. Existing files are replaced."""
+
+    async def act(pki: "OpenAuthority") -> "Registered":
+        from datetime import timedelta  # noqa: PLC0415
+
+        from pki.commands import Delivery  # noqa: PLC0415
+
+        files = Delivery(out, new_key, overwrite=True)
+        request = files.request(csr)
+        options: dict[str, Any] = {"dns_names": dns, "ends_on_use": ends_on_use}
+        if overlap_days is not None:
+            options["overlap"] = timedelta(days=overlap_days)
+        issued = await pki.renew(_identifier(identity), request, _operator(), environment=environment, **options)
+        files.write(pki.chain_pem(issued.certificate))
+        return issued.registered
+
+    registered = _with_authority(config, act)
+    _print(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
+
+
+@app.command()
+def revoke(
+    *,
+    identity: Annotated[str | None, typer.Option("--identity", help="Everything that works of this party.")] = None,
+    serial: Annotated[str | None, typer.Option("--serial", help="One certificate, by serial number (hex).")] = None,
+    reason: Annotated[str, typer.Option(help="RFC 5280 reason; removeFromCRL releases a hold.")] = "unspecified",
+    environment: Environment = None,
+    config: Config = _CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw certificates; the CRL has it when this returns."""
+
+    async def act(pki: "OpenAuthority") -> "list[Registered]":
+        from authz.domain.errors import Refused  # noqa: PLC0415
+        from authz.domain.reasons import Reason  # noqa: PLC0415
+        from pki.revocation import RevocationReason  # noqa: PLC0415
+
+        try:
+            why = RevocationReason(reason)
+        except ValueError as error:
+            known = ", ".join(RevocationReason)
+            raise Refused(Reason.PARAMETER_MALFORMED, f"Expected a reason out of {known}.") from error
+        who = _identifier(identity) if identity is not None else None
+        return await pki.revoke(why, _operator(), identifier=who, environment=environment, serial_number=serial)
+
+    changed = _with_authority(config, act)
+    _print(
+        [_shown(item) for item in changed],
+        as_json,
+        lambda: "\n".join(f"{reason}: {item.reference} of {item.identifier}" for item in changed),
+    )
+
+
+@app.command("list")
+def list_certificates(
+    *,
+    identity: Annotated[str | None, typer.Option("--identity", help="Only of this party.")] = None,
+    serial: Annotated[str | None, typer.Option("--serial", help="Only this serial number (hex).")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="active, superseding, revoked, expired, issuing, renewing.")
+    ] = None,
+    environment: Environment = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Write the chain of the one certificate found here (PEM).")] = None,
+    config: Config = _CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in the register."""
+
+    async def act(pki: "OpenAuthority") -> "list[Registered]":
+        from authz.domain.errors import Refused  # noqa: PLC0415
+        from authz.domain.reasons import Reason  # noqa: PLC0415
+        from pki.commands import Delivery  # noqa: PLC0415
+
+        found = await pki.find(
+            identifier=_identifier(identity) if identity is not None else None,
+            serial_number=serial,
+            status=status,
+            environment=environment,
+            limit=limit,
+        )
+        if out is not None:
+            if len(found) != 1 or found[0].certificate is None:
+                raise Refused(Reason.CERTIFICATE_UNKNOWN, f"Expected one certificate to write, found {len(found)}.")
+            Delivery(out, None, overwrite=False).write(pki.chain_pem(found[0].certificate))
+        return found
+
+    found = _with_authority(config, act)
+
+    def table() -> str:
+        rows = [("identity", "env", "status", "serial number", "until", "organisation")]
+        rows += [
+            (str(item.identifier), item.environment, "on hold" if item.held_at else item.status, item.serial_number,
+             f"{item.not_after:%Y-%m-%d}", item.organization)
+            for item in found
+        ]  # fmt: skip
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+    _print([_shown(item) for item in found], as_json, table)
+
+
+def main() -> None:
+    """Entry point: every refusal and error is one clear text, never a traceback."""
+    from authz.domain.errors import Refused, SluisError  # noqa: PLC0415
+
+    try:
+        app()
+    except Refused as refused:
+        sys.stderr.write(f"refused ({refused.reason}): {refused.detail}\n")
+        sys.exit(2)
+    except SluisError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        sys.exit(1)
+
+
+def _settings(config: Path) -> "PkiSettings":
+    from authz.edge.settings import load_settings  # noqa: PLC0415
+    from pki.settings import PkiSettings  # noqa: PLC0415
+
+    return load_settings(PkiSettings, config)
+
+
+def _with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, _Result]]") -> _Result:
+    from pki.app import open_authority  # noqa: PLC0415
+
+    settings = _settings(config)
+
+    async def work() -> _Result:
+        async with open_authority(settings) as pki:
+            return await act(pki)
+
+    return asyncio.run(work())
+
+
+def _identifier(text: str) -> "Identifier":
+    from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
+    from authz.domain.identifiers import Identifier  # noqa: PLC0415
+    from authz.domain.reasons import Reason  # noqa: PLC0415
+
+    try:
+        return Identifier.parse_subject(text)
+    except InvalidValue as error:
+        raise Refused(Reason.PARAMETER_MALFORMED, f"--identity: {error}.") from error
+
+
+def _operator() -> Any:  # noqa: ANN401  pki.records.Actor, imported late
+    import getpass  # noqa: PLC0415
+
+    from pki.records import operator  # noqa: PLC0415
+
+    return operator(getpass.getuser())
+
+
+def _shown(item: "Registered") -> dict[str, Any]:
+    from pki.commands import shown  # noqa: PLC0415
+
+    return shown(item)
+
+
+def _print(value: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401, FBT001  a JSON value
+    typer.echo(json.dumps(value, indent=2) if as_json else text())
+
+
+if __name__ == "__main__":
+    main()

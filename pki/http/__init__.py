@@ -1,0 +1,1 @@
+"""HTTP faces of the certificate authority: what is published, behind Envoy."""

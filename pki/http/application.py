@@ -1,0 +1,95 @@
+"""The HTTP application of `pki serve`: CRLs, CA certificates and health.
+
+Specification: RFC 5280 sections 4.2.1.13 and 4.2.2.1 (plain HTTP), RFC 9110 section 13 (conditional requests), RFC 7240
+section 4.3 (`Prefer: wait`). Everything here is public and signed by itself, so neither listener asks who calls.
+"""
+
+import re
+from collections.abc import Callable
+from email.utils import format_datetime, parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.exceptions import HTTPException
+
+from pki.http.published import Document, Published
+
+MAX_WAIT: Final = 60
+"""Seconds that a long poll may last."""
+_WAIT = re.compile(r"(?:^|[,;]\s*)wait=([0-9]{1,4})(?:$|\s*[,;])", re.IGNORECASE)
+_HEADERS: Final = {
+    # Held by anybody, used only after asking again: a revocation must not wait for a cache.
+    "Cache-Control": "public, no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_application(published: Published, on_startup: list[Callable[[], Any]] | None = None) -> Litestar:
+    """The application over what is published.
+
+    Args:
+        published: loaded documents.
+        on_startup: run before the first request.
+    """
+
+    @get("/crl/{name:str}", opt={"what": "a CRL"})
+    async def crl(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+        return await _answer(published, request, f"/crl/{name}")
+
+    @get("/ca/{name:str}")
+    async def certificate(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+        return await _answer(published, request, f"/ca/{name}")
+
+    @get("/health", media_type=MediaType.JSON)
+    async def health() -> Response[dict[str, str]]:
+        healthy = await published.healthy()
+        status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return Response(
+            {"status": "ok" if healthy else "unavailable"}, status_code=status, headers={"Cache-Control": "no-store"}
+        )
+
+    return Litestar(
+        [crl, certificate, health],
+        on_startup=on_startup or [],
+        openapi_config=None,
+        exception_handlers={HTTPException: _refuse, Exception: _fail},
+    )
+
+
+async def _answer(published: Published, request: Request[Any, Any, Any], path: str) -> Response[bytes]:
+    known = request.headers.get("if-none-match", "").strip()
+    wait = _WAIT.search(request.headers.get("prefer", ""))
+    if wait and known:
+        document = await published.wait(path, known.removeprefix("W/"), min(int(wait[1]), MAX_WAIT))
+    else:
+        document = await published.get(path)
+    if document is None:
+        raise HTTPException(status_code=HTTPStatus.NOT_FOUND)
+    headers = _HEADERS | {"ETag": document.etag, "Last-Modified": format_datetime(document.modified, usegmt=True)}
+    if wait:
+        headers["Preference-Applied"] = f"wait={min(int(wait[1]), MAX_WAIT)}"
+    if _unchanged(document, known, request.headers.get("if-modified-since")):
+        return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=document.media_type)
+    return Response(document.content, headers=headers, media_type=document.media_type)
+
+
+def _unchanged(document: Document, known: str, since: str | None) -> bool:
+    """RFC 9110 section 13.2.2: If-None-Match decides when it is there, If-Modified-Since otherwise."""
+    if known:
+        tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+        return "*" in tags or document.etag in tags
+    if since:
+        try:
+            return document.modified <= parsedate_to_datetime(since)
+        except (ValueError, TypeError):  # RFC 9110 section 13.1.3: an invalid date is ignored
+            return False
+    return False
+
+
+def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:  # noqa: ARG001
+    return Response({"error": HTTPStatus(error.status_code).phrase}, status_code=error.status_code)
+
+
+def _fail(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:  # noqa: ARG001
+    return Response({"error": "server_error"}, status_code=HTTPStatus.INTERNAL_SERVER_ERROR)

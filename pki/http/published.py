@@ -1,0 +1,152 @@
+"""What the CA publishes, in memory: CRLs and CA certificates, with the entity tags that make polling cheap.
+
+A GET looks at the change counter in the database first, so that what a revocation wrote is there as soon as it was
+committed, whichever process wrote it. Waiting requests are woken by `watch`, which looks ten times a second.
+"""
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+from cryptography import x509
+
+from pki.app import OpenAuthority, read_certificate
+from pki.store.database import StoreUnavailable
+from pki.store.register import Register
+
+_LOG: Final = structlog.get_logger(__name__)
+POLL: Final = 0.1
+"""Seconds between looks at the change counter."""
+CRL_TYPE: Final = "application/pkix-crl"
+CERTIFICATE_TYPE: Final = "application/pkix-cert"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Something published.
+
+    Attributes:
+        content: DER.
+        media_type: of it.
+        etag: strong, quoted.
+        modified: when it was made.
+        ends: after this moment it is of no use; None for a certificate.
+    """
+
+    content: bytes
+    media_type: str
+    etag: str
+    modified: datetime
+    ends: datetime | None = None
+
+
+class Published:
+    """All published documents, by path.
+
+    Args:
+        pki: the open authority.
+    """
+
+    def __init__(self, pki: OpenAuthority) -> None:
+        self._pki = pki
+        self._documents: dict[str, Document] = {}
+        self._version = -1
+        self._changed = asyncio.Event()
+        self._root_crl_seen: object = None
+
+    async def load(self) -> None:
+        """Read everything for the first time.
+
+        Raises:
+            StoreUnavailable: the database cannot be read.
+            AuthorityError: a CA certificate cannot be read.
+        """
+        settings = self._pki.settings
+        root = read_certificate(settings.root.certificate)
+        fixed = {settings.root.name: root} | {ca.name: ca.der for ca in self._pki.cas}
+        self._documents = {f"/ca/{name}.crt": _certificate(der) for name, der in fixed.items()}
+        await self._refresh()
+
+    async def get(self, path: str) -> Document | None:
+        """The document at `path`, as new as the database."""
+        if path.startswith("/crl/"):
+            with suppress(StoreUnavailable):  # what is held is signed and dated; health tells about the database
+                await self._refresh()
+        return self._documents.get(path)
+
+    async def wait(self, path: str, etag: str, seconds: float) -> Document | None:
+        """The document at `path` as soon as it is another one than `etag`, or after `seconds` whatever it is."""
+        document = await self.get(path)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while document is not None and document.etag == etag:
+                    await self._changed.wait()
+                    document = self._documents.get(path)
+        return document
+
+    async def watch(self) -> None:
+        """Notice changes that other processes made, for ever."""
+        while True:
+            try:
+                await self._refresh()
+            except StoreUnavailable:
+                _LOG.warning("register_unreadable")
+            await asyncio.sleep(POLL)
+
+    async def healthy(self) -> bool:
+        """Whether the database answers and every CRL is of use at this moment."""
+        try:
+            await self._refresh()
+        except StoreUnavailable:
+            return False
+        now = self._pki.clock.now()
+        crls = [document for path, document in self._documents.items() if path.startswith("/crl/")]
+        return len(crls) > len(self._pki.cas) and all(item.ends is None or now < item.ends for item in crls)
+
+    async def _refresh(self) -> None:
+        async with self._pki.database.read() as connection:
+            register = Register(connection)
+            version = await register.version()
+            crls = await register.crls() if version != self._version else None
+        documents = dict(self._documents)
+        if crls is not None:
+            names = {ca.name for ca in self._pki.cas}
+            documents |= {f"/crl/{crl.issuer}.crl": _crl(crl.der) for crl in crls if crl.issuer in names}
+            self._version = version
+        documents |= self._root_crl()
+        if documents != self._documents:
+            self._documents = documents
+            # Those who wait hold on to the event they wait for; the next ones get a new one.
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def _root_crl(self) -> dict[str, Document]:
+        root = self._pki.settings.root
+        try:
+            status = root.crl.stat()
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if seen == self._root_crl_seen:
+                return {}
+            document = _crl(root.crl.read_bytes())
+        except (OSError, ValueError):
+            _LOG.warning("root_crl_unreadable")
+            return {}
+        self._root_crl_seen = seen
+        return {f"/crl/{root.name}.crl": document}
+
+
+def _crl(der: bytes) -> Document:
+    crl = x509.load_der_x509_crl(der)
+    return Document(der, CRL_TYPE, _etag(der), crl.last_update_utc, crl.next_update_utc)
+
+
+def _certificate(der: bytes) -> Document:
+    return Document(der, CERTIFICATE_TYPE, _etag(der), x509.load_der_x509_certificate(der).not_valid_before_utc)
+
+
+def _etag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'

@@ -1,0 +1,83 @@
+"""The service child of `pki serve`: the HTTP application on a Unix socket, and the work that falls due.
+
+Started by the supervisor as `python -m pki.service --config <file> --socket <path>`; never by hand.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from authz.domain.errors import SluisError
+from authz.edge.logs import configure_logs
+from authz.edge.serving import run, serve_uds
+from authz.edge.settings import load_settings
+from pki.app import OpenAuthority, open_authority
+from pki.http.application import create_application
+from pki.http.published import Published
+from pki.settings import PkiSettings
+from pki.shipping import Shipper
+from pki.store.database import StoreUnavailable
+
+_LOG: Final = structlog.get_logger(__name__)
+SWEEP: Final = 1.0
+"""Seconds between looks at what falls due."""
+
+
+async def serve(settings: PkiSettings, socket: Path) -> int:
+    """Serve until SIGTERM.
+
+    Args:
+        settings: checked settings.
+        socket: Unix socket to listen on.
+    """
+    async with open_authority(settings, pooled=True) as pki:
+        await pki.withdrawal.sweep()
+        published = Published(pki)
+        await published.load()
+        work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki)]
+        if settings.audit.url is not None:
+            work.append(Shipper(settings.audit, pki.database, pki.clock).run())
+        tasks = [asyncio.create_task(item) for item in work]
+        try:
+            await serve_uds(create_application(published), socket)
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+    return 0
+
+
+async def _sweep(pki: OpenAuthority) -> None:
+    while True:
+        try:
+            await pki.withdrawal.sweep()
+        except StoreUnavailable:
+            _LOG.warning("sweep_postponed")
+        await asyncio.sleep(SWEEP)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of the child process."""
+    parser = argparse.ArgumentParser(prog="pki.service")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--socket", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    configure_logs("pki")
+    try:
+        settings = load_settings(PkiSettings, given.config)
+        return run(lambda: serve(settings, given.socket))
+    except SluisError as error:
+        _LOG.error("stopped", why=str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Shipping the outbox of audit records to the audit store, for ever and at least once.
+
+Specification: shared `spec/audit.md` (idempotent by record id) and `architecture.md`, "Failure rules": nothing
+acknowledged is lost; shipping retries for ever. A record is marked only after the store said it has it, so a crash in
+between sends it again, which the store recognises.
+"""
+
+import asyncio
+import json
+import ssl
+from typing import Final
+
+import httpx
+import structlog
+
+from authz.domain.clock import Clock
+from pki.settings import AuditSettings
+from pki.store.database import Database, StoreUnavailable
+from pki.store.register import Register
+
+_LOG: Final = structlog.get_logger(__name__)
+BATCH: Final = 500
+"""Records in one request; the store takes no more."""
+IDLE: Final = 0.5
+"""Seconds between looks at an empty outbox."""
+_BACKOFF_FIRST: Final = 0.5
+_BACKOFF_MOST: Final = 30.0
+_TIMEOUT: Final = 15.0
+
+
+class Shipper:
+    """Sends the outbox.
+
+    Args:
+        settings: with `url` set.
+        database: the register.
+        clock: for the moment of shipping.
+        transport: of the HTTP client, for tests.
+    """
+
+    def __init__(
+        self,
+        settings: AuditSettings,
+        database: Database,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        if settings.url is None:
+            raise ValueError("there is nowhere to ship to")
+        self._url = f"{settings.url}/audit/v1/records"
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._transport = transport
+
+    async def run(self) -> None:
+        """Ship until cancelled. A store that refuses or is away is asked again, ever slower up to half a minute."""
+        backoff = _BACKOFF_FIRST
+        while True:
+            try:
+                async with self._client() as client:
+                    while True:
+                        if not await self.ship_once(client):
+                            await asyncio.sleep(IDLE)
+                        backoff = _BACKOFF_FIRST
+            except (httpx.HTTPError, StoreUnavailable, OSError, ssl.SSLError) as error:
+                _LOG.warning("audit_not_shipped", why=type(error).__name__, again_in=backoff)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, _BACKOFF_MOST)
+
+    async def ship_once(self, client: httpx.AsyncClient) -> int:
+        """Ship one batch, oldest first.
+
+        Returns:
+            How many records the store has now acknowledged; 0 when there was nothing to ship.
+
+        Raises:
+            httpx.HTTPError: the store did not take them.
+        """
+        async with self._database.read() as connection:
+            rows = await Register(connection).unshipped(BATCH)
+        if not rows:
+            return 0
+        extensions = {"sni_hostname": self._settings.server_name} if self._settings.server_name else {}
+        answer = await client.post(
+            self._url, json={"records": [json.loads(record) for _, record in rows]}, extensions=extensions
+        )
+        answer.raise_for_status()
+        async with self._database.write() as connection:
+            await Register(connection).mark_shipped([row for row, _ in rows], self._clock.now())
+        return len(rows)
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._transport is not None:
+            return httpx.AsyncClient(transport=self._transport, timeout=_TIMEOUT)
+        # Made anew after each failure, so that a renewed certificate is taken up.
+        context = ssl.create_default_context(cafile=str(self._settings.ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(str(self._settings.certificate), str(self._settings.key))
+        return httpx.AsyncClient(verify=context, timeout=_TIMEOUT, trust_env=False)
