@@ -71,7 +71,7 @@ class Operations:
         async with self._database() as database:
             _, records = await StoredSigningKeys(database).load()
             if not records:
-                await self._add_token_key(database, files, self.clock.now())
+                await self._add_token_key(database, files, timedelta())
             _, records = await StoredSigningKeys(database).load()
         return {
             "token_keys": [record.kid for record in records],
@@ -93,7 +93,7 @@ class Operations:
         files = KeyFiles.open(self.settings.keys.folder, self.settings.keys.passphrase_file)
         wait = timedelta() if now else timedelta(seconds=self.settings.tokens.prepublish)
         async with self._database() as database:
-            return await self._add_token_key(database, files, self.clock.now() + wait)
+            return await self._add_token_key(database, files, wait)
 
     async def list_keys(self) -> list[dict[str, str]]:
         """The token keys and what each does at this moment."""
@@ -166,10 +166,11 @@ class Operations:
         finally:
             await database.close()
 
-    async def _add_token_key(self, database: Database, files: KeyFiles, signs_from: datetime) -> SigningKeyRecord:
+    async def _add_token_key(self, database: Database, files: KeyFiles, wait: timedelta) -> SigningKeyRecord:
         signer: Signer = files.create_token_key()
-        key = SigningKeyRecord(signer.kid, signer.algorithm, signer.public_jwk, self.clock.now(), signs_from)
-        item = AuditObject("kid", key.kid, "none", details={"signs_from": signs_from.isoformat()})
+        now = self.clock.now()
+        key = SigningKeyRecord(signer.kid, signer.algorithm, signer.public_jwk, now, now + wait)
+        item = AuditObject("kid", key.kid, "none", details={"signs_from": key.signs_from.isoformat()})
         await StoredSigningKeys(database).save([key], [self._record(EventType.KEY_ROTATE, Action.CREATE, item)])
         return key
 
