@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from authz.domain.errors import SluisError
 from deploy.lab import processes
 from deploy.lab.processes import ProcessId
 from deploy.lab.state import LabState
@@ -15,6 +16,8 @@ _POLL: Final = 0.05
 """Seconds between questions whether a program is ready."""
 _TAIL: Final = 30
 """Lines of its log that a failed program is shown with."""
+START_PATIENCE: Final = 30.0
+"""Seconds that one program may take to start; ten for the whole lab is what it should take."""
 STOP_GRACE: Final = 5.0
 """Seconds in which a program ends by itself after SIGTERM."""
 
@@ -45,44 +48,68 @@ class Component:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work of the lab itself that has its place in the order: it makes something that programs need.
+
+    Attributes:
+        name: to be named in the `after` of others.
+        act: the work; runs in a thread, beside the programs that start meanwhile.
+        after: what must be done or ready before it.
+    """
+
+    name: str
+    act: Callable[[], object]
+    after: tuple[str, ...] = ()
+
+
 def log_of(state: LabState, name: str) -> Path:
     """The file with a component's output."""
     return state.folder / "logs" / f"{name}.log"
 
 
-async def bring_up(state: LabState, components: Sequence[Component], patience: float) -> dict[str, float]:
-    """Start all components in their order and wait until each is ready.
+async def bring_up(state: LabState, parts: Sequence[Component | Job], patience: float) -> dict[str, float]:
+    """Start all components and do all jobs in their order, and wait until each is ready.
 
     Args:
         state: remembers each process as soon as it exists.
-        components: those to start; the names in `after` are among them or are running already.
+        parts: what to start and do; every name in `after` is one of them.
         patience: seconds that one component may take.
 
     Returns:
-        Seconds from the beginning until each component was ready.
+        Seconds from the beginning until each part was ready.
 
     Raises:
         ComponentFailed: one ended, or was not ready in time. What was started keeps running: the caller cleans up.
     """
     begun = monotonic()
-    ready = {component.name: asyncio.Event() for component in components}
+    ready = {part.name: asyncio.Event() for part in parts}
     times: dict[str, float] = {}
 
-    async def one(component: Component) -> None:
-        for name in component.after:
-            if name in ready:
-                await ready[name].wait()
-        await start(state, component, patience)
-        times[component.name] = monotonic() - begun
-        ready[component.name].set()
+    async def one(part: Component | Job) -> None:
+        for name in part.after:
+            await ready[name].wait()
+        if isinstance(part, Job):
+            await _do(part)
+        else:
+            await start(state, part, patience)
+        times[part.name] = monotonic() - begun
+        ready[part.name].set()
 
     try:
         async with asyncio.TaskGroup() as group:
-            for component in components:
-                group.create_task(one(component))
+            for part in parts:
+                group.create_task(one(part))
     except* ComponentFailed as failures:
         raise failures.exceptions[0] from None
     return times
+
+
+async def _do(job: Job) -> None:
+    try:
+        await asyncio.to_thread(job.act)
+    except (SluisError, OSError) as error:
+        raise ComponentFailed(f"{job.name} failed: {error}") from error
 
 
 async def start(state: LabState, component: Component, patience: float) -> None:

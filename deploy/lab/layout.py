@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.lab.client import Credentials
-from deploy.lab.network import DATASTATIONS, Party
+from deploy.lab.network import DATASTATIONS, ENVIRONMENT, Party
 
 DEFAULT_FOLDER: Final = Path(".lab") / "network"
 """`lab up` without `--dir`; relative to where it is called."""
@@ -17,6 +17,11 @@ PKI_PORT: Final = "pki"
 """Plain HTTP: CRLs and CA certificates, which are signed by themselves."""
 PKI_TLS_PORT: Final = "pki-tls"
 AUTHZ_PORT: Final = "authz"
+
+
+ROOT_CA: Final = "root"
+ISSUING_CA: Final = f"issuing-{ENVIRONMENT.lower()}"
+"""Names of the two CAs in files and in the URLs of their CRLs, as `pki ceremony` makes them."""
 
 
 def agent_port(datastation: str) -> str:
@@ -43,6 +48,10 @@ PORTS: Final = (
     *(health_port(station.key) for station in DATASTATIONS),
     *(register_port(station.key) for station in DATASTATIONS),
 )
+
+CERTIFICATES: Final = "certificates"
+SCHEME: Final = "scheme"
+"""Work of the lab itself that programs wait for (`deploy.lab.prepare`)."""
 
 DNS: Final = "dns"
 PKI: Final = "pki"
@@ -98,6 +107,16 @@ class Layout:
         return self.pki / "pki.toml"
 
     @property
+    def issuing_ca(self) -> Path:
+        """Certificate of the issuing CA: whose key it is that asserts identities."""
+        return self.pki / f"{ISSUING_CA}.crt"
+
+    @property
+    def pki_passphrase(self) -> Path:
+        """Opens the key of the issuing CA."""
+        return self.pki / "issuing.passphrase"
+
+    @property
     def authz(self) -> Path:
         """The authorization server's own folder."""
         return self.folder / "authz"
@@ -125,6 +144,26 @@ class Layout:
         return self.folder / "dns"
 
     @property
+    def authz_keys(self) -> Path:
+        """Encrypted keys of authz."""
+        return self.authz / "keys"
+
+    @property
+    def authz_passphrase(self) -> Path:
+        """Opens the keys of authz."""
+        return self.authz / "keys.passphrase"
+
+    @property
+    def bundle_key(self) -> Path:
+        """Public key that policy bundles are verified with."""
+        return self.authz_keys / "bundle.pub.pem"
+
+    @property
+    def scheme(self) -> Path:
+        """Deelnemers and address book, for `authz scheme import`."""
+        return self.authz / "scheme.toml"
+
+    @property
     def zones(self) -> Path:
         """What the DNS server serves."""
         return self.dns / "zones.json"
@@ -133,6 +172,11 @@ class Layout:
     def dns_anchor(self) -> Path:
         """DS lines of the private root: the anchor for everyone who checks a domain."""
         return self.dns / "anchor.txt"
+
+    @property
+    def token_request(self) -> Path:
+        """A ready request body: a token for the Indicatieregister, as iWlz RFC0014 writes it."""
+        return self.folder / "token-request.json"
 
     @property
     def query(self) -> Path:

@@ -73,6 +73,7 @@ class Datastation:
         register: name of the register, as in the scopes.
         gegevensdienst_id: `<organisation>_<function>_<environment>` in the address book.
         description: what the address book says about it.
+        record_field: the filter field that names one record of the register.
         path: path of the GraphQL endpoint.
         scopes: what a token needs (one of them) to be used here.
         runs: False for a service that only stands in the address book.
@@ -84,6 +85,7 @@ class Datastation:
     register: str
     gegevensdienst_id: str
     description: str
+    record_field: str
     path: str
     scopes: tuple[str, ...]
     runs: bool = True
@@ -199,6 +201,7 @@ def _mediation(key: str, party: Party, *, runs: bool) -> Datastation:
         register="wlzbemiddelingsregister",
         gegevensdienst_id=f"{party.identity.value}_REGISTER_{ENVIRONMENT}",
         description=f"Bemiddelingsregister van {party.name}",
+        record_field="bemiddelingID",
         path=_MEDIATION_PATH,
         scopes=(MEDIATION_SCOPE,),
         runs=runs,
@@ -212,6 +215,7 @@ INDICATIONS: Final = Datastation(
     register="wlzindicatieregister",
     gegevensdienst_id=f"CIZ_REGISTER_{ENVIRONMENT}",
     description="Wlz Indicatieregister van CIZ",
+    record_field="wlzindicatieID",
     path="/iwlz/indicatieregister/v2/graphql",
     scopes=(INDICATION_SCOPE, "registers/wlzindicatieregister/indicaties:read"),
 )

@@ -1,22 +1,26 @@
 """The programs of the lab: how each is started, in which order, and how to see that it does its work."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import httpx
 
 from authz.edge.supervise import envoy_binary
-from deploy.lab import fronts
+from deploy.lab import fronts, processes
 from deploy.lab.client import Caller
-from deploy.lab.components import Component, Ready
+from deploy.lab.components import START_PATIENCE, STOP_GRACE, Component, Ready, start
 from deploy.lab.layout import (
     AUTHZ,
+    CERTIFICATES,
     DNS,
     DNS_PORT,
     PKI,
     PKI_PORT,
+    SCHEME,
     agent_component,
     environment,
     front_component,
@@ -55,6 +59,30 @@ def named(lab: RunningLab, name: str) -> Component:
     return {component.name: component for component in programs(lab)}[name]
 
 
+async def kill(lab: RunningLab, name: str) -> None:
+    """End one program without warning, as a power cut would; what it started goes with it.
+
+    Raises:
+        TimeoutError: something of it still runs.
+    """
+    process = lab.state.processes[name]
+    everything = [process, *processes.descendants(process.pid)]
+    process.signal(signal.SIGKILL)
+    if not await processes.gone(everything, STOP_GRACE):
+        raise TimeoutError(f"{name} was killed, but something of it still runs")
+
+
+async def start_again(lab: RunningLab, name: str) -> float:
+    """Start one program that ended; returns the seconds until it was ready.
+
+    Raises:
+        ComponentFailed: it did not become ready.
+    """
+    begun = monotonic()
+    await start(lab.state, named(lab, name), START_PATIENCE)
+    return monotonic() - begun
+
+
 def dns(lab: RunningLab) -> Component:
     """The name server. It writes the anchor of its root when it listens, so the anchor says that it does."""
     anchor = lab.layout.dns_anchor
@@ -74,6 +102,7 @@ def pki(lab: RunningLab) -> Component:
         PKI,
         (program("pki"), "serve", "--config", str(lab.layout.pki_settings)),
         _answers(url),
+        after=(CERTIFICATES,),
         environment=environment(),
     )
 
@@ -90,8 +119,7 @@ def authz(lab: RunningLab) -> Component:
         return None if answer.status == _OK else f"it says {answer.text}"
 
     command = (program("authz"), "serve", "--config", str(lab.layout.authz_settings))
-    # The DNS server's anchor is one of its settings, and it fetches CRLs from pki.
-    return Component(AUTHZ, command, ready, after=(DNS, PKI), environment=environment())
+    return Component(AUTHZ, command, ready, after=(SCHEME,), environment=environment())
 
 
 def register(lab: RunningLab, station: Datastation) -> Component:
@@ -118,7 +146,7 @@ def front(lab: RunningLab, station: Datastation) -> Component:
         service=lab.register_socket(station),
     )
     command = fronts.command(envoy_binary(), fronts.write(config, folder / "front.json"))
-    return Component(front_component(station.key), command, _listens(admin))
+    return Component(front_component(station.key), command, _listens(admin), after=(CERTIFICATES,))
 
 
 def agent(lab: RunningLab, station: Datastation) -> Component:
@@ -128,6 +156,7 @@ def agent(lab: RunningLab, station: Datastation) -> Component:
         agent_component(station.key),
         (program("trust-agent"), "run", "--config", str(lab.layout.agent_settings(station.key))),
         _answers(url),
+        after=(SCHEME,),
         environment=environment(),
     )
 

@@ -5,18 +5,30 @@ from typing import Any, Final
 from deploy.lab.layout import (
     AUTHZ_PORT,
     DNS_PORT,
+    ISSUING_CA,
     PKI_PORT,
-    Layout,
+    PKI_TLS_PORT,
+    ROOT_CA,
     agent_port,
     health_port,
     register_port,
 )
-from deploy.lab.network import ENVIRONMENT, TRUST_PROVIDER, Datastation
+from deploy.lab.network import (
+    DATASTATIONS,
+    ENVIRONMENT,
+    PARTIES,
+    SERVICES,
+    TRUST_PROVIDER,
+    Datastation,
+    Party,
+)
 from deploy.lab.ports import LOOPBACK
-from deploy.lab.running import RunningLab
+from deploy.lab.register import PUBLIC_FIELDS, SCHEMAS
+from deploy.lab.running import RunningLab, resource
 
-ROOT_CA: Final = "root"
-ISSUING_CA: Final = "issuing"
+AGENT_SOURCE: Final = "sluis/trust-agent"
+PKI_SOURCE: Final = "sluis/pki"
+"""How trust agents (with their name behind it) and the CA call themselves in audit records."""
 
 
 def crl_urls(lab: RunningLab) -> list[str]:
@@ -54,7 +66,7 @@ def authz_settings(lab: RunningLab, token_lifetime: int | None) -> dict[str, Any
     return settings
 
 
-def agent_settings(lab: RunningLab, station: Datastation, clock_skew: int | None) -> dict[str, Any]:
+def agent_settings(lab: RunningLab, station: Datastation, bundle_key_id: str, clock_skew: int | None) -> dict[str, Any]:
     """Settings of the trust agent of one datastation."""
     layout, ports = lab.layout, lab.state.ports
     own = lab.credentials(station.party)
@@ -83,7 +95,7 @@ def agent_settings(lab: RunningLab, station: Datastation, clock_skew: int | None
             "url": f"https://{LOOPBACK}:{ports[AUTHZ_PORT]}",
             "server_name": TRUST_PROVIDER.host("authz"),
             "anchors": [layout.anchors],
-            "bundle_keys": [{"key_id": layout.bundle_key_id, "file": layout.bundle_key}],
+            "bundle_keys": [{"key_id": bundle_key_id, "file": layout.bundle_key}],
         },
         "token": token,
         "register": {
@@ -93,16 +105,79 @@ def agent_settings(lab: RunningLab, station: Datastation, clock_skew: int | None
             "path": station.path,
             "anchors": [layout.anchors],
             "service": station.register,
-            "schema_file": schema_file(layout, station),
-            "public_fields": [],
+            "schema_file": SCHEMAS[station.schema],
+            "public_fields": list(PUBLIC_FIELDS[station.schema]),
+            "record_fields": [station.record_field],
         },
         "limits": {"envoy_threads": 1},
     }
 
 
-def schema_file(layout: Layout, station: Datastation) -> str:
-    raise NotImplementedError
-
-
 def scheme(lab: RunningLab) -> dict[str, Any]:
-    raise NotImplementedError
+    """Deelnemers and address book, for `authz scheme import`."""
+    return {
+        "environment": ENVIRONMENT,
+        "participants": [_participant(lab, party) for party in PARTIES],
+        "services": [_service(lab, station) for station in SERVICES],
+    }
+
+
+def _participant(lab: RunningLab, party: Party) -> dict[str, Any]:
+    sources = [f"{AGENT_SOURCE}/{station.key}" for station in DATASTATIONS if station.party is party]
+    identities = {party.identity.subject, f"kvk:{party.kvk}"}
+    return {
+        "id": party.identity.subject,
+        "name": party.name,
+        "organization_type": party.organization_type,
+        "roles": list(party.roles),
+        "identifiers": sorted(identities),
+        "log_sources": [PKI_SOURCE] if party is TRUST_PROVIDER else sources,
+        "credentials": [{"identity": party.identity.subject, "issuer": lab.layout.issuing_ca}],
+    }
+
+
+def _service(lab: RunningLab, station: Datastation) -> dict[str, Any]:
+    organisation, function, _ = station.gegevensdienst_id.split("_")
+    return {
+        "organisation": organisation,
+        "function": function,
+        "system_role": "REGISTER",
+        "holder": station.party.identity.subject,
+        "authorization_endpoint": lab.audience(station),
+        "token_endpoint": lab.iwlz_token,
+        "resource_endpoint": resource(lab.state.ports, station),
+        "register": station.register,
+    }
+
+
+def pki_settings(lab: RunningLab) -> dict[str, Any]:
+    """Settings of `pki`: those of its ceremony, with a TLS listener and the way to the audit log."""
+    layout, ports = lab.layout, lab.state.ports
+    own = lab.credentials(TRUST_PROVIDER)
+    return {
+        "run_dir": lab.state.sockets / "pki",
+        "root": {"name": ROOT_CA, "certificate": "root.crt", "crl": "root.crl"},
+        "issuers": [
+            {
+                "name": ISSUING_CA,
+                "environment": ENVIRONMENT,
+                "certificate": layout.issuing_ca,
+                "key": layout.pki / f"{ISSUING_CA}.key.pem",
+                "passphrase_file": layout.pki_passphrase,
+            }
+        ],
+        "database": {"file": "pki.sqlite3"},
+        "publication": {
+            "base_url": f"http://{TRUST_PROVIDER.host('pki')}:{ports[PKI_PORT]}",
+            "port": ports[PKI_PORT],
+        },
+        "tls": {"port": ports[PKI_TLS_PORT], "certificate": own.chain, "key": own.key},
+        "audit": {
+            "source": PKI_SOURCE,
+            "url": f"https://{LOOPBACK}:{ports[AUTHZ_PORT]}",
+            "server_name": TRUST_PROVIDER.host("authz"),
+            "ca": layout.anchors,
+            "certificate": own.chain,
+            "key": own.key,
+        },
+    }

@@ -1,22 +1,17 @@
 """Starting and ending a lab as a whole."""
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Final
 
-from deploy.lab.components import bring_up, stop_all
-from deploy.lab.layout import PORTS
+from deploy.lab.components import START_PATIENCE, Job, bring_up, stop_all
+from deploy.lab.layout import CERTIFICATES, DNS, PORTS, SCHEME
 from deploy.lab.ports import choose_ports
-from deploy.lab.prepare import prepare
+from deploy.lab.prepare import Preparation
 from deploy.lab.processes import ProcessId
 from deploy.lab.programs import programs
 from deploy.lab.running import RunningLab
 from deploy.lab.state import LabState, sole_command
-
-_PATIENCE: Final = 30.0
-"""Seconds that one program may take; ten for the whole lab is what it should take."""
 
 
 class LabRunning(RuntimeError):  # noqa: N818  what happened
@@ -62,8 +57,18 @@ async def up(folder: Path, options: LabOptions | None = None) -> RunningLab:
         state = LabState.create(folder, choose_ports(PORTS, chosen.first_port), {})
         lab = RunningLab(state)
         try:
-            await asyncio.to_thread(prepare, lab, chosen)
-            state.settings["ready"] = await bring_up(state, programs(lab), _PATIENCE)
+            preparation = Preparation(
+                lab,
+                token_lifetime=chosen.token_lifetime,
+                clock_skew=chosen.clock_skew,
+                without_certificate=chosen.without_certificate,
+            )
+            preparation.folders()
+            jobs = (
+                Job(CERTIFICATES, preparation.certificates),
+                Job(SCHEME, preparation.scheme, after=(CERTIFICATES, DNS)),
+            )
+            state.settings["ready"] = await bring_up(state, [*programs(lab), *jobs], START_PATIENCE)
         except BaseException:
             # Whatever it was, also an interrupt: leave nothing behind, then say what it was.
             await _end(state)

@@ -6,6 +6,7 @@ from authz.domain.audit import EventType
 from authz.domain.reasons import Reason
 from deploy.lab.layout import AUTHZ
 from deploy.lab.network import INDICATIONS, NORTH, SOUTH
+from deploy.lab.programs import kill, start_again
 from deploy.lab.queries import body, indication, variables
 from deploy.lab.register.people import indication_id
 from deploy.lab.story.consultation import describe
@@ -22,7 +23,7 @@ async def outage(session: Session) -> Step:
     uzovi = SOUTH.identity.value
     own = body(indication(), variables(indication_id(SOUTH.identity.value), uzovi))
     other = body(indication(), variables(indication_id(NORTH.identity.value), NORTH.identity.value))
-    await session.lab.kill(AUTHZ)
+    await kill(session.lab, AUTHZ)
     exchanges = [await _nobody_answers(session)]
     for _ in range(ROUNDS):
         permitted = await session.consult(SOUTH, INDICATIONS, own, token=token)
@@ -31,7 +32,7 @@ async def outage(session: Session) -> Step:
         exchanges.append(
             judged(f"{SOUTH.name}: the indication of {NORTH.name}", denied, FORBIDDEN, Reason.POLICY_DENIED)
         )
-    seconds = await session.lab.start(AUTHZ)
+    seconds = await start_again(session.lab, AUTHZ)
     settled = await session.settled(exchanges)
     arrived = sum(exchange.recorded for exchange in settled[1:])
     shown = (*settled[:3], _counted(arrived, 2 * ROUNDS, seconds))

@@ -8,7 +8,7 @@ from typing import Final
 from authz.domain.audit import AuditRecord
 from deploy.lab.client import Answer, Credentials
 from deploy.lab.network import Datastation, Party
-from deploy.lab.records import read_records
+from deploy.lab.records import records_of
 from deploy.lab.running import RunningLab
 from deploy.lab.story.model import OK, Exchange
 
@@ -90,7 +90,7 @@ class Session:
         """The audit records of some traces, by trace; waits until each has one, or for `_ARRIVAL` seconds."""
         deadline = monotonic() + _ARRIVAL
         while True:
-            found = await read_records(self.lab, traces)
+            found = await records_of(self.lab, traces)
             if traces <= set(found) or monotonic() > deadline:
                 return found
             await asyncio.sleep(0.2)
