@@ -112,8 +112,6 @@ class Writer:
         Raises:
             AuditUnavailable: the queue is full, the writer is closed, or the database failed.
         """
-        if asyncio.current_task() is self._task:
-            raise RuntimeError("an act of the writer waits for the writer: use the connection it was given")
         return await self._queue(_Job(self._future(), run=run))
 
     async def submit_records(self, records: Sequence[EncodedRecord]) -> None:
@@ -130,6 +128,8 @@ class Writer:
         return asyncio.get_running_loop().create_future()
 
     async def _queue(self, job: _Job[T]) -> T:
+        if asyncio.current_task() is self._task:
+            raise RuntimeError("an act of the writer waits for the writer: use the connection it was given")
         if self._closing:
             raise AuditUnavailable("this instance is stopping")
         if len(self._jobs) >= self._limits.pending:
