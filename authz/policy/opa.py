@@ -65,7 +65,8 @@ class OpaServerEngine:
         self._revision = ""
         limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         # Always an explicit context, by itself one that trusts nobody: httpx would else trust every public CA.
-        transport = httpx.AsyncHTTPTransport(verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), uds=socket, limits=limits)
+        trust = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        transport = httpx.AsyncHTTPTransport(verify=trust, uds=socket, limits=limits)
         self._client = httpx.AsyncClient(
             base_url=url, transport=transport, timeout=timeout, trust_env=False, follow_redirects=False
         )
