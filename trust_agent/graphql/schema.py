@@ -178,7 +178,10 @@ def _annotations(
                     for item in directive.arguments or ()
                     if isinstance(item.value, StringValueNode)
                 }
-                found.setdefault(coordinate, []).append(_authz(values))
+                if set(values) == set(_ARGUMENTS):
+                    found.setdefault(coordinate, []).append(_authz(values))
+                else:
+                    problems.append(f"{coordinate}: an annotation has {', '.join(_ARGUMENTS)}")
     for coordinate, given in overlay.items():
         if coordinate not in fields:
             problems.append(f"{coordinate}: annotated by the overlay, but not in the schema")
