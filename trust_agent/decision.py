@@ -34,8 +34,8 @@ class Inquiry:
 
     Attributes:
         method: HTTP method.
-        path: of the request, without query.
-        query: the query string, empty when there is none.
+        path: as the client spelled it, without query.
+        query: the query with its question mark, empty when there is none.
         content_types: every Content-Type header.
         content_encodings: every Content-Encoding header.
         authorization: every Authorization header.

@@ -13,7 +13,7 @@ import msgspec
 
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext, parse_trace
-from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, XFCC_HEADER
+from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER, XFCC_HEADER
 from authz.edge.envoy import CLAIMS_HEADER, DOCUMENT_HEADER
 from authz.edge.tracing import new_span_id, new_trace
 from trust_agent.decision import Decider, Inquiry, Permit, Refusal
@@ -141,14 +141,16 @@ class ExtAuthz:
         body = await protocol()
         headers = scope.headers
         get = headers.get
+        # The path as the client spelled it: the one in `scope` is decoded, and would hide a second spelling.
+        path, question, query = (get(RAW_PATH_HEADER) or "").partition("?")
         trace = parse_trace(get("x-b3-traceid"), get("x-b3-spanid"), get("traceparent"))
         # The caller's trace goes on under a span of our own.
         trace = TraceContext(trace.trace_id, new_span_id()) if trace else new_trace()
         outcome = await self._decider.decide(
             Inquiry(
                 method=scope.method,
-                path=scope.path,
-                query=scope.query_string,
+                path=path,
+                query=question + query,
                 content_types=headers.get_all("content-type"),
                 content_encodings=headers.get_all("content-encoding"),
                 authorization=headers.get_all("authorization"),

@@ -23,6 +23,8 @@ EDGE_VERIFIED_HEADER: Final = "x-sluis-peer-verified"
 """Set to "1" by our own Envoy, only when it verified the certificate against its CA bundle and CRLs."""
 PEER_ADDRESS_HEADER: Final = "x-sluis-peer-address"
 """The address of the connection itself; `x-forwarded-for` is never trusted."""
+RAW_PATH_HEADER: Final = "x-sluis-path"
+"""Path and query as they reached Envoy (after its own normalisation, if that is on); servers behind it decode more."""
 LISTENER_HEADER: Final = "x-sluis-listener"
 """The name of the listener on which the request came in."""
 

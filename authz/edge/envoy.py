@@ -9,15 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, LISTENER_HEADER, PEER_ADDRESS_HEADER, XFCC_HEADER
+from authz.edge.client_certificate import (
+    EDGE_VERIFIED_HEADER,
+    LISTENER_HEADER,
+    PEER_ADDRESS_HEADER,
+    RAW_PATH_HEADER,
+    XFCC_HEADER,
+)
 from authz.edge.envoy_http import (
     CLAIMS_HEADER,
     DOCUMENT_HEADER,
+    REPLACED_HEADER,
     EdgeLimits,
     Listener,
     buffer_filter,
     document_filter,
     ext_authz_filter,
+    guard_filter,
     http_listener,
     prelude_filter,
     seconds,
@@ -49,7 +57,8 @@ __all__ = [
 MAX_CONNECTIONS: Final = 4096
 """Open client connections of one Envoy; more are refused before any work is done for them."""
 _NOT_FOR_REGISTERS: Final = (
-    *("authorization", "cookie", XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER),
+    *("authorization", "cookie", XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER),
+    *(DOCUMENT_HEADER, REPLACED_HEADER),
     *("x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"),
 )
 """The client's token and our own hand-over stay here; what could make a server see another request goes too."""
@@ -126,7 +135,8 @@ def datastation_front(
         upstream: the register.
         decision_timeout: seconds until a late decision becomes a refusal.
     """
-    filters = [prelude_filter(), ext_authz_filter("decision", listener.limits, decision_timeout), document_filter()]
+    decide = ext_authz_filter("decision", listener.limits, decision_timeout)
+    filters = [prelude_filter(), decide, document_filter(), guard_filter()]
     return _bootstrap(
         admin,
         [http_listener(listener, filters, _register_route(upstream), sender=sender, normalize=False)],

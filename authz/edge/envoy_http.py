@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, XFCC_HEADER
+from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER, XFCC_HEADER
 from authz.edge.envoy_tls import TYPE, DownstreamTls, Json, downstream_socket
 
 DOCUMENT_HEADER: Final = "x-sluis-document"
@@ -15,6 +15,8 @@ DOCUMENT_HEADER: Final = "x-sluis-document"
 CLAIMS_HEADER: Final = "claims"
 """To the register: the token's claims, base64url JSON."""
 
+REPLACED_HEADER: Final = "x-sluis-replaced"
+"""The body is the authorized document: set last, and without it nothing is forwarded."""
 _STRIPPED_PREFIXES: Final = ("x-sluis-", "x-envoy-", "x-forwarded-")
 _STRIPPED: Final = ("client-cert", "client-cert-chain", CLAIMS_HEADER, "forwarded", "x-real-ip", "via")
 """Inbound headers that we set, trust, or that something behind us might trust (cases/oauth.md 33-40)."""
@@ -132,35 +134,47 @@ function envoy_on_request(handle)
     handle:headers():replace("{EDGE_VERIFIED_HEADER}", "1")
   end
   handle:headers():replace("{PEER_ADDRESS_HEADER}", stream:downstreamDirectRemoteAddress())
+  handle:headers():replace("{RAW_PATH_HEADER}", handle:headers():get(":path"))
 end
 """
 
 # ext_authz over HTTP can not replace a body, so the authorized document comes as a header and is put in its place here.
-# Without that header nothing is forwarded: a 200 of something that is not our decision service is not a permit.
+# Without that header nothing is forwarded: a 200 of something that is not our decision service is not a permit. Envoy
+# forwards a request whose script failed as if there were no script; so the last thing done is to say that it did not,
+# and `guard_filter` lets pass only what says so. Objects of before `body()` are not valid after it: it waits.
 _DOCUMENT_LUA: Final = f"""
 function envoy_on_request(handle)
-  local headers = handle:headers()
-  local document = headers:get("{DOCUMENT_HEADER}")
+  local document = handle:headers():get("{DOCUMENT_HEADER}")
   if document == nil or document == "" then
     handle:respond({{[":status"] = "500"}}, "no authorized document")
     return
   end
-  headers:remove("{DOCUMENT_HEADER}")
   local length = handle:body(true):setBytes(document)
+  local headers = handle:headers()
+  headers:remove("{DOCUMENT_HEADER}")
   headers:remove("transfer-encoding")
   headers:replace("content-length", tostring(length))
+  headers:replace("{REPLACED_HEADER}", "1")
 end
 """
 
 
 def prelude_filter() -> Json:
-    """Hands over Envoy's verdict on the client certificate and the address of the connection."""
+    """Hands over Envoy's verdict on the client certificate, the connection's address and the path as it was sent."""
     return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _PRELUDE_LUA}}, "prelude")
 
 
 def document_filter() -> Json:
     """Puts the authorized document in the place of the body, or ends the request."""
     return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _DOCUMENT_LUA}}, "document")
+
+
+def guard_filter() -> Json:
+    """Lets pass only a request whose body was replaced by the authorized document."""
+    replaced = {"header": {"name": REPLACED_HEADER, "string_match": {"exact": "1"}}}
+    unread = {"not_rule": {"header": {"name": DOCUMENT_HEADER, "present_match": True}}}
+    policy = {"permissions": [{"and_rules": {"rules": [replaced, unread]}}], "principals": [{"any": True}]}
+    return _named("rbac", "rbac.v3.RBAC", {"rules": {"action": "ALLOW", "policies": {"replaced": policy}}})
 
 
 def buffer_filter(limits: EdgeLimits) -> Json:
@@ -171,7 +185,7 @@ def buffer_filter(limits: EdgeLimits) -> Json:
 _ASKED: Final = (
     *("authorization", "content-type", "content-encoding", "transfer-encoding"),
     *("x-b3-traceid", "x-b3-spanid", "traceparent", "x-request-id"),
-    *(XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER),
+    *(XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER),
 )
 _TOLD: Final = ("content-type", "www-authenticate", "cache-control", "retry-after", "allow", "x-b3-traceid")
 _FORWARDED: Final = (DOCUMENT_HEADER, CLAIMS_HEADER, "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "traceparent")

@@ -1,0 +1,398 @@
+"""The trust agent for real: its own Envoy, mutual TLS on all sides, the published policies, a register that tells all."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.certificates import FakeCertificate
+from tests.fakes.datastation import AUDIENCE, QUERY, RECORD, ROOT, Datastation, TokenKey, claims
+
+pytestmark = pytest.mark.integration
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> float:
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds, "not in time"
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+class Agent:
+    """A running agent, and what a caller does to it."""
+
+    def __init__(self, station: Datastation) -> None:
+        self.station = station
+        self.process = self._start()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        arguments = [sys.executable, "-m", "trust_agent.cli", "run", "--config", str(self.station.settings)]
+        process = subprocess.Popen(arguments, cwd=ROOT)
+        until(lambda: self.health()[0] != 0 or process.poll() is not None)
+        assert process.poll() is None
+        return process
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.station.health_port}/health")
+        except httpx.TransportError:
+            return 0, {}
+        return answer.status_code, answer.json()
+
+    def ready(self) -> bool:
+        return self.health()[0] == 200 and self._listens()
+
+    def _listens(self) -> bool:
+        try:
+            return self.ask().status_code > 0
+        except httpx.TransportError:
+            return False
+
+    def restart(self) -> None:
+        self.stop()
+        self.process = self._start()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0
+
+    def ask(
+        self,
+        certificate: FakeCertificate | None = None,
+        *,
+        token: str | None = "",
+        query: str = QUERY,
+        office: str = "5000",
+        path: str = "/graphql",
+        **headers: str,
+    ) -> httpx.Response:
+        station = self.station
+        certificate = certificate or station.caller
+        sent = {"content-type": "application/json"}
+        if token is not None:
+            sent["authorization"] = f"Bearer {token or station.token(certificate)}"
+        body = {"query": query, "variables": {"id": RECORD, "office": office}}
+        with httpx.Client(verify=station.client_context(certificate), timeout=20) as client:
+            return client.post(f"https://localhost:{station.port}{path}", json=body, headers=sent | headers)
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Agent]:
+    folder = Path(tempfile.mkdtemp(prefix="sluis-a-"))
+    station = Datastation(folder)
+    running = Agent(station)
+    try:
+        until(running.ready)
+        yield running
+    finally:
+        running.stop()
+        station.close()
+        shutil.rmtree(folder)
+
+
+def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    told = body["errors"][0]["extensions"] if "errors" in body else body
+    assert told["sender"] == "sluis/trust-agent/test"
+    assert "trace_id" in told
+    return dict(body)
+
+
+def test_a_permit_forwards_the_canonical_document_and_not_the_token(agent: Agent) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = agent.ask(**{"x-b3-traceid": trace, "x-b3-spanid": "b7ad6b7169203331"})
+    assert answer.status_code == 200, answer.text
+    seen = answer.json()["data"]["seen"]
+    assert seen["path"] == "/inner/graphql"
+    document = json.loads(seen["body"])
+    assert "\n" not in document["query"]
+    assert document["variables"] == {"id": RECORD, "office": "5000"}
+    headers = seen["headers"]
+    assert headers["content-length"] == str(len(seen["body"]))
+    assert headers["content-type"] == "application/json"
+    assert headers["x-b3-traceid"] == trace
+    assert json.loads(_b64(headers["claims"]))["sub"] == "uzovi:5000"
+    for name in ("authorization", "x-forwarded-client-cert", "x-sluis-document", "x-sluis-peer-verified", "cookie"):
+        assert name not in headers
+
+
+def _b64(text: str) -> bytes:
+    import base64
+
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_another_zorgkantoors_indication_is_refused(agent: Agent) -> None:
+    assert "own_zorgkantoor_required" in refused(agent.ask(office="5001"), 403)["reasons"]
+
+
+def test_a_field_outside_the_template_is_refused(agent: Agent) -> None:
+    # Selecting the same under an alias changes nothing; `commentaar` is in the template and passes.
+    assert agent.ask(query=QUERY.replace("soortWlzindicatie", "x: commentaar")).status_code == 200
+    body = refused(agent.ask(query=QUERY.replace("soortWlzindicatie", "unknownField")), 400)
+    assert "Did you mean" not in json.dumps(body)
+
+
+def test_a_required_filter_within_or_is_refused(agent: Agent) -> None:
+    widened = QUERY.replace(
+        "{wlzindicatieID: {eq: $id}, initieelVerantwoordelijkZorgkantoor: {eq: $office}}",
+        "{or: [{wlzindicatieID: {eq: $id}}, {initieelVerantwoordelijkZorgkantoor: {eq: $office}}]}",
+    )
+    assert refused(agent.ask(query=widened), 403)["reasons"]
+
+
+def test_a_token_over_another_certificate_is_refused(agent: Agent) -> None:
+    station = agent.station
+    answer = agent.ask(station.other, token=station.token(station.caller))
+    refused(answer, 401)
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"aud": AUDIENCE + "/"},
+        {"iss": "https://authz.test/"},
+        {"exp": int(time.time()) - 60, "iat": int(time.time()) - 900, "nbf": int(time.time()) - 900},
+    ],
+    ids=["audience", "issuer", "expired"],
+)
+def test_a_wrong_token_is_refused(agent: Agent, change: dict[str, Any]) -> None:
+    refused(agent.ask(token=agent.station.token(**change)), 401)
+    assert agent.ask().status_code == 200
+
+
+def test_no_token_is_refused_with_a_challenge(agent: Agent) -> None:
+    answer = agent.ask(token=None)
+    refused(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_two_authorization_headers_are_refused(agent: Agent) -> None:
+    station = agent.station
+    token = station.token()
+    with httpx.Client(verify=station.client_context(station.caller)) as client:
+        for headers in (
+            [("authorization", f"Bearer {token}"), ("authorization", f"Bearer {token}")],
+            [("authorization", "Basic YTpi"), ("authorization", f"Bearer {token}")],
+        ):
+            sent = [("content-type", "application/json"), *headers]
+            body = json.dumps({"query": QUERY, "variables": {"id": RECORD, "office": "5000"}})
+            refused(client.post(f"https://localhost:{station.port}/graphql", content=body, headers=sent), 401)
+
+
+def test_an_untrusted_certificate_gets_an_answer_and_a_record(agent: Agent) -> None:
+    rogue = agent.station.ca.rogue().issue("uzovi:5000")
+    body = refused(agent.ask(rogue), 403)
+    assert body["Error"] == "Invalid Client Certificate"
+    until(
+        lambda: any(
+            item["event"]["reason"] == "certificate_untrusted" or item["event"]["reason"] == "certificate_path"
+            for item in agent.station.material.records
+        )
+    )
+
+
+def test_no_certificate_is_refused_in_the_handshake(agent: Agent) -> None:
+    context = ssl.create_default_context(cadata=agent.station.ca.root.pem.decode())
+    with pytest.raises(httpx.TransportError):
+        httpx.post(f"https://localhost:{agent.station.port}/graphql", verify=context)
+
+
+SMUGGLED = {
+    "x-forwarded-client-cert": "Hash=00",
+    "claims": "e30",
+    "x-sluis-document": '{"query":"{ evil }"}',
+    "x-sluis-peer-verified": "1",
+    "x-envoy-auth-partial-body": "true",
+    "x-envoy-original-path": "/evil",
+    "x-http-method-override": "GET",
+    "client-cert": ":AAAA:",
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_a_smuggled_header_changes_nothing(agent: Agent, name: str) -> None:
+    seen = agent.ask(**{name: SMUGGLED[name]}).json()["data"]["seen"]
+    assert seen["headers"].get(name) != SMUGGLED[name]
+    assert "evil" not in seen["body"]
+    refused(agent.ask(office="5001", **{name: SMUGGLED[name]}), 403)
+
+
+def test_a_smuggled_verdict_does_not_help_a_rogue(agent: Agent) -> None:
+    refused(agent.ask(agent.station.ca.rogue().issue("uzovi:5000"), **{"x-sluis-peer-verified": "1"}), 403)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//graphql",
+        "/graphql/",
+        "/x/../graphql",
+        "/./graphql",
+        "/graphql%2f",
+        "/Graphql",
+        "/graph%71l",
+        "/graphql?query=x",
+        "/health",
+    ],
+)
+def test_another_spelling_of_the_path_is_refused(agent: Agent, path: str) -> None:
+    station = agent.station
+    before = len(station.register.requests)
+    # By hand: an HTTP client would tidy the path up.
+    context = station.client_context(station.caller)
+    body = json.dumps({"query": QUERY, "variables": {"id": RECORD, "office": "5000"}})
+    with (
+        socket.create_connection(("127.0.0.1", station.port)) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as tls,
+    ):
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer {station.token()}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        tls.sendall(head.encode() + body.encode())
+        status = int(tls.recv(65536).split(b" ")[1])
+    assert status in {400, 404}
+    assert len(station.register.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/graphql"}, 415),
+        ({"content-type": "application/json; charset=utf-16"}, 415),
+        ({"content-encoding": "gzip"}, 415),
+    ],
+)
+def test_another_content_type_or_encoding_is_refused(agent: Agent, change: dict[str, str], status: int) -> None:
+    refused(agent.ask(**change), status)
+    assert agent.ask(**{"content-type": "application/json;charset=utf-8"}).status_code == 200
+
+
+def test_a_get_is_refused(agent: Agent) -> None:
+    station = agent.station
+    with httpx.Client(verify=station.client_context(station.caller)) as client:
+        url = f"https://localhost:{station.port}/graphql"
+        refused(client.get(url, headers={"content-type": "application/json"}), 405)
+        refused(client.get(url, params={"query": QUERY}), 400)
+
+
+def test_a_body_over_the_limit_is_refused_plain_and_chunked(agent: Agent) -> None:
+    station = agent.station
+
+    def chunks() -> Iterator[bytes]:
+        yield from [b" " * 1024] * 65
+
+    with httpx.Client(verify=station.client_context(station.caller)) as client:
+        url = f"https://localhost:{station.port}/graphql"
+        for content in (b" " * (64 * 1024 + 1), chunks()):
+            refused(client.post(url, content=content, headers={"content-type": "application/json"}), 413)
+    assert agent.ask(query=QUERY + " " * 50_000).status_code == 200
+
+
+def test_a_websocket_is_refused(agent: Agent) -> None:
+    assert agent.ask(connection="upgrade", upgrade="websocket").status_code in {400, 403, 405}
+
+
+def test_every_decision_arrives_at_authz_once(agent: Agent) -> None:
+    material = agent.station.material
+    trace = os.urandom(16).hex()
+    agent.ask(**{"x-b3-traceid": trace, "x-b3-spanid": "b7ad6b7169203331"})
+    until(lambda: any(item["trace_id"] == trace for item in material.records))
+    (record,) = [item for item in material.records if item["trace_id"] == trace]
+    assert record["event"]["outcome"] == 1
+    assert record["users"][0]["id"] == "uzovi:5000"
+    assert record["users"][0]["access_point"] == "127.0.0.1"
+    assert {"wlzindicatieID", "jti", "audience"} == {item["identifier_type"] for item in record["objects"]}
+    assert "IRA0001" in record["objects"][0]["protocol"]
+
+
+def test_a_revoked_token_is_refused_within_two_seconds(agent: Agent) -> None:
+    material = agent.station.material
+    payload = claims(agent.station.caller, agent.station.ca.now)
+    token = agent.station.key.sign(payload)
+    assert agent.ask(token=token).status_code == 200
+    material.revoked.append(payload["jti"])
+    material.version += 1
+    assert until(lambda: agent.ask(token=token).status_code == 401, 2) < 2
+    assert agent.ask().status_code == 200
+
+
+def test_a_revoked_certificate_is_refused_within_two_seconds(agent: Agent) -> None:
+    station = agent.station
+    gone = station.ca.issue("uzovi:5002")
+    token = station.token(gone)
+    assert agent.ask(gone, token=token).status_code == 403  # another zorgkantoor's indication
+    assert agent.ask(gone, token=token).json()["ErrorCode"] == "access_denied"
+    station.ca.revoke(gone)
+    until(lambda: agent.ask(gone, token=token).json()["ErrorCode"] == "invalid_client_certificate", 2)
+    assert agent.ask().status_code == 200
+
+
+def test_a_new_key_is_fetched_when_a_token_names_it(agent: Agent) -> None:
+    station = agent.station
+    new = TokenKey("key-2")
+    station.material.keys.append(new)
+    token = new.sign(claims(station.caller, station.ca.now))
+    assert agent.ask(token=token).status_code == 200
+    stranger = TokenKey("key-3").sign(claims(station.caller, station.ca.now))
+    refused(agent.ask(token=stranger), 401)
+
+
+def test_a_late_or_broken_register_is_502_or_504_with_the_agent_as_sender(agent: Agent) -> None:
+    register = agent.station.register
+    register.server.socket.close()
+    register.server.shutdown()
+    try:
+        refused(agent.ask(), 502)
+    finally:
+        port = register.port
+        register.server.server_close()
+        register.__class__.__bases__[0].__init__(register, agent.station.context, port)
+    until(lambda: agent.ask().status_code == 200)
+
+
+def _child(agent: Agent, word: bytes) -> int:
+    process = agent.process.pid
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        if word in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    return 0
+
+
+def test_a_killed_decision_service_never_lets_pass(agent: Agent) -> None:
+    before = len(agent.station.register.requests)
+    os.kill(_child(agent, b"decide"), signal.SIGKILL)
+    answers = [agent.ask(office="5001").status_code for _ in range(5)]
+    assert set(answers) <= {403, 500, 503}
+    assert 500 in answers
+    assert len(agent.station.register.requests) == before
+    until(lambda: agent.ask().status_code == 200)
+
+
+def test_the_agent_enforces_and_starts_while_authz_is_away(agent: Agent) -> None:
+    station = agent.station
+    until(agent.ready)
+    station.sources.close()
+    trace = os.urandom(16).hex()
+    try:
+        agent.restart()
+        until(lambda: agent.ask().status_code == 200)
+        assert agent.ask(**{"x-b3-traceid": trace, "x-b3-spanid": "b7ad6b7169203331"}).status_code == 200
+        refused(agent.ask(office="5001"), 403)
+    finally:
+        station.restart_sources()
+    until(lambda: any(item["trace_id"] == trace for item in station.material.records))
