@@ -113,7 +113,7 @@ def hold_ceremony(plan: CeremonyPlan, at: datetime) -> Mapping[str, Path]:
         parent=(root, root_at),
     )
     moment = at.replace(microsecond=0)
-    root_crl = make_crl(root.signer, root.certificate.subject, root_at, CrlPlan(1, moment, moment + ROOT_CRL_LIFE), ())
+    root_crl = make_crl(root.signer, root.certificate.subject, None, CrlPlan(1, moment, moment + ROOT_CRL_LIFE), ())
     issuing_crl = make_crl(
         issuing.signer, issuing.certificate.subject, issuing_at, CrlPlan(1, moment, moment + CRL_LIFE), ()
     )

@@ -69,21 +69,42 @@ class CrlPlan:
 
 
 def make_crl(
-    signer: Signer, issuer: x509.Name, published: Publication, plan: CrlPlan, entries: Iterable[CrlEntry]
+    signer: Signer, issuer: x509.Name, published: Publication | None, plan: CrlPlan, entries: Iterable[CrlEntry]
 ) -> bytes:
     """Make and sign the full CRL of one CA.
 
     Args:
         signer: with the key of the CA.
         issuer: subject of the CA.
-        published: its distribution point, the same as in its certificates.
+        published: its distribution point, the same as in its certificates. None for a root: whoever checks the CRL of
+            every CA in a path (OpenSSL, BoringSSL, hence Envoy) looks for one that fits the root as well, and a root
+            certificate names no distribution point that could fit.
         plan: number and times.
         entries: everything revoked, on hold included.
 
     Returns:
         DER.
     """
-    point = x509.IssuingDistributionPoint(
+    key = load_der_public_key(signer.public_key)
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(key), False),  # type: ignore[arg-type]  # RFC 5280 5.2.1
+        (x509.CRLNumber(plan.number), False),  # RFC 5280 5.2.3: not critical
+    ]
+    if published is not None:
+        extensions.append((_distribution_point(published), True))  # RFC 5280 5.2.5: critical
+    tbs = encode_crl_tbs(
+        algorithm=signer.algorithm,
+        issuer=issuer,
+        this_update=plan.this_update,
+        next_update=plan.next_update,
+        entries=entries,
+        extensions=extensions,
+    )
+    return join_crl(tbs, signer.algorithm, signer.sign(tbs))
+
+
+def _distribution_point(published: Publication) -> x509.IssuingDistributionPoint:
+    return x509.IssuingDistributionPoint(
         full_name=[x509.UniformResourceIdentifier(published.crl_url)],
         relative_name=None,
         only_contains_user_certs=False,
@@ -92,17 +113,3 @@ def make_crl(
         indirect_crl=False,
         only_contains_attribute_certs=False,
     )
-    key = load_der_public_key(signer.public_key)
-    tbs = encode_crl_tbs(
-        algorithm=signer.algorithm,
-        issuer=issuer,
-        this_update=plan.this_update,
-        next_update=plan.next_update,
-        entries=entries,
-        extensions=(
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(key), False),  # type: ignore[arg-type]  # RFC 5280 5.2.1
-            (x509.CRLNumber(plan.number), False),  # RFC 5280 5.2.3: not critical
-            (point, True),  # RFC 5280 5.2.5: critical
-        ),
-    )
-    return join_crl(tbs, signer.algorithm, signer.sign(tbs))
