@@ -89,7 +89,7 @@ class DnssecSettings(Settings):
 class TokenSettings(Settings):
     """Tokens and their keys; times in seconds."""
 
-    lifetime: Annotated[int, Field(ge=60, le=MAX_LIFETIME)] = 900
+    lifetime: Annotated[int, Field(ge=10, le=MAX_LIFETIME)] = 900
     prepublish: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 3600
     """How long a new key stands in the JWKS before it signs: longer than readers wait between two fetches."""
     skew: Annotated[int, Field(ge=0, le=300)] = 60
