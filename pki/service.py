@@ -44,8 +44,10 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         if settings.audit.url is not None:
             work.append(Shipper(settings.audit, pki.database, pki.clock).run())
         tasks = [asyncio.create_task(item) for item in work]
+        stop = asyncio.Event()
+        tasks.append(asyncio.create_task(_let_go(stop, published)))
         try:
-            await serve_uds(create_application(published), socket)
+            await serve_uds(create_application(published), socket, stop=stop)
         finally:
             for task in tasks:
                 task.cancel()
@@ -53,6 +55,12 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
                 with suppress(asyncio.CancelledError):
                     await task
     return 0
+
+
+async def _let_go(stop: asyncio.Event, published: Published) -> None:
+    # The server lets requests in progress end, and a long poll could take a minute.
+    await stop.wait()
+    published.close()
 
 
 async def _sweep(pki: OpenAuthority) -> None:

@@ -57,6 +57,7 @@ class Published:
         self._version = -1
         self._changed = asyncio.Event()
         self._root_crl_seen: object = None
+        self._closing = False
 
     async def load(self) -> None:
         """Read everything for the first time.
@@ -83,10 +84,15 @@ class Published:
         document = await self.get(path)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while document is not None and document.etag == etag:
+                while document is not None and document.etag == etag and not self._closing:
                     await self._changed.wait()
                     document = self._documents.get(path)
         return document
+
+    def close(self) -> None:
+        """Let those who wait go: the service stops."""
+        self._closing = True
+        self._changed.set()
 
     async def watch(self) -> None:
         """Notice changes that other processes made, for ever."""
