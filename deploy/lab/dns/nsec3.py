@@ -15,9 +15,9 @@ _SHA1 = 1
 _IN = dns.rdataclass.IN
 
 
-def hashed(name: dns.name.Name, iterations: int) -> bytes:
-    """The NSEC3 hash of a name without salt."""
-    return base64.b32hexdecode(dns.dnssec.nsec3_hash(name, b"", iterations, _SHA1))
+def hashed(name: dns.name.Name, iterations: int, salt: bytes = b"") -> bytes:
+    """The NSEC3 hash of a name."""
+    return base64.b32hexdecode(dns.dnssec.nsec3_hash(name, salt, iterations, _SHA1))
 
 
 def add_nsec3(zone: dns.zone.Zone, *, iterations: int, opt_out: bool, ttl: int) -> None:

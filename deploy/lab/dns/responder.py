@@ -37,11 +37,12 @@ class Denials:
     def __init__(self, zone: dns.zone.Zone) -> None:
         self._nsec = sorted(name for name, node in zone.nodes.items() if node.get_rdataset(_IN, RdataType.NSEC))
         self._iterations = 0
+        self._salt = b""
         by_text: dict[dns.name.Name, bytes] = {}
         for name, node in zone.nodes.items():
             rdataset = node.get_rdataset(_IN, RdataType.NSEC3)
             if rdataset is not None and isinstance(rdataset[0], NSEC3):
-                self._iterations = rdataset[0].iterations
+                self._iterations, self._salt = rdataset[0].iterations, rdataset[0].salt or b""
                 by_text[name] = name.labels[0].lower()
         # base32hex keeps the order of the hashes, so labels can be compared as they are.
         self._nsec3 = sorted((label, name) for name, label in by_text.items())
@@ -67,7 +68,7 @@ class Denials:
         return bool(self._nsec3)
 
     def _label(self, name: dns.name.Name) -> bytes:
-        return base64.b32hexencode(hashed(name, self._iterations)).lower()
+        return base64.b32hexencode(hashed(name, self._iterations, self._salt)).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +84,30 @@ class Responder:
     """All zones of the lab behind one address.
 
     Args:
-        zones: as built by `signing.build_zones`; or any `BuiltZone` with absolute names.
+        zones: as built by `signing.build_zones`.
     """
 
-    def __init__(self, zones: Iterable[BuiltZone]) -> None:
+    def __init__(self, zones: Iterable[BuiltZone] = ()) -> None:
         self._zones: dict[dns.name.Name, _Held] = {}
         for built in zones:
             self.hold(built)
 
     def hold(self, built: BuiltZone) -> None:
         """Serve a zone, in place of an earlier one of that name."""
+        self.hold_zone(built.name, built.zone)
+
+    def hold_zone(self, apex: dns.name.Name, zone: dns.zone.Zone) -> None:
+        """Serve a zone that was signed elsewhere; its names are absolute."""
         there: set[dns.name.Name] = set()
-        for name in built.zone:
-            while name not in there and name.is_subdomain(built.name):
+        for owner in zone.nodes:
+            name = owner
+            while name not in there and name.is_subdomain(apex):
                 there.add(name)
                 if name == dns.name.root:
                     break
-                name = name.parent()  # noqa: PLW2901  climbs to the apex
-        self._zones[built.name] = _Held(built.name, built.zone, built.signed, Denials(built.zone), frozenset(there))
+                name = name.parent()
+        signed = zone.get_rdataset(apex, RdataType.DNSKEY) is not None
+        self._zones[apex] = _Held(apex, zone, signed, Denials(zone), frozenset(there))
 
     def respond(self, query: dns.message.Message) -> dns.message.Message:
         """The answer to one query."""

@@ -4,7 +4,7 @@ Not a signer for production: keys live in memory only, and signatures are not re
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dns.dnssec
@@ -91,11 +91,6 @@ class BuiltZone:
     def name(self) -> dns.name.Name:
         """The apex."""
         return self.spec.name
-
-    @property
-    def signed(self) -> bool:
-        """Whether answers carry signatures."""
-        return self.key is not None
 
 
 def complete(specs: Iterable[ZoneSpec]) -> tuple[ZoneSpec, ...]:
@@ -226,8 +221,3 @@ def _put_text(zone: dns.zone.Zone, name: dns.name.Name, rdtype: str, value: str)
         name,
         dns.rdata.from_text(_IN, dns.rdatatype.from_text(rdtype), value, origin=dns.name.root, relativize=False),
     )
-
-
-def respecify(built: BuiltZone, state: ZoneState) -> BuiltZone:
-    """The same zone and key under another state; sign it again afterwards."""
-    return BuiltZone(replace(built.spec, state=state), built.zone, built.key)
