@@ -107,8 +107,8 @@ EXPECTED = [
         "wlzIndicatie/client/contactPersoon",
         (
             "contactPersoonID relatieNummer volgorde soortRelatie rol relatie voornamen roepnaam voorletters"
-            " geslachtsnaam voorvoegselGeslachtsnaam partnernaam voorvoegselPartnernaam naamGebruik geslacht geboorteDatum"
-            " geboortedatumGebruik ingangsdatum einddatum"
+            " geslachtsnaam voorvoegselGeslachtsnaam partnernaam voorvoegselPartnernaam naamGebruik geslacht"
+            " geboorteDatum geboortedatumGebruik ingangsdatum einddatum"
         ),
     ),
     ("ContactPersoon.contactGegevens", "wlzIndicatie/client/contactPersoon/contactGegevens", CONTACT),
