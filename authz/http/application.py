@@ -43,7 +43,8 @@ def _token_handlers(parts: Parts) -> Sequence[ASGIRouteHandler]:
         async def answer(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  Litestar looks for these names
             await endpoint(scope, receive, send)
 
-        return asgi(face.path)(answer)
+        # The endpoint changes nothing in the scope, so it needs no copy of it.
+        return asgi(face.path, copy_scope=False)(answer)
 
     return [handler(face) for face in FACES]
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Router, get, post, route
+from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
+from litestar.params import FromPath
 from litestar.response import Response
 
 from authz.audit.ingest import MAX_BATCH, Sender
@@ -44,7 +46,7 @@ async def require_participant(request: AnyRequest) -> Response[bytes] | None:
 
 
 @get("/jwks")
-async def jwks(request: AnyRequest, parts: Parts) -> Response[bytes]:
+async def jwks(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """The keys that verify tokens and the revocation feed."""
     document = Document(*parts.keys.jwks(parts.clock.now()))
     headers = {"etag": document.etag, "cache-control": "no-cache"}
@@ -54,13 +56,13 @@ async def jwks(request: AnyRequest, parts: Parts) -> Response[bytes]:
 
 
 @get("/.well-known/oauth-authorization-server")
-async def server_metadata(parts: Parts) -> Response[bytes]:
+async def server_metadata(parts: NamedDependency[Parts]) -> Response[bytes]:
     """RFC 8414."""
     return response(msgspec.json.encode(metadata(parts.issuer, OAUTH.path)), JSON_TYPE)
 
 
 @get("/health")
-async def health(parts: Parts) -> Response[bytes]:
+async def health(parts: NamedDependency[Parts]) -> Response[bytes]:
     """200 when tokens can be issued, 503 with what is wrong otherwise."""
     problems = list(parts.health.problems())
     body = {"status": "unhealthy" if problems else "ok", "problems": problems}
@@ -68,7 +70,7 @@ async def health(parts: Parts) -> Response[bytes]:
 
 
 @get("/bundles/{name:str}")
-async def bundle(request: AnyRequest, parts: Parts, name: str) -> Response[bytes]:
+async def bundle(request: AnyRequest, parts: NamedDependency[Parts], name: FromPath[str]) -> Response[bytes]:
     """A signed policy bundle, for our agents and for any OPA."""
     publication = parts.bundles.get(name)
     if publication is None:
@@ -78,20 +80,20 @@ async def bundle(request: AnyRequest, parts: Parts, name: str) -> Response[bytes
 
 
 @get("/revocations")
-async def revocations(request: AnyRequest, parts: Parts) -> Response[bytes]:
+async def revocations(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """The signed revocation feed."""
     return await publication_response(request, parts.revocations, FEED_TYPE)
 
 
 @get("/directory/v1/services")
-async def services(parts: Parts) -> Response[bytes]:
+async def services(parts: NamedDependency[Parts]) -> Response[bytes]:
     """The address book: what is DNSSEC-secure at this moment."""
     listed = await list_secure(parts.book, parts.standing, parts.clock)
     return response(msgspec.json.encode(listed), JSON_TYPE)
 
 
 @post("/audit/v1/records", status_code=200)
-async def records(request: AnyRequest, parts: Parts) -> Response[bytes]:
+async def records(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """Audit records that agents and the certificate authority ship, at least once each."""
     client = client_of(request)
     try:
@@ -105,8 +107,8 @@ async def records(request: AnyRequest, parts: Parts) -> Response[bytes]:
     return response(msgspec.json.encode({"accepted": len(accepted)}), JSON_TYPE)
 
 
-@route("/{anything:path}", http_method=list(HttpMethod))
-async def nowhere(request: AnyRequest, parts: Parts) -> Response[bytes]:
+@route(["/", "/{anything:path}"], http_method=list(HttpMethod))
+async def nowhere(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """Every other path."""
     return await parts.gate.refuse(request, Refused(Reason.NOT_FOUND, "there is nothing here"), "unknown")
 

@@ -59,6 +59,9 @@ class TokenEndpoint:
         self, http: HTTPScope, headers: Headers, receive: Receive, context: RequestContext, attempt: "_Attempt"
     ) -> Answer:
         face = self._face
+        if http.get("raw_path", b"").decode("latin-1") != face.path:
+            # Litestar also routes a trailing slash and escaped letters here; the endpoint has one spelling.
+            raise Refused(Reason.NOT_FOUND, "there is nothing here")
         if http["method"] != "POST":
             raise Refused(Reason.METHOD_NOT_ALLOWED, "use POST")
         attempt.client = self._service.authenticate(headers.connection(), context.at)
