@@ -58,6 +58,8 @@ class Reason(StrEnum):
     SCOPE_MALFORMED = "scope_malformed"
     SCOPE_UNKNOWN = "scope_unknown"
     SCOPE_NOT_ALLOWED = "scope_not_allowed"
+    SCOPE_NOT_FOR_AUDIENCE = "scope_not_for_audience"
+    ENVIRONMENT_MISMATCH = "environment_mismatch"
     AUDIENCE_MISSING = "audience_missing"
     AUDIENCE_MULTIPLE = "audience_multiple"
     AUDIENCE_MALFORMED = "audience_malformed"

@@ -5,8 +5,10 @@
 #   evaluation of it: permits of several rules are never added up, because a wide filter under one rule and wide fields
 #   under another would together show what neither permits.
 #
-#   Each rule is a package under `access.rules.<register>` with `policy_id`, `applies`, `permits`, `reasons` (of the
+#   Each rule is a package under `access.rules.<register>` with `applies`, `permits`, `reasons` (of the
 #   request as a whole) and `findings` (a set of reasons for each evaluation, in order). Adding a file there adds a rule.
+# schemas:
+#   - input: schema.access
 package access
 
 import data.lib.evaluations as list
@@ -16,8 +18,6 @@ import data.lib.evaluations as list
 # description: Always defined. A denial has at least one reason; a permit has none.
 # scope: document
 # entrypoint: true
-# schemas:
-#   - input: schema.access
 decision := {
 	"allow": true,
 	"reasons": [],

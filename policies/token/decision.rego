@@ -3,6 +3,8 @@
 # description: |
 #   Decides on a token request whose caller, audience and mandates have been verified before. All scopes or none: a
 #   request with one scope too many is refused whole, so that nobody gets less than asked without noticing.
+# schemas:
+#   - input: schema.token
 package token
 
 import data.lib.scopes
@@ -12,8 +14,6 @@ import data.lib.scopes
 # description: Always defined. A denial has at least one reason; a permit has none.
 # scope: document
 # entrypoint: true
-# schemas:
-#   - input: schema.token
 decision := {
 	"allow": allow,
 	"reasons": sort(denials),

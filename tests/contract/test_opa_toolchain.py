@@ -2,10 +2,12 @@
 
 import base64
 import json
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -14,9 +16,10 @@ from authz.policy.archive import SIGNATURES, pack, unpack
 from authz.policy.build import build_content, is_current, main
 from authz.policy.bundle import BundleKey, content_digest, sign_bundle, verify_bundle
 from authz.policy.default import default_bundle
-from authz.policy.opa_binary import run_opa
+from authz.policy.opa_binary import OpaFailed, run_opa
 from authz.policy.signing import PemSigner, file_hash
 from authz.policy.wasm import WasmEngine
+from tests.contract.policy_cases import base
 
 POLICIES = Path(__file__).parents[2] / "policies"
 NOW = datetime.now(UTC)
@@ -114,3 +117,27 @@ def test_json_files_hash_as_opa_hashes_them(keys: Keys, tmp_path: Path) -> None:
     payload = token.split(".")[1]
     (entry,) = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["files"]
     assert entry["hash"] == file_hash("data.json", odd.encode())
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("access/rules/wlzindicatieregister/ira0001.rego", "input.context.purpose_of_use", "input.context.purpose"),
+        ("token/decision.rego", "input.audience.environment", "input.audience.env"),
+    ],
+)
+def test_a_misspelt_member_of_the_input_is_found_by_the_schema(tmp_path: Path, file: str, old: str, new: str) -> None:
+    copied = tmp_path / "policies"
+    shutil.copytree(POLICIES, copied)
+    path = copied / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(OpaFailed, match="undefined ref"):
+        build_content(copied, "default")
+
+
+def test_the_documents_of_the_cases_fit_the_schemas() -> None:
+    for name, schema in (("indication", "access"), ("mediation", "access"), ("token", "token")):
+        document = json.loads((POLICIES / "schemas" / f"{schema}.json").read_text())
+        assert jsonschema_rs.is_valid(document, base(name))
+        assert not jsonschema_rs.is_valid(document, {**base(name), "more": 1})

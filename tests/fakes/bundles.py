@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,14 +35,14 @@ class SigningParty:
         return BundleKey(**{**fields, **changes})
 
 
-def content(metadata: dict[str, Any] | None = None, **changes: bytes) -> dict[str, bytes]:
-    """The files of a small bundle."""
+def content(changes: Mapping[str, bytes] | None = None, metadata: dict[str, Any] | None = None) -> dict[str, bytes]:
+    """The files of a small bundle, some of them changed."""
     return {
         ".manifest": manifest_bytes("r-1", metadata or {}),
         "data.json": b'{"data": {"scopes": {}}}',
         "policy.wasm": b"\0asm\1\0\0\0",
         "access/decision.rego": b"package access\n",
-        **changes,
+        **(changes or {}),
     }
 
 

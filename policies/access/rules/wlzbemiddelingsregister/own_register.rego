@@ -4,6 +4,8 @@
 #   Every zorgkantoor holds a Bemiddelingsregister of its own. Who holds the one behind this agent is told by the agent
 #   (`context.register_owner`, from its settings); the register catalogue says that ownership works this way.
 #   Does not look at fields or filters: a holder may see all it holds.
+# schemas:
+#   - input: schema.access
 package access.rules.wlzbemiddelingsregister.own_register
 
 import data.lib.evaluations as list

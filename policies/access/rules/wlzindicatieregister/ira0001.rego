@@ -8,6 +8,8 @@
 # related_resources:
 #   - description: QIR-0001-ZKi version 1.0.0, 2024-10-04
 #     ref: https://github.com/iStandaarden/iWlz-indicatie
+# schemas:
+#   - input: schema.access
 package access.rules.wlzindicatieregister.ira0001
 
 import data.lib.evaluations as list

@@ -19,7 +19,7 @@ def verify(files: dict[str, bytes]) -> Any:
 
 def manifest(**changes: Any) -> dict[str, bytes]:
     fields = {**json.loads(content()[".manifest"]), **changes}
-    return content(**{".manifest": json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()})
+    return content({".manifest": json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()})
 
 
 def test_a_good_bundle_is_accepted() -> None:
@@ -45,7 +45,7 @@ def test_signing_anew_replaces_the_signature_and_nothing_else() -> None:
 
 def test_a_signature_over_another_bundle_is_refused() -> None:
     files = unpack(signed(content(), US))
-    stolen = unpack(signed(content(**{"access/decision.rego": b"package access\n# other\n"}), US))[SIGNATURES]
+    stolen = unpack(signed(content({"access/decision.rego": b"package access\n# other\n"}), US))[SIGNATURES]
     with pytest.raises(BundleRefused):
         verify_bundle(pack({**files, SIGNATURES: stolen}), [US.key()], NOW)
 
@@ -81,9 +81,9 @@ def test_a_manifest_that_says_less_roots_is_accepted() -> None:
 
 def test_data_outside_the_roots_is_refused() -> None:
     with pytest.raises(BundleRefused, match="outside"):
-        verify(content(**{"data.json": b'{"data": {}, "system": {}}'}))
+        verify(content({"data.json": b'{"data": {}, "system": {}}'}))
     with pytest.raises(BundleRefused, match="outside"):
-        verify(content(**{"data.json": b"[]"}))
+        verify(content({"data.json": b"[]"}))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_data_outside_the_roots_is_refused() -> None:
 )
 def test_a_policy_outside_the_roots_is_refused(policy: bytes) -> None:
     with pytest.raises(BundleRefused):
-        verify(content(**{"access/decision.rego": policy}))
+        verify(content({"access/decision.rego": policy}))
 
 
 @pytest.mark.parametrize("name", ["data.json", "policy.wasm", ".manifest"])
@@ -105,7 +105,7 @@ def test_a_bundle_without_one_of_its_parts_is_refused(name: str) -> None:
 
 def test_a_revision_counts_within_its_window_only() -> None:
     window = {"valid_from": NOW.isoformat(), "valid_until": (NOW + timedelta(hours=1)).isoformat()}
-    archive = signed(content(window), US)
+    archive = signed(content(metadata=window), US)
     key = US.key(not_before=NOW - timedelta(days=9), not_after=NOW + timedelta(days=9))
     bundle = verify_bundle(archive, [key], NOW)
     with pytest.raises(BundleRefused, match="yet"):

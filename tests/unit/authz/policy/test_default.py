@@ -16,6 +16,13 @@ from tests.support import vectors
 
 NOW = datetime.now(UTC)
 
+TIMES = b'"not_before": "2026-01-01T00:00:00Z", "not_after": "2027-01-01T00:00:00Z"'
+KEY = b'{"keys": [{"key_id": "k", "public_pem": "", ' + TIMES + b"}]}"
+
+
+def test_a_well_formed_file_of_keys_is_read() -> None:
+    assert len(load_keys(KEY)) == 1
+
 
 def test_the_default_bundle_verifies_and_says_what_it_is() -> None:
     bundle = load_default(NOW)
@@ -57,8 +64,9 @@ def test_an_installation_without_bundle_says_so(monkeypatch: pytest.MonkeyPatch,
         b"",
         b"{}",
         b'{"keys": [{"key_id": "k"}]}',
-        b'{"keys": [{"key_id": "k", "public_pem": "", "not_before": "2026-01-01T00:00:00",'
-        b' "not_after": "2027-01-01T00:00:00Z"}]}',
+        b'{"keys": [{"key_id": "", "public_pem": "", "not_before": "2026-01-01T00:00:00", "not_after": "2027-01-01"}]}',
+        KEY.replace(b"2026-01-01T00:00:00Z", b"2026-01-01T00:00:00"),
+        KEY.replace(b"key_id", b"kid"),
     ],
 )
 def test_a_malformed_file_of_keys_is_refused(content: bytes) -> None:

@@ -154,7 +154,13 @@ def test_hs256_with_our_public_key_is_refused() -> None:
 
 def test_a_header_that_says_es256_and_more_is_refused() -> None:
     _, payload, _ = parts(signed_files()[SIGNATURES])
-    for more in ({"jwk": {}}, {"jku": "https://x"}, {"x5c": []}, {"crit": ["b64"], "b64": False}):
+    additions: list[dict[str, object]] = [
+        {"jwk": {}},
+        {"jku": "https://x"},
+        {"x5c": []},
+        {"crit": ["b64"], "b64": False},
+    ]
+    for more in additions:
         with pytest.raises(BundleRefused):
             verify(with_token(token({"alg": "ES256", "kid": "k1", **more}, payload, US)))
     assert verify(with_token(token({"alg": "ES256", "kid": "k1", "typ": "JWT"}, payload, US))) == "k1"

@@ -258,7 +258,7 @@ def _resident_bytes() -> int:
 def test_memory_stays_flat_over_many_evaluations(engine: WasmEngine, indication: Any) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("memory is read from /proc")
-    documents = [json.dumps(item).encode() for item in (indication, refused(indication), {})]
+    documents = [json.dumps(item).encode() for item in (indication, refused(indication), dict[str, Any]())]
 
     def run(count: int) -> int:
         for number in range(count):
