@@ -97,7 +97,7 @@ def print_report(report: Report) -> None:
 
 
 def _finding(label: str, finding: Finding) -> Text:
-    return Text(label, style="bold").append(_safe(finding), style="not bold")
+    return Text.assemble((label, "bold"), _safe(finding))
 
 
 def _console() -> Console:
