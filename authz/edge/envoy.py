@@ -58,7 +58,7 @@ MAX_CONNECTIONS: Final = 4096
 """Open client connections of one Envoy; more are refused before any work is done for them."""
 _NOT_FOR_REGISTERS: Final = (
     *("authorization", "cookie", XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER),
-    *(DOCUMENT_HEADER, REPLACED_HEADER),
+    *(DOCUMENT_HEADER, REPLACED_HEADER, "x-forwarded-for", "x-envoy-external-address"),
     *("x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"),
 )
 """The client's token and our own hand-over stay here; what could make a server see another request goes too."""

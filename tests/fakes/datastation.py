@@ -263,9 +263,14 @@ class FakeRegister(_Server):
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.fault = ""
         super().__init__(context)
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self.fault == "breaks":
+            raise ConnectionAbortedError
+        if self.fault == "late":
+            time.sleep(2)
         lowered = {name.lower(): value for name, value in headers.items()}
         seen = {"method": method, "path": path, "headers": lowered, "body": body.decode()}
         self.requests.append(seen)
@@ -339,6 +344,7 @@ path = "/inner/graphql"
 anchors = ["root.pem"]
 service = "wlzindicatieregister"
 schema_file = "register.graphql"
+timeout = 1
 public_fields = {json.dumps(PUBLIC)}
 [journal]
 segment_bytes = 1048576
