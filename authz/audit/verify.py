@@ -182,12 +182,8 @@ class LogVerifier:
             self._find(FindingKind.ALTERED, index, index, "the payload is gone and no record says that it was erased")
         if self._due:
             largest = self._due[0][0].size
-            self._find(
-                FindingKind.MISSING,
-                self._next,
-                largest - 1,
-                f"a signed checkpoint covers {largest} records; the log ends here",
-            )
+            detail = f"signed as {largest} records, but the log ends here; no record from {self._covered} on is proven"
+            self._find(FindingKind.MISSING, self._next, largest - 1, detail)
         if self._none_given and self._entries:
             self._find(FindingKind.CHECKPOINT, 0, self._next - 1, "no signed checkpoint covers any record")
         self._findings.sort(key=lambda finding: (finding.first, finding.last - finding.first))

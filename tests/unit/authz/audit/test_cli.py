@@ -1,0 +1,157 @@
+"""The commands, on a real database, as a person and as a program."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from authz.audit.checkpoint import Checkpointer
+from authz.audit.cli import audit_app
+from authz.audit.note_key import FileNoteSigner
+from authz.audit.own import OwnRecords
+from authz.audit.reading import ReadingDesk
+from authz.domain.audit import AuditUser, Outcome
+from authz.store.audit_log import StoredAuditLog
+from authz.store.database import Database
+from tests.fakes.clock import FixedClock
+from tests.fakes.records import audit_record
+
+
+class Context:
+    """What the program's entry point puts into the typer context."""
+
+    def __init__(self, path: Path, signer: FileNoteSigner) -> None:
+        self._url = f"sqlite+aiosqlite:///{path}"
+        self._signer = signer
+
+    @asynccontextmanager
+    async def open_audit(self) -> AsyncIterator[ReadingDesk]:
+        clock = FixedClock()
+        database = Database(self._url, clock)
+        await database.start()
+        try:
+            own = OwnRecords(database, clock, "sluis/authz")
+            yield ReadingDesk(
+                reader=StoredAuditLog(database),
+                own=own,
+                keys=(self._signer.verifier,),
+                user=AuditUser("os:auditor", "AUDITOR"),
+            )
+        finally:
+            await database.close()
+
+    async def fill(self) -> None:
+        clock = FixedClock()
+        database = Database(self._url, clock)
+        await database.start()
+        own = OwnRecords(database, clock, "sluis/authz")
+        await database.record(
+            audit_record(),
+            audit_record(outcome=Outcome.REFUSED, reason="scope_unknown", user="uzovi:5001"),
+            audit_record(identifier="\x1b[31mred[/red]", details={"a": [1, {"b": 2}]}),
+        )
+        await Checkpointer(store=StoredAuditLog(database), own=own, signer=self._signer).checkpoint()
+        await database.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, signer: FileNoteSigner) -> Callable[..., tuple[int, str, str]]:
+    context = Context(tmp_path / "authz.db", signer)
+    asyncio.run(context.fill())
+
+    def act(*arguments: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(audit_app, list(arguments), obj=context, catch_exceptions=False)
+        return result.exit_code, result.stdout, result.stderr
+
+    return act
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_list_shows_people_a_table_and_programs_json(run: Run) -> None:
+    code, out, _ = run("list")
+    assert code == 0
+    assert "uzovi:5001" in out
+    assert "scope_unknown" in out
+    code, out, _ = run("list", "--json", "--outcome", "refused", "--since", "2026-11-22T00:00:00Z")
+    (entry,) = json.loads(out)
+    assert (code, entry["index"], entry["record"]["event"]["reason"]) == (0, 1, "scope_unknown")
+    # Two listings before this one, each with its own record.
+    assert len(json.loads(run("list", "--json", "--event", "log.read")[1])) == 2
+
+
+def test_what_stands_in_a_record_is_not_interpreted_by_the_terminal(run: Run) -> None:
+    for out in (run("list")[1], run("show", "2")[1]):
+        assert "\x1b[31m" not in out
+        assert "[31mred[/red]" in out
+
+
+def test_show_shows_one_record_or_refuses(run: Run) -> None:
+    assert json.loads(run("show", "1", "--json")[1])["record"]["users"][0]["id"] == "uzovi:5001"
+    assert "objects[0].details.a" in run("show", "2")[1]
+    code, out, err = run("show", "999")
+    assert (code, out) == (2, "")
+    assert err.startswith("refused (not_found): ")
+
+
+def test_verify_says_intact_and_after_one_altered_byte_names_the_record(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("verify")
+    assert (code, "The log is intact." in out) == (0, True)
+    with closing(sqlite3.connect(tmp_path / "authz.db")) as connection, connection:
+        connection.execute("UPDATE audit_entry SET payload = replace(payload, '5001', '5002') WHERE entry_index = 1")
+    code, out, _ = run("verify")
+    assert code == 1
+    assert "record 1: altered" in out
+    code, out, _ = run("verify", "--json")
+    report = json.loads(out)
+    assert (code, report["intact"], report["findings"][0]["first"]) == (1, False, 1)
+
+
+def test_an_export_is_private_verifies_offline_and_never_overwrites(
+    run: Run, tmp_path: Path, signer: FileNoteSigner
+) -> None:
+    path = tmp_path / "export.jsonl"
+    assert run("export", str(path))[0] == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    code, _, err = run("export", str(path))
+    assert (code, "refused (parameter_malformed)" in err) == (2, True)
+    key = str(signer.verifier)
+    assert run("verify", "--export", str(path), "--key", key)[0] == 0
+    code, _, err = run("verify", "--export", str(path))
+    assert (code, "refused (parameter_missing)" in err) == (2, True)
+    path.write_bytes(path.read_bytes().replace(b"uzovi:5001", b"uzovi:5002"))
+    code, out, _ = run("verify", "--export", str(path), "--key", key)
+    assert (code, "record 1: altered" in out) == (1, True)
+
+
+def test_a_selection_is_exported_with_proofs(run: Run, tmp_path: Path, signer: FileNoteSigner) -> None:
+    path = tmp_path / "export.jsonl"
+    assert run("export", str(path), "--participant", "uzovi:5001")[0] == 0
+    assert len(path.read_bytes().splitlines()) == 3
+    assert run("verify", "--export", str(path), "--key", str(signer.verifier))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--since", "yesterday"),
+        ("verify", "--checkpoint", "no-such-file"),
+        (
+            "verify",
+            "--export",
+            "no-such-file",
+            "--key",
+            "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+        ),
+        ("verify", "--export", "no-such-file", "--key", "nonsense"),
+    ],
+)
+def test_what_can_not_be_read_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+    code, _, err = run(*arguments)
+    assert (code, err.startswith("refused (parameter_malformed): ")) == (2, True)

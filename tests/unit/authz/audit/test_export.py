@@ -1,0 +1,148 @@
+"""An export is verified without the database, and a changed one is not."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from authz.audit.checkpoint import Checkpointer
+from authz.audit.export import ExportInvalid, verify_export
+from authz.audit.note import VerifierKey
+from authz.audit.note_key import FileNoteSigner
+from authz.audit.own import OwnRecords
+from authz.audit.reading import ReadingDesk
+from authz.audit.search import Criteria
+from authz.audit.verify import FindingKind, Report
+from authz.domain.audit import AuditUser
+from authz.store.audit_log import StoredAuditLog
+from authz.store.database import Database
+from tests.fakes.records import audit_record
+
+Line = dict[str, Any]
+
+
+@pytest.fixture
+async def desk(
+    database: Database, log: StoredAuditLog, own: OwnRecords, checkpointer: Checkpointer, signer: FileNoteSigner
+) -> ReadingDesk:
+    for number in range(3):
+        await database.record(*(audit_record(user=f"uzovi:500{number}", details={"é": n}) for n in range(4)))
+        await checkpointer.checkpoint()
+    return ReadingDesk(reader=log, own=own, keys=(signer.verifier,), user=AuditUser("os:auditor", "AUDITOR"))
+
+
+@pytest.fixture
+def key(signer: FileNoteSigner) -> VerifierKey:
+    return signer.verifier
+
+
+async def lines_of(desk: ReadingDesk, criteria: Criteria | None = None) -> list[Line]:
+    return [json.loads(line) async for line in desk.export(criteria)]
+
+
+def verify(lines: list[Line], *keys: VerifierKey) -> Report:
+    return verify_export([json.dumps(line).encode() for line in lines], keys)
+
+
+def named(report: Report) -> tuple[FindingKind, int, int]:
+    return report.findings[0].kind, report.findings[0].first, report.findings[0].last
+
+
+async def test_a_complete_export_is_intact_also_after_its_json_was_reformatted(
+    desk: ReadingDesk, key: VerifierKey
+) -> None:
+    lines = await lines_of(desk)
+    assert [line["kind"] for line in lines] == ["header", *["checkpoint"] * 3, *["entry"] * 12]
+    assert verify(lines, key) == Report(entries=12, checkpoints=3, covered=12, erased=0, findings=())
+
+
+@pytest.mark.parametrize("member", ["payload", "salt", "commitment", "leaf_hash"])
+async def test_one_changed_character_names_its_record(desk: ReadingDesk, key: VerifierKey, member: str) -> None:
+    lines = await lines_of(desk)
+    value = lines[4 + 6][member]
+    lines[4 + 6][member] = ("A" if value[0] != "A" else "B") + value[1:]
+    assert named(verify(lines, key)) == (FindingKind.ALTERED, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda lines: lines.pop(4 + 5), (FindingKind.MISSING, 5, 5)),
+        (lambda lines: lines.pop(), (FindingKind.MISSING, 11, 11)),
+        (lambda lines: lines.insert(4 + 2, lines[4 + 1]), (FindingKind.REORDERED, 1, 1)),
+        (lambda lines: lines[4 + 7].update(received_us=0), (FindingKind.ALTERED, 7, 7)),
+        (lambda lines: lines[4 + 7].pop("payload"), (FindingKind.ALTERED, 7, 7)),
+        (lambda lines: lines[2].update(note=lines[2]["note"].replace("8", "7", 1)), (FindingKind.CHECKPOINT, 8, 8)),
+        (lambda lines: [lines.pop(1) for _ in range(3)], (FindingKind.CHECKPOINT, 0, 11)),
+    ],
+)
+async def test_a_changed_file_is_named(
+    desk: ReadingDesk, key: VerifierKey, change: Callable[[list[Line]], object], expected: tuple[FindingKind, int, int]
+) -> None:
+    lines = await lines_of(desk)
+    change(lines)
+    assert named(verify(lines, key)) == expected
+
+
+async def test_swapped_lines_are_named(desk: ReadingDesk, key: VerifierKey) -> None:
+    lines = await lines_of(desk)
+    lines[4 + 3], lines[4 + 4] = lines[4 + 4], lines[4 + 3]
+    assert named(verify(lines, key))[1] == 3
+
+
+async def test_nothing_is_proven_with_another_key(desk: ReadingDesk) -> None:
+    report = verify(await lines_of(desk), VerifierKey("log.example.nl/audit", bytes(32)))
+    assert not report.intact
+    assert report.covered == 0
+
+
+async def test_a_selection_carries_its_proofs(desk: ReadingDesk, key: VerifierKey) -> None:
+    lines = await lines_of(desk, Criteria(participant="uzovi:5001"))
+    assert [line["index"] for line in lines[2:]] == [4, 5, 6, 7]
+    assert verify(lines, key).intact
+    removed = [*lines[:3], *lines[4:]]
+    assert verify(removed, key).intact, "a selection never promises to be whole"
+
+
+@pytest.mark.parametrize("member", ["payload", "salt", "commitment", "leaf_hash", "proof", "index"])
+async def test_a_changed_selection_names_its_record(desk: ReadingDesk, key: VerifierKey, member: str) -> None:
+    lines = await lines_of(desk, Criteria(participant="uzovi:5001"))
+    lines[3][member] = lines[2][member]
+    report = verify(lines, key)
+    assert report.findings[0].first in {4, 5}
+
+
+async def test_a_proof_that_is_left_out_proves_nothing(desk: ReadingDesk, key: VerifierKey) -> None:
+    lines = await lines_of(desk, Criteria(participant="uzovi:5001"))
+    del lines[3]["proof"]
+    assert named(verify(lines, key)) == (FindingKind.REWRITTEN, 5, 5)
+    lines = await lines_of(desk, Criteria(participant="uzovi:5001"))
+    del lines[1]
+    assert named(verify(lines, key))[0] is FindingKind.CHECKPOINT
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        [b"not json"],
+        [b"{}"],
+        [b'{"kind":"entry","index":0}'],
+        [
+            b'{"kind":"header","format":"other/1","origin":"o","verifier_key":"","exported_at":"","size":0,"complete":true}'
+        ],
+        [b" " * 1_000_001],
+        [b"\xff"],
+    ],
+)
+def test_what_is_no_export_is_refused(data: list[bytes], key: VerifierKey) -> None:
+    with pytest.raises(ExportInvalid):
+        verify_export(data, [key])
+
+
+async def test_lines_in_the_wrong_place_are_refused(desk: ReadingDesk, key: VerifierKey) -> None:
+    lines = await lines_of(desk)
+    for wrong in ([*lines, lines[0]], [*lines, lines[1]], [lines[0], *lines], [lines[4], *lines]):
+        with pytest.raises(ExportInvalid):
+            verify(wrong, key)

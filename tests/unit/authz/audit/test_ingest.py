@@ -1,0 +1,105 @@
+"""Shipments: idempotent, each sender for itself, and nothing of a refused one is kept."""
+
+import asyncio
+
+import pytest
+
+from authz.audit.ingest import MAX_BATCH, Ingest, Sender
+from authz.audit.own import OwnRecords
+from authz.audit.search import Criteria
+from authz.domain.audit import AuditRecord, EventType
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from authz.store.audit_log import StoredAuditLog
+from authz.store.database import Database
+from tests.fakes.records import audit_record
+
+SOURCE = "sluis/trust-agent/register-1"
+SENDER = Sender("agbcode:01234567", frozenset({SOURCE}))
+OTHER = Sender("agbcode:01234568", frozenset({"sluis/trust-agent/register-2"}))
+
+
+@pytest.fixture
+def ingest(database: Database, own: OwnRecords) -> Ingest:
+    return Ingest(database, own)
+
+
+def shipped(**changes: object) -> AuditRecord:
+    values = {"source": SOURCE, "event_type": EventType.ACCESS_DECISION}
+    return audit_record(**values | changes)  # type: ignore[arg-type]
+
+
+async def test_a_shipment_sent_twice_is_stored_once(ingest: Ingest, log: StoredAuditLog) -> None:
+    records = [shipped() for _ in range(5)]
+    ids = tuple(record.record_id for record in records)
+    assert await ingest.ingest(records, SENDER) == ids
+    assert await ingest.ingest(records, SENDER) == ids
+    assert await log.size() == 5
+    more = [*records[3:], shipped()]
+    await ingest.ingest(more, SENDER)
+    assert await log.size() == 6
+
+
+async def test_the_same_shipment_twice_at_once_is_stored_once(ingest: Ingest, log: StoredAuditLog) -> None:
+    records = [shipped() for _ in range(5)]
+    await asyncio.gather(*(ingest.ingest(records, SENDER) for _ in range(4)))
+    assert await log.size() == 5
+
+
+async def test_a_sender_can_not_occupy_the_ids_of_another(ingest: Ingest, log: StoredAuditLog) -> None:
+    record = shipped()
+    thief = shipped(record_id=record.record_id, source="sluis/trust-agent/register-2")
+    await ingest.ingest([thief], OTHER)
+    await ingest.ingest([record], SENDER)
+    assert await log.size() == 2
+
+
+async def test_other_content_under_a_known_id_changes_nothing_and_alerts(ingest: Ingest, log: StoredAuditLog) -> None:
+    record = shipped()
+    await ingest.ingest([record], SENDER)
+    changed = shipped(record_id=record.record_id, user="uzovi:5999")
+    assert await ingest.ingest([changed, shipped()], SENDER) == (changed.record_id, (await last_id(log)))
+    assert await log.find(Criteria(participant="uzovi:5999")) == []
+    alerts = await log.find(Criteria(event_type=EventType.LOG_ALERT, reason="record_conflict"))
+    assert len(alerts) == 1
+
+
+async def test_other_content_within_one_shipment_alerts(ingest: Ingest, log: StoredAuditLog) -> None:
+    record = shipped()
+    await ingest.ingest([record, shipped(record_id=record.record_id, user="uzovi:5999"), record], SENDER)
+    assert len(await log.find(Criteria(source=SOURCE))) == 1
+    assert len(await log.find(Criteria(event_type=EventType.LOG_ALERT))) == 1
+
+
+async def last_id(log: StoredAuditLog) -> str:
+    terms = await log.terms(1, 2)
+    return terms[1].record_id
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"source": "sluis/trust-agent/register-2"},
+        {"source": "sluis/authz"},
+        {"event_type": EventType.LOG_ERASE},
+        {"event_type": EventType.TOKEN_REQUEST},
+    ],
+)
+async def test_a_record_that_is_not_the_sender_s_refuses_the_whole_shipment(
+    ingest: Ingest, log: StoredAuditLog, bad: dict[str, object]
+) -> None:
+    with pytest.raises(Refused) as refused:
+        await ingest.ingest([shipped(), shipped(**bad)], SENDER)
+    assert refused.value.reason is Reason.RECORD_SOURCE
+    assert await log.size() == 0
+
+
+@pytest.mark.parametrize("count", [0, MAX_BATCH + 1])
+async def test_a_shipment_of_no_or_too_many_records_is_refused(ingest: Ingest, count: int) -> None:
+    with pytest.raises(Refused, match="body_malformed"):
+        await ingest.ingest([shipped()] * count, SENDER)
+
+
+async def test_the_largest_shipment_is_accepted(ingest: Ingest, log: StoredAuditLog) -> None:
+    await ingest.ingest([shipped() for _ in range(MAX_BATCH)], SENDER)
+    assert await log.size() == MAX_BATCH
