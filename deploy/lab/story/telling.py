@@ -17,7 +17,7 @@ from deploy.lab.story.revocation import revocation
 from deploy.lab.story.session import Session, StoryBroken
 from deploy.lab.story.tokens import tokens
 
-TOKEN_LIFETIME: Final = 20
+TOKEN_LIFETIME: Final = 15
 """Seconds that a token lives in the lab of the story, so that step 4 can show a genuine one that has expired.
 
 Nothing is signed specially for it and no clock is moved: the token is asked for in the beginning and simply grows old.
