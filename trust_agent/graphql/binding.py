@@ -5,10 +5,10 @@ Specification: GraphQL October 2021 section 6.1.2, "Coercing Variable Values", a
 has been worked out before, so that a known document costs microseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONEncoder
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from graphql import Undefined, coerce_input_value
 
@@ -24,6 +24,8 @@ from trust_agent.graphql.values import Tree, Variable, check
 encode: Final = JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 
 _Segment = str | Slot
+Place = TypeVar("Place", Slot, int)
+"""What stands between fixed texts: a value to come, or the number of a filter to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class _Template:
         self._form = form
         self._segments = _merged(_segments(form))
 
+    @property
+    def fixed(self) -> str | None:
+        """The JSON of the filter when it holds no variable."""
+        return self._segments[0] if len(self._segments) == 1 and isinstance(self._segments[0], str) else None
+
     def bind(self, values: Mapping[str, Any], _limits: Limits) -> tuple[dict[str, Any], str]:
         text = [
             segment if isinstance(segment, str) else encode(slot_value(segment, values)) for segment in self._segments
@@ -91,6 +98,8 @@ class _Template:
 
 class _Open:
     """A filter of which a variable holds a part; its shape is known with the value."""
+
+    fixed: Final = None
 
     def __init__(self, use: FieldUse) -> None:
         self._use = use
@@ -122,9 +131,10 @@ class PreparedDocument:
         self._head = f'{{"query":{encode(document.text)}'
         self._bound: list[tuple[int, _Template | _Open]] = []
         self._occurrences: list[Occurrence] = []
-        self._segments: list[str | int] = []
+        pieces: list[str | int] = []
         for use in document.uses:
-            self._add(use)
+            pieces += self._add(use, first=not pieces)
+        self._segments = _merged([*pieces, "]"])
         self._pages = [page for page in document.pages if isinstance(page, Variable)]
         for page in document.pages:
             if not isinstance(page, Variable):
@@ -136,7 +146,8 @@ class PreparedDocument:
             + 1_000 * (len(document.uses) + len(document.variables) + 4)
         )
 
-    def _add(self, use: FieldUse) -> None:
+    def _add(self, use: FieldUse, *, first: bool) -> list[str | int]:
+        """Note one occurrence; gives the JSON of its evaluations, with the number of its filter if that is to come."""
         binder: _Template | _Open
         try:
             form = Normaliser(self._limits).normalise(use.where, use.where_type, use.arguments)
@@ -144,16 +155,16 @@ class PreparedDocument:
             form, binder = {"and": []}, _Open(use)
         else:
             binder = _Template(form)
-        segments = _merged(_segments(form))
-        fixed = isinstance(binder, _Template) and all(isinstance(item, str) for item in segments)
+        fixed = binder.fixed
+        pieces: list[str | int] = []
         for directive in use.directives:
             before, after = evaluation_parts(self.document.operation, use, directive)
-            self._segments += ["," if self._segments else "[", before]
-            self._segments += ["".join(map(str, segments))] if fixed else [len(self._bound)]
-            self._segments.append(after)
-        if not fixed:
+            pieces += ["[" if first and not pieces else ",", before]
+            pieces += [len(self._bound) if fixed is None else fixed, after]
+        if fixed is None:
             self._bound.append((len(self._occurrences), binder))
         self._occurrences.append(Occurrence(use.coordinate, use.path, use.directives, form, tuple(use.fields)))
+        return pieces
 
     def bind(self, variables: Mapping[str, Any]) -> CanonicalRequest:
         """The request that this document is with these variables.
@@ -181,13 +192,13 @@ class PreparedDocument:
                 known = occurrences[index]
                 occurrences[index] = Occurrence(known.coordinate, known.path, known.directives, form, known.fields)
                 filters.append(text)
-        texts = [item if isinstance(item, str) else filters[item] for item in self._segments]
+        texts = [filters[item] if isinstance(item, int) else item for item in self._segments]
         return CanonicalRequest(
             operation=self.document.operation,
             body=body,
             occurrences=tuple(occurrences),
             digest=self.document.digest,
-            evaluations="".join(texts) + "]",
+            evaluations="".join(texts),
         )
 
     def _coerce(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,8 +244,8 @@ def _segments(form: Tree) -> list[_Segment]:
     return [encode(form)]
 
 
-def _merged(segments: list[_Segment]) -> list[_Segment]:
-    merged: list[_Segment] = []
+def _merged(segments: Sequence[str | Place]) -> list[str | Place]:
+    merged: list[str | Place] = []
     for segment in segments:
         if merged and isinstance(segment, str) and isinstance(merged[-1], str):
             merged[-1] += segment
