@@ -300,8 +300,7 @@ def tampered(responder: Responder) -> list[Scenario]:
         return change
 
     rows: list[tuple[str, str, Change]] = []
-    for zone, denial in (("tampered.nl", "NSEC"), ("tampered-n3.nl", "NSEC3")):
-        del denial
+    for zone in ("tampered.nl", "tampered-n3.nl"):
         rows += [
             (f"host.{zone}", "A", data),
             (f"big.{zone}", "TXT", lambda a: strip(a, str(a.question[0].name), "TXT")),
@@ -313,10 +312,10 @@ def tampered(responder: Responder) -> list[Scenario]:
             (f"exists.w.{zone}", "A", replay(f"x.w.{zone}", "A", rename=f"exists.w.{zone}")),
             (f"www.{zone}", "A", lambda a: strip(a, str(a.question[0].name), "CNAME")),
             (f"b.ent.{zone}", "MX", replay(f"nope.{zone}", "MX")),
-            (f"{zone}", "MX", signer("nl.")),
-            (f"out.{zone}", "MX", signer("a13.nl.")),
+            (zone, "MX", signer("nl.")),
+            (zone, "NS", signer("a13.nl.")),
             (f"two.{zone}", "TXT", replay(f"nope.{zone}", "TXT")),
-            (f"{zone}", "AAAA", replay("txt.nl.", "AAAA")),
+            (zone, "AAAA", replay("txt.nl.", "AAAA")),
         ]
     return [Scenario(owner, rdtype, BOGUS, change=(f"{owner}.", rdtype, change)) for owner, rdtype, change in rows]
 
