@@ -102,8 +102,10 @@ class Limits:
 
     Args:
         queries: to the resolver in one check; seven are enough for a host in a zone directly under a TLD.
+        keys: in one zone; more would make finding the right one the attack.
         keys_per_tag: keys of one zone that share a tag and algorithm.
         signatures_per_rrset: verifications tried for one record set.
+        signatures_seen: RRSIG records of one record set that are looked at, tried or not.
         signatures: verifications in one check.
         nsec3_iterations: above this a zone counts as insecure (RFC 9276 section 3.2).
         nsec3_hashes: NSEC3 hash computations in one check.
@@ -115,8 +117,10 @@ class Limits:
     """
 
     queries: int = 64
+    keys: int = 32
     keys_per_tag: int = 4
     signatures_per_rrset: int = 8
+    signatures_seen: int = 32
     signatures: int = 96
     nsec3_iterations: int = 100
     nsec3_hashes: int = 256

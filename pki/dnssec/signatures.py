@@ -8,6 +8,7 @@ Not checked here: that a wildcard expansion was legitimate (`Verified.closest_en
 proof that no closer match exists is `denial`'s).
 """
 
+import itertools
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,7 +134,7 @@ def verify(
         )
     problems: list[tuple[int, str]] = []
     attempts = 0
-    for rrsig in signatures:
+    for rrsig in itertools.islice(signatures, budget.limits.signatures_seen):
         if not isinstance(rrsig, RRSIG):
             continue
         problem = _unfit(rrset, rrsig, trusted.zone, at)

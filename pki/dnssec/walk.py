@@ -212,6 +212,11 @@ class Walk:
         rrset = evidence.answer(name, RdataType.DNSKEY)
         if rrset is None:
             raise ChainBroken(DnssecState.BOGUS, f"{name} publishes no DNSKEY although {source} says that it is signed")
+        if len(rrset) > self.limits.keys:
+            raise ChainBroken(
+                DnssecState.BOGUS,
+                f"{name} has more than {self.limits.keys} keys (limit against KeyTrap)",
+            )
         keys = usable_keys(rrset)
         self._refuse_crowded_tags(name, keys)
         trusted = tuple(

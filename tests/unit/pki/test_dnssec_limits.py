@@ -97,6 +97,39 @@ async def test_many_keys_with_one_tag_are_refused() -> None:
     assert "more than 4 keys with tag" in result.message
 
 
+@pytest.mark.parametrize(("extra", "state"), [(31, DnssecState.SECURE), (32, DnssecState.BOGUS)])
+async def test_more_keys_than_a_zone_needs_are_refused(extra: int, state: DnssecState) -> None:
+    dns_ = FakeDns(HOST)
+    more = [ZoneKey.generate(15, flags=256).public for _ in range(extra)]
+
+    def crowd(answer: dns.message.Message) -> dns.message.Message:
+        keys = find(answer.answer, "ciz.nl.", "DNSKEY")
+        assert keys is not None
+        for key in more:
+            keys.add(key)
+        return dns_.resign(answer, "ciz.nl.", "DNSKEY", zone="ciz.nl.")
+
+    dns_.tamper["ciz.nl.", "DNSKEY"] = crowd
+    assert (await dns_.check(REGISTER)).state is state
+
+
+async def test_a_flood_of_signatures_that_cannot_count_is_not_looked_through() -> None:
+    dns_ = FakeDns(HOST)
+
+    def flood(answer: dns.message.Message) -> dns.message.Message:
+        good = find(answer.answer, REGISTER, "RRSIG")
+        assert good is not None
+        foreign = [good[0].replace(key_tag=i) for i in range(400) if i != good[0].key_tag]
+        answer.answer = [r for r in answer.answer if r.rdtype != RdataType.RRSIG]
+        answer.answer.append(dns.rrset.from_rdata_list(good.name, 60, foreign))
+        return answer
+
+    dns_.tamper[REGISTER, "A"] = flood
+    result = await dns_.check(REGISTER)
+    assert result.state is DnssecState.BOGUS
+    assert "does not vouch for" in result.message
+
+
 async def test_a_name_with_many_labels_ends_at_the_query_limit() -> None:
     deep = ".".join("abcdefghijklmnopqrstuvwxyz") + ".ciz.nl."
     dns_ = FakeDns({"name": "ciz.nl", "records": {deep.removesuffix(".ciz.nl."): ["127.0.0.1"]}})
