@@ -1,0 +1,115 @@
+"""CRLs are verified when they come in; what cannot be relied on is not taken."""
+
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from pki.crl_store import CrlStore
+from tests.fakes.certificates import CRL_URL, FakeAuthority, Odd
+
+
+@pytest.fixture(scope="module")
+def ca() -> FakeAuthority:
+    return FakeAuthority()
+
+
+@pytest.fixture
+def store(ca: FakeAuthority) -> CrlStore:
+    return CrlStore([ca.root.der, ca.issuing.der])
+
+
+def refused(store: CrlStore, der: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        store.put(der)
+    assert caught.value.reason is Reason.CRL_INVALID
+    assert store.version == 0
+
+
+def point(**odd: object) -> tuple[x509.ExtensionType, bool]:
+    fields: dict[str, object] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**(fields | odd)), True  # type: ignore[arg-type]
+
+
+def test_a_newer_one_replaces_and_an_older_or_the_same_does_not(ca: FakeAuthority, store: CrlStore) -> None:
+    first, second = ca.crl(), ca.crl(at=ca.now + timedelta(minutes=1))
+    assert store.put(second)
+    assert not store.put(first)
+    assert not store.put(second)
+    assert store.version == 1
+    assert [crl.der for crl in store.held()] == [second]
+
+
+def test_a_rogue_ca_with_the_same_name_cannot_say_what_is_revoked(ca: FakeAuthority, store: CrlStore) -> None:
+    refused(store, ca.rogue().crl(at=ca.now + timedelta(days=1)))
+
+
+def test_an_unknown_issuer_and_garbage(ca: FakeAuthority, store: CrlStore) -> None:
+    refused(store, FakeAuthority(label="Somebody else").crl())
+    refused(store, b"")
+    refused(store, ca.crl()[:-1])
+    refused(store, ca.issuing.der)
+
+
+def test_a_changed_byte_breaks_the_signature(ca: FakeAuthority, store: CrlStore) -> None:
+    der = bytearray(ca.crl(revoked=[12345]))
+    der[der.index(b"\x02\x02\x30\x39") + 3] ^= 1
+    refused(store, bytes(der))
+
+
+def test_a_leaf_cannot_sign_a_crl(ca: FakeAuthority) -> None:
+    leaf = ca.issue(odd=Odd(subject=ca.issuing.certificate.subject))
+    store = CrlStore([leaf.der])
+    refused(store, ca.crl(issuer=leaf))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"indirect_crl": True},
+        {"only_contains_attribute_certs": True},
+        {"only_some_reasons": frozenset([x509.ReasonFlags.key_compromise])},
+        {"full_name": [x509.DNSName("a.test")]},
+    ],
+)
+def test_partial_and_indirect_lists_are_refused(odd: dict[str, object], ca: FakeAuthority, store: CrlStore) -> None:
+    refused(store, ca.crl(extensions=[point(**odd)]))
+
+
+def test_delta_lists_and_unknown_critical_extensions_are_refused(ca: FakeAuthority, store: CrlStore) -> None:
+    refused(store, ca.crl(extensions=[(x509.DeltaCRLIndicator(1), True)]))
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+    refused(store, ca.crl(extensions=[(unknown, True)]))
+    assert store.put(ca.crl(extensions=[(unknown, False)]))
+
+
+def test_a_list_about_other_certificates_does_not_cover(ca: FakeAuthority) -> None:
+    leaf = ca.issue(odd=Odd([_distribution_point(CRL_URL)]))
+    for odd, missing in (
+        ({"full_name": [x509.UniformResourceIdentifier(CRL_URL)]}, False),
+        ({"full_name": [x509.UniformResourceIdentifier(CRL_URL + "2")]}, True),
+        ({"only_contains_user_certs": True}, False),
+        ({"only_contains_ca_certs": True}, True),
+    ):
+        store = ca.crl_store(ca.root_crl(), ca.crl(extensions=[point(**odd)]))
+        if not missing:
+            assert ca.validator(store).validate(leaf.der, (), ca.now)
+            continue
+        with pytest.raises(Refused) as caught:
+            ca.validator(store).validate(leaf.der, (), ca.now)
+        assert caught.value.reason is Reason.CRL_MISSING
+
+
+def _distribution_point(url: str) -> tuple[x509.ExtensionType, bool]:
+    name = x509.UniformResourceIdentifier(url)
+    return x509.CRLDistributionPoints([x509.DistributionPoint([name], None, None, None)]), False
