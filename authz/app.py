@@ -33,7 +33,7 @@ from authz.http.answers import Gate
 from authz.http.application import create_app
 from authz.http.health import ServerHealth
 from authz.http.parts import Parts
-from authz.http.published import Document, Publication, Published
+from authz.http.published import Document, Publication
 from authz.participants.authentication import ClientAuthenticator
 from authz.participants.ca_files import certificate_der, issuer_key
 from authz.participants.crl_mirror import CrlMirror
@@ -49,6 +49,7 @@ from authz.store.directory import StoredDirectory
 from authz.store.participants import StoredParticipants
 from authz.store.revocations import StoredRevocations
 from authz.store.signing_keys import StoredSigningKeys
+from authz.tokens.changes import Changed
 from authz.tokens.feed import RevocationFeed
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
@@ -159,16 +160,19 @@ async def opened(
             issuer=settings.issuer,
             lifetime=settings.tokens.lifetime,
         )
-        published = Published(_document(sign_bundle(archive, _BundleSigner(files.bundle))))
+        document = _document(sign_bundle(archive, _BundleSigner(files.bundle)))
+        bundles = Publication(lambda: document, Changed())
+        jwks = Publication(lambda: Document(*keys.jwks(clock.now())), keys.changed)
+        revoked = Publication(feed.current, feed.changed)
         parts = Parts(
             issuer=settings.issuer,
             service=service,
             gate=Gate(service, database, clock),
             audit=database,
             clock=clock,
-            keys=keys,
-            revocations=feed,
-            bundles={BUNDLE: published},
+            keys=jwks,
+            revocations=revoked,
+            bundles={BUNDLE: bundles},
             book=book,
             standing=standing,
             intake=Ingest(database, own),
@@ -181,7 +185,7 @@ async def opened(
             ),
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
-        yield Server(create_app(parts), follower, mirror, checkpointer, [published, feed])
+        yield Server(create_app(parts), follower, mirror, checkpointer, [bundles, jwks, revoked])
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
 
 

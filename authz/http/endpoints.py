@@ -25,7 +25,6 @@ from authz.http.bodies import JSON, read_body, require_content
 from authz.http.faces import JSON_TYPE, OAUTH
 from authz.http.headers import Headers
 from authz.http.parts import Parts, metadata
-from authz.http.published import Document, matching
 
 BUNDLE_TYPE: Final = "application/vnd.openpolicyagent.bundles"
 """With any other type OPA falls back from long polling to short polling (spec/policy.md, "Bundles")."""
@@ -48,11 +47,7 @@ async def require_participant(request: AnyRequest) -> Response[bytes] | None:
 @get("/jwks")
 async def jwks(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """The keys that verify tokens and the revocation feed."""
-    document = Document(*parts.keys.jwks(parts.clock.now()))
-    headers = {"etag": document.etag, "cache-control": "no-cache"}
-    if matching(request.headers.get("if-none-match"), document.etag):
-        return response(b"", JWKS_TYPE, 304, headers=headers)
-    return response(document.body, JWKS_TYPE, headers=headers)
+    return await publication_response(request, parts.keys, JWKS_TYPE)
 
 
 @get("/.well-known/oauth-authorization-server")

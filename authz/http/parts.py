@@ -12,7 +12,6 @@ from authz.grants.audience import DomainStanding
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
 from authz.http.published import Publication
-from authz.tokens.keyring import KeyRing
 
 
 class Health(Protocol):
@@ -47,7 +46,7 @@ class Parts:
     gate: Gate
     audit: AuditLog
     clock: Clock
-    keys: KeyRing
+    keys: Publication
     revocations: Publication
     bundles: Mapping[str, Publication]
     book: AddressBook

@@ -4,10 +4,12 @@ Specification: RFC 9110 section 13 (If-None-Match), RFC 7240 (Prefer: wait); sha
 long polling: `Prefer: modes=snapshot;wait=N`).
 """
 
-import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+from authz.tokens.changes import Changed
 
 MAX_WAIT: Final = 60.0
 """Seconds. A reader that asks for more waits this long; Envoy's route timeout is above it."""
@@ -37,57 +39,28 @@ class Document:
     etag: str
 
 
-class Publication(Protocol):
-    """A document that changes now and then."""
-
-    def current(self) -> State:
-        """The state of this moment."""
-        ...
-
-    async def newer_than(self, etag: str, wait: float) -> State | None:
-        """A state with another tag, waiting at most so many seconds for it; None when there was none."""
-        ...
-
-    def wake(self) -> None:
-        """Let everyone who waits look again."""
-        ...
-
-
-class Published:
-    """A publication that is told its changes.
+class Publication:
+    """A document that changes now and then.
 
     Args:
-        document: the first state.
+        current: gives the state of this moment.
+        changed: says when to look again.
     """
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._changed = asyncio.Event()
-
-    def current(self) -> Document:
-        """The state of this moment."""
-        return self._document
-
-    def publish(self, document: Document) -> None:
-        """Replace the document and wake every reader that waits."""
-        self._document = document
-        self.wake()
+    def __init__(self, current: Callable[[], State], changed: Changed) -> None:
+        self.current = current
+        self._changed = changed
 
     def wake(self) -> None:
         """Let everyone who waits look again, also when nothing changed (so that a stopping server ends quickly)."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.wake()
 
-    async def newer_than(self, etag: str, wait: float) -> Document | None:
-        """See `Publication.newer_than`."""
-        if self._document.etag == etag and wait > 0:
-            changed = self._changed
-            try:
-                async with asyncio.timeout(wait):
-                    await changed.wait()
-            except TimeoutError:
-                return None
-        return None if self._document.etag == etag else self._document
+    async def newer_than(self, etag: str, wait: float) -> State | None:
+        """A state with another tag, waiting at most so many seconds for it; None when there was none."""
+        if wait > 0:
+            await self._changed.wait(wait)
+        state = self.current()
+        return None if state.etag == etag else state
 
 
 def wait_of(prefer: str | None) -> float:

@@ -5,12 +5,12 @@ Specification: shared `spec/authorization.md`, "Around the token"; the payload i
 that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
 """
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from authz.domain.clock import Clock
+from authz.tokens.changes import Changed
 from authz.tokens.issuer import CompactSigner
 from authz.tokens.keys import Signer
 from authz.tokens.revocation import RevocationKind, RevocationList, RevocationRepository
@@ -57,7 +57,7 @@ class RevocationFeed:
         self._clock = clock
         self._lifetime = lifetime
         self._signed: SignedFeed | None = None
-        self._changed = asyncio.Event()
+        self.changed = Changed()
         self.list = RevocationList(-1)
 
     @property
@@ -69,12 +69,7 @@ class RevocationFeed:
         """Read the list again and wake every waiting reader."""
         self.list = await self._repository.load(self._clock.now())
         self._signed = None
-        self.wake()
-
-    def wake(self) -> None:
-        """Let everyone who waits look again, also when nothing changed (so that a stopping server ends quickly)."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self.changed.wake()
 
     def current(self) -> SignedFeed:
         """The feed as it is now, signed again when the last signature gets old."""
@@ -82,28 +77,6 @@ class RevocationFeed:
         if self._signed is None or now >= self._signed.renew_at:
             self._signed = self._sign(now)
         return self._signed
-
-    async def newer_than(self, etag: str, wait: float) -> SignedFeed | None:
-        """The feed, if it differs from the one the reader has; else wait for a change.
-
-        Args:
-            etag: what the reader has.
-            wait: seconds to wait at most.
-
-        Returns:
-            None when nothing changed in that time.
-        """
-        changed = self._changed
-        feed = self.current()
-        if feed.etag != etag:
-            return feed
-        try:
-            async with asyncio.timeout(min(wait, max(0.0, (feed.renew_at - self._clock.now()).total_seconds()))):
-                await changed.wait()
-        except TimeoutError:
-            pass
-        feed = self.current()
-        return None if feed.etag == etag else feed
 
     def _sign(self, now: datetime) -> SignedFeed:
         issued = int(now.timestamp())

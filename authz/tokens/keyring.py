@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from authz.domain.errors import SluisError
+from authz.tokens.changes import Changed
 from authz.tokens.issuer import ACCESS_TOKEN_TYPE, CompactSigner
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keys import Signer
@@ -40,6 +41,7 @@ class KeyRing:
         self._others = tuple(others)
         self._schedule = KeySchedule((), overlap)
         self._signers: dict[str, CompactSigner] = {}
+        self.changed = Changed()
         self.version = -1
 
     async def refresh(self, at: datetime) -> None:
@@ -53,6 +55,7 @@ class KeyRing:
         needed = (record.kid for record in records if schedule.state(record.kid, at) in _SIGNS_NOW_OR_LATER)
         signers = {kid: self._signers.get(kid) or self._open(kid) for kid in needed}
         self._schedule, self._signers, self.version = schedule, signers, version
+        self.changed.wake()
 
     def signs(self, at: datetime) -> bool:
         """Whether there is a key that signs at this moment."""

@@ -1,4 +1,4 @@
-"""A whole authorization server in the test's own process: real keys, policy, database and handlers; only Envoy is absent.
+"""A whole authorization server in the test's own process: real keys, policy, database; no Envoy.
 
 What Envoy would hand over is written by `xfcc`. DNS is a stand-in (`Standing`), because it is not the subject of these
 tests; `pki.dnssec` has its own.
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 
 from authz.app import Server, opened
-from authz.domain.audit import AuditRecord
 from authz.audit.record_format import decode_record
+from authz.domain.audit import AuditRecord
 from authz.edge.settings import load_settings
 from authz.grants.audience import DomainState
 from authz.operations import Operations
@@ -120,6 +121,7 @@ class Standing:
     states: dict[str, DomainState] = field(default_factory=dict)
 
     async def check(self, host: str, at: datetime) -> DomainState:
+        assert at.tzinfo is not None
         return self.states.get(host, DomainState.SECURE)
 
 
@@ -171,6 +173,12 @@ class AuthorizationServer:
         members = {"grant_type": "client_credentials", "scope": SCOPE, "audience": AUDIENCE} | changes
         body = {name: value for name, value in members.items() if value is not None}
         return await self.send("POST", IWLZ_PATH, certificate, json=body, **options)
+
+    async def token_claims(self, certificate: FakeCertificate | None = None, **changes: Any) -> dict[str, Any]:
+        """The payload of a token that is granted."""
+        answer = await self.oauth(certificate, **changes)
+        payload: dict[str, Any] = jwt.decode(answer.json()["access_token"], options={"verify_signature": False})
+        return payload
 
     async def records(self) -> list[AuditRecord]:
         """The audit log, oldest first."""

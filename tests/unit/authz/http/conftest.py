@@ -1,7 +1,6 @@
 """One authorization server for all tests of this folder: what each test sends is small, starting a server is not."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,6 +10,5 @@ from tests.fakes.authorization_server import AuthorizationServer, authorization_
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def authz(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AuthorizationServer]:
-    folder: Path = tmp_path_factory.mktemp("authz")
-    async with authorization_server(folder) as server:
+    async with authorization_server(tmp_path_factory.mktemp("authz")) as server:
         yield server
