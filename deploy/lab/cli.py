@@ -6,16 +6,20 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from deploy.lab.layout import DEFAULT_FOLDER
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 app = typer.Typer(help="A whole care network on this machine, every check on.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option("--dir", envvar="SLUIS_LAB_DIR", help="Where the lab lives; removed by `down`.")]
 _FAILED: Final = 1
+_PIPE_WIDTH: Final = 160
 _POLL: Final = 0.3
 _BUDGET: Final = 10.0
 """Seconds in which a lab should start (architecture.md, "Budgets")."""
@@ -29,8 +33,6 @@ def up(
     token_lifetime: Annotated[int | None, typer.Option(help="Seconds that a token lives; 900 otherwise.")] = None,
 ) -> None:
     """Start DNS, CA, authorization server, two datastations; print addresses and ready-to-paste commands."""
-    from rich.console import Console  # noqa: PLC0415  only `up` and `status` draw tables
-
     from deploy.lab import report  # noqa: PLC0415
     from deploy.lab.components import ComponentFailed  # noqa: PLC0415
     from deploy.lab.ports import PortsTaken  # noqa: PLC0415
@@ -44,7 +46,7 @@ def up(
         _fail(f"{running}: see `lab status`, or end it with `lab down`")
     except (ComponentFailed, PortsTaken, LabBusy) as problem:
         _fail(f"the lab did not start: {problem}")
-    report.show(lab, Console())
+    report.show(lab, _console())
     seconds = lab.state.settings["seconds"]
     typer.echo(f"\nReady in {seconds:.1f} s (budget: {_BUDGET:g} s). End it with `lab down`.")
     if not detach:
@@ -74,9 +76,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(report.status(lab), indent=2))
     else:
-        from rich.console import Console  # noqa: PLC0415
-
-        report.show(lab, Console())
+        report.show(lab, _console())
     if ended:
         _fail(f"ended: {', '.join(ended)}; see `lab logs {ended[0]}`")
 
@@ -106,6 +106,13 @@ def logs(
 def main() -> None:
     """Entry point of the program."""
     app()
+
+
+def _console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415  only `up` and `status` draw tables
+
+    # A table in a file or a pipe is not cut at 80 columns.
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def _until_interrupted(folder: Path) -> None:

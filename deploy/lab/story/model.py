@@ -57,9 +57,16 @@ class Exchange:
         if not fitting:
             found = ", ".join(record.reason or "success" for record in records)
             return replace(self, why=f"recorded as {found}", recorded=False)
-        record = fitting[0]
-        why = record.objects[0].protocol if record.outcome is Outcome.SUCCESS else record.reason
-        return replace(self, why=why, recorded=True)
+        return replace(self, why=explained(fitting[0]), recorded=True)
+
+
+def explained(record: AuditRecord) -> str:
+    """What an audit record says of why: the policy that permitted, or the reason and what the policy missed."""
+    about = record.objects[0]
+    if record.outcome is Outcome.SUCCESS:
+        return about.protocol
+    missed = about.details.get("policy_reasons", ())
+    return f"{record.reason}: {', '.join(missed)} ({about.protocol})" if missed else record.reason
 
 
 @dataclass(frozen=True, slots=True)

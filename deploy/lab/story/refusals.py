@@ -65,6 +65,8 @@ async def refusals(session: Session, aged_token: str) -> Step:
 
 def _denied(what: str, answer: Answer, code: str) -> Exchange:
     """A denial by policy, whose public reason code the caller is told."""
-    exchange = judged(f"{NORTH.name}: {what}", answer, FORBIDDEN, Reason.POLICY_DENIED)
-    told = code in answer.text
-    return replace(exchange, wanted=f"{FORBIDDEN} {code}", as_wanted=exchange.as_wanted and told)
+    told = answer.json().get("reasons", []) if answer.status == FORBIDDEN else []
+    exchange = judged(
+        f"{NORTH.name}: {what}", answer, FORBIDDEN, Reason.POLICY_DENIED, shown=", ".join(told) or answer.text[:100]
+    )
+    return replace(exchange, wanted=f"{FORBIDDEN} {code}", as_wanted=exchange.as_wanted and code in told)

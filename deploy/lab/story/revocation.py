@@ -36,8 +36,51 @@ class Stopped:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What came of a revocation under traffic.
+
+    Attributes:
+        tokens: when tokens stopped.
+        calls: when calls stopped.
+        ended: moment at which the operator's command had ended.
+        took: seconds that the command took.
+    """
+
+    tokens: Stopped
+    calls: Stopped
+    ended: float
+    took: float
+
+    @property
+    def reached(self) -> float:
+        """Seconds from the end of the command until everything was refused; 0 when it was before that."""
+        return max(0.0, self.tokens.at - self.ended, self.calls.at - self.ended)
+
+
 async def revocation(session: Session) -> Step:
     """Revoke while the zorgkantoor keeps asking for tokens and keeps consulting."""
+    revoked = await revoke_under_traffic(session)
+    exchanges = (
+        Exchange(
+            asked=f"operator: pki revoke --identity {NORTH.identity.subject} --reason keyCompromise",
+            wanted="revoked",
+            answered=f"done in {revoked.took:.2f} s",
+            as_wanted=True,
+        ),
+        _in_time(f"{NORTH.name}: a token, again and again", revoked.tokens, revoked.ended),
+        _in_time(f"{NORTH.name}: its indication, with a token from before", revoked.calls, revoked.ended),
+    )
+    return Step(5, "The certificate is revoked: tokens and calls stop", await session.settled(exchanges))
+
+
+async def revoke_under_traffic(session: Session) -> Revoked:
+    """Revoke the zorgkantoor's certificate while it works, and watch when it stops working.
+
+    Raises:
+        StoryBroken: the command failed.
+        TimeoutError: it still works after a long time.
+    """
     content = body(indication(), variables(indication_id(NORTH.identity.value), NORTH.identity.value))
     token = await session.token(NORTH, INDICATIONS)
 
@@ -55,17 +98,7 @@ async def revocation(session: Session) -> Step:
         ended = monotonic()
         if revoked.status:
             raise StoryBroken(f"pki revoke failed: {revoked.problem.strip()}")
-    exchanges = (
-        Exchange(
-            asked=f"operator: pki revoke --identity {identity} --reason keyCompromise",
-            wanted="revoked",
-            answered=f"done in {revoked.seconds:.2f} s",
-            as_wanted=True,
-        ),
-        _in_time(f"{NORTH.name}: a token, again and again", asking.result(), ended),
-        _in_time(f"{NORTH.name}: its indication, with a token from before", calling.result(), ended),
-    )
-    return Step(5, "The certificate is revoked: tokens and calls stop", await session.settled(exchanges))
+    return Revoked(asking.result(), calling.result(), ended, revoked.seconds)
 
 
 async def _until_refused(ask: Callable[[], Awaitable[Answer]]) -> Stopped:

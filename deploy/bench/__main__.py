@@ -1,0 +1,103 @@
+"""`python -m deploy.bench`: measure, print the machine, a table and the distance to each budget, keep JSON results."""
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.bench.budgets import Budget, Outcome, budgets
+from deploy.bench.load import LoadFailed, Measured, find_oha
+from deploy.bench.machine import describe
+from deploy.bench.run import CONNECTIONS, Planned, bench
+from deploy.lab.components import ComponentFailed
+from deploy.lab.queries import published_or_own
+from deploy.lab.story.session import StoryBroken
+
+RESULTS: Final = Path(".bench")
+_PIPE_WIDTH: Final = 140
+_MOST_SECONDS: Final = 60.0
+
+
+def main() -> int:
+    """Run the bench; the exit status is 0 when everything could be measured, whatever the figures are."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.bench", description="Tokens and enforced requests a second."
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each load (1 to 60)")
+    seconds = min(max(parser.parse_args().seconds, 1.0), _MOST_SECONDS)
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    machine = describe() | {"query": published_or_own()[1], "load generator": _generator()}
+    for name, value in machine.items():
+        console.print(f"{name:>16}  {value}", markup=False)
+    console.print(f"\n{seconds:g} s for each load, {CONNECTIONS} connections, everything on the loopback\n")
+
+    def tell(planned: Planned, measured: Measured) -> None:
+        console.print(f"{planned.title:<36} {measured.per_second:>9,.0f}/s", markup=False)
+
+    try:
+        outcome = asyncio.run(bench(seconds, tell))
+    except (LoadFailed, ComponentFailed, StoryBroken, TimeoutError) as problem:
+        console.print(f"The bench broke off: {problem}", markup=False)
+        return 1
+    found = budgets(outcome)
+    console.print(_loads(outcome), _budgets(found))
+    console.print(f"Results: {_keep(machine, outcome, found)}", markup=False)
+    return 0
+
+
+def _generator() -> str:
+    oha = find_oha()
+    if oha:
+        return oha
+    return "our own Python client; it uses as much processor as the servers, so it LIMITS every figure below"
+
+
+def _loads(outcome: Outcome) -> Table:
+    table = Table(title="Measured", title_justify="left")
+    table.add_column("load")
+    for heading in ("per second", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for name, measured in outcome.loads.items():
+        table.add_row(name, f"{measured.per_second:,.0f}", f"{measured.p50:.2f}", f"{measured.p99:.2f}")
+    return table
+
+
+def _budgets(found: list[Budget]) -> Table:
+    table = Table(title="Budgets (architecture.md)", title_justify="left")
+    table.add_column("budget")
+    for heading in ("wanted", "measured", "distance"):
+        table.add_column(heading, justify="right")
+    for budget in found:
+        sign = "<=" if budget.at_most else ">="
+        measured = "" if budget.measured is None else f"{budget.measured:,.2f} {budget.unit}"
+        colour = {True: "green", False: "red", None: "dim"}[budget.met]
+        table.add_row(
+            budget.what, f"{sign} {budget.wanted:,.2f} {budget.unit}", measured, f"[{colour}]{budget.distance}[/]"
+        )
+    return table
+
+
+def _keep(machine: dict[str, str], outcome: Outcome, found: list[Budget]) -> Path:
+    """Write the results, one file a run, outside the repository's history."""
+    RESULTS.mkdir(exist_ok=True)
+    at = datetime.now(UTC)
+    document: dict[str, Any] = {
+        "at": at.isoformat(),
+        "machine": machine,
+        "outcome": asdict(outcome) | {"added_p99_ms": outcome.added_p99},
+        "budgets": [asdict(budget) | {"met": budget.met} for budget in found],
+    }
+    path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The budgets of architecture.md beside what was measured: how far each is, in plain words.
+
+The bracketed figures of other products were measured elsewhere, on two shared cores; they are yardsticks, not results
+of this run. Only the ratio to plain Envoy compares two figures of one run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.bench.load import Measured
+
+OIDC_PROVIDER: Final = 764.0
+"""Tokens a second of `oidc-provider` 9.x, one worker, mTLS-bound ES256, in memory, a new connection each time."""
+OIDC_PROVIDER_TWO: Final = 1_018.0
+"""The same with two workers."""
+OIDC_PROVIDER_KEPT: Final = 4_700.0
+"""One worker, keep-alive, without audit."""
+KEYCLOAK_KEPT: Final = 1_100.0
+"""Keycloak 26.4, keep-alive."""
+OPA_ENVOY_PLUGIN: Final = 208.0
+"""Enforced requests a second of Envoy with opa-envoy-plugin doing the same checks in Rego."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One line of the table.
+
+    Attributes:
+        what: the budget in words.
+        wanted: at least this, or at most this.
+        measured: None when this run did not measure it.
+        unit: for a reader.
+        at_most: whether less is better.
+    """
+
+    what: str
+    wanted: float
+    measured: float | None
+    unit: str
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is met; None when it was not measured."""
+        if self.measured is None:
+            return None
+        return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+
+    @property
+    def distance(self) -> str:
+        """How far it is from the budget: 100% is exactly met, more is better than asked."""
+        if self.measured is None:
+            return "not measured here"
+        if self.at_most:
+            share = self.wanted / self.measured if self.measured else float("inf")
+        else:
+            share = self.measured / self.wanted
+        return "met with room" if share == float("inf") else f"{share:.0%} of the budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that a run measured.
+
+    Attributes:
+        loads: by name (`deploy.bench.run`).
+        start_seconds: from `lab up` until everything was ready.
+        revocation_seconds: from the end of `pki revoke` until tokens and calls were refused.
+        memory_mb: resident memory by program, after all loads.
+    """
+
+    loads: Mapping[str, Measured]
+    start_seconds: float
+    revocation_seconds: float
+    memory_mb: Mapping[str, float]
+
+    @property
+    def added_p99(self) -> float:
+        """Milliseconds that the trust agent adds at the 99th percentile in the open loop."""
+        return self.loads["enforcement-open"].p99 - self.loads["plain-open"].p99
+
+
+def budgets(outcome: Outcome) -> list[Budget]:
+    """Every budget of architecture.md, with what this run says of it."""
+    loads = outcome.loads
+    token_new, token_kept = loads["token-new"].per_second, loads["token-kept"].per_second
+    enforced, plain = loads["enforcement-kept"].per_second, loads["plain-kept"].per_second
+    return [
+        Budget("tokens, new connection: 2.5 x oidc-provider (one worker)", 2.5 * OIDC_PROVIDER, token_new, "/s"),
+        Budget("tokens, new connection: 2.5 x oidc-provider (two workers)", 2.5 * OIDC_PROVIDER_TWO, token_new, "/s"),
+        Budget("tokens, keep-alive: 1 x oidc-provider (one worker, no audit)", OIDC_PROVIDER_KEPT, token_kept, "/s"),
+        Budget("tokens, keep-alive: 4 x Keycloak", 4 * KEYCLOAK_KEPT, token_kept, "/s"),
+        Budget("enforcement: 10 x Envoy with opa-envoy-plugin", 10 * OPA_ENVOY_PLUGIN, enforced, "/s"),
+        Budget("enforcement: 0.25 x plain Envoy with mTLS, in this run", 0.25, enforced / plain, "x"),
+        Budget("enforcement: p99 added at 500 requests/s", 2.0, outcome.added_p99, "ms", at_most=True),
+        Budget("revocation reaching authz and agent", 2.0, outcome.revocation_seconds, "s", at_most=True),
+        Budget("start of a whole lab", 10.0, outcome.start_seconds, "s", at_most=True),
+        Budget("memory of authz", 200.0, outcome.memory_mb.get("authz service"), "MB", at_most=True),
+        Budget("memory of the decision service", 150.0, outcome.memory_mb.get("decision service"), "MB", at_most=True),
+        Budget("audit: search over 10 million records, p95", 200.0, None, "ms", at_most=True),
+    ]
