@@ -27,6 +27,8 @@ from pki.store.database import StoreUnavailable
 _LOG: Final = structlog.get_logger(__name__)
 SWEEP: Final = 1.0
 """Seconds between looks at what falls due."""
+STOP: Final = 3.0
+"""Seconds that the background work gets to end by itself."""
 
 
 async def serve(settings: PkiSettings, socket: Path) -> int:
@@ -36,24 +38,24 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         settings: checked settings.
         socket: Unix socket to listen on.
     """
+    stop = asyncio.Event()
     async with open_authority(settings, pooled=True) as pki:
         await pki.withdrawal.sweep()
         published = Published(pki)
         await published.load()
-        work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki)]
+        work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki, stop), _let_go(stop, published)]
         if settings.audit.url is not None:
-            work.append(Shipper(settings.audit, pki.database, pki.clock).run())
+            work.append(Shipper(settings.audit, pki.database, pki.clock).run(stop))
         tasks = [asyncio.create_task(item) for item in work]
-        stop = asyncio.Event()
-        tasks.append(asyncio.create_task(_let_go(stop, published)))
         try:
             await serve_uds(create_application(published), socket, stop=stop)
         finally:
-            for task in tasks:
+            stop.set()
+            # Each ends between two steps; one that hangs in a request is cut off.
+            _, late = await asyncio.wait(tasks, timeout=STOP)
+            for task in late:
                 task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*tasks, return_exceptions=True)
     return 0
 
 
@@ -63,13 +65,14 @@ async def _let_go(stop: asyncio.Event, published: Published) -> None:
     published.close()
 
 
-async def _sweep(pki: OpenAuthority) -> None:
-    while True:
+async def _sweep(pki: OpenAuthority, stop: asyncio.Event) -> None:
+    while not stop.is_set():
         try:
             await pki.withdrawal.sweep()
         except StoreUnavailable:
             _LOG.warning("sweep_postponed")
-        await asyncio.sleep(SWEEP)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), SWEEP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ between sends it again, which the store recognises.
 import asyncio
 import json
 import ssl
+from contextlib import suppress
 from typing import Final
 
 import httpx
@@ -53,20 +54,24 @@ class Shipper:
         self._clock = clock
         self._transport = transport
 
-    async def run(self) -> None:
-        """Ship until cancelled. A store that refuses or is away is asked again, ever slower up to half a minute."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Ship until `stop`. A store that refuses or is away is asked again, ever slower up to half a minute.
+
+        Args:
+            stop: ends the work between two steps, not in the middle of one.
+        """
         backoff = _BACKOFF_FIRST
-        while True:
+        while not stop.is_set():
             try:
                 async with self._client() as client:
-                    while True:
+                    while not stop.is_set():
                         if not await self.ship_once(client):
-                            await asyncio.sleep(IDLE)
+                            await _pause(stop, IDLE)
                         backoff = _BACKOFF_FIRST
-            except (httpx.HTTPError, StoreUnavailable, OSError, ssl.SSLError) as error:
+            except (httpx.HTTPError, StoreUnavailable, OSError) as error:
                 _LOG.warning("audit_not_shipped", why=type(error).__name__, again_in=backoff)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, _BACKOFF_MOST)
+                await _pause(stop, backoff)
+                backoff = min(backoff * 2, _BACKOFF_MOST)
 
     async def ship_once(self, client: httpx.AsyncClient) -> int:
         """Ship one batch, oldest first.
@@ -98,3 +103,8 @@ class Shipper:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(str(self._settings.certificate), str(self._settings.key))
         return httpx.AsyncClient(verify=context, timeout=_TIMEOUT, trust_env=False)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

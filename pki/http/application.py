@@ -5,7 +5,6 @@ section 4.3 (`Prefer: wait`). Everything here is public and signed by itself, so
 """
 
 import re
-from collections.abc import Callable
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -25,21 +24,16 @@ _HEADERS: Final = {
 }
 
 
-def create_application(published: Published, on_startup: list[Callable[[], Any]] | None = None) -> Litestar:
+def create_application(published: Published) -> Litestar:
     """The application over what is published.
 
     Args:
         published: loaded documents.
-        on_startup: run before the first request.
     """
 
-    @get("/crl/{name:str}", opt={"what": "a CRL"})
-    async def crl(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
-        return await _answer(published, request, f"/crl/{name}")
-
-    @get("/ca/{name:str}")
-    async def certificate(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
-        return await _answer(published, request, f"/ca/{name}")
+    @get(["/crl/{name:str}", "/ca/{name:str}"])
+    async def document(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await _answer(published, request, request.scope["path"])
 
     @get("/health", media_type=MediaType.JSON)
     async def health() -> Response[dict[str, str]]:
@@ -50,9 +44,9 @@ def create_application(published: Published, on_startup: list[Callable[[], Any]]
         )
 
     return Litestar(
-        [crl, certificate, health],
-        on_startup=on_startup or [],
+        [document, health],
         openapi_config=None,
+        logging_config=None,
         exception_handlers={HTTPException: _refuse, Exception: _fail},
     )
 

@@ -57,7 +57,7 @@ class Published:
         self._version = -1
         self._changed = asyncio.Event()
         self._root_crl_seen: object = None
-        self._closing = False
+        self._closing = asyncio.Event()
 
     async def load(self) -> None:
         """Read everything for the first time.
@@ -84,24 +84,25 @@ class Published:
         document = await self.get(path)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while document is not None and document.etag == etag and not self._closing:
+                while document is not None and document.etag == etag and not self._closing.is_set():
                     await self._changed.wait()
                     document = self._documents.get(path)
         return document
 
     def close(self) -> None:
-        """Let those who wait go: the service stops."""
-        self._closing = True
+        """Let those who wait go, and end `watch`: the service stops."""
+        self._closing.set()
         self._changed.set()
 
     async def watch(self) -> None:
-        """Notice changes that other processes made, for ever."""
-        while True:
+        """Notice changes that other processes made, until `close`; never cancelled in the middle of a query."""
+        while not self._closing.is_set():
             try:
                 await self._refresh()
             except StoreUnavailable:
                 _LOG.warning("register_unreadable")
-            await asyncio.sleep(POLL)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), POLL)
 
     async def healthy(self) -> bool:
         """Whether the database answers and every CRL is of use at this moment."""

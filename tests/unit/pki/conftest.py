@@ -1,7 +1,7 @@
 """An authority of real files and a real database, on SQLite and on PostgreSQL."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,8 @@ def ca_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             issuing_passphrase=PASSPHRASE,
             issuing_passphrase_file=secret,
         ),
-        NOW,
+        # The command line reads the real clock, other tests a fixed one: the CA is older than both.
+        min(NOW, datetime.now(UTC)) - timedelta(days=1),
     )
     return folder / "ca"
 

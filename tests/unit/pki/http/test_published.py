@@ -1,0 +1,117 @@
+"""What is published: conditional requests, long polls that wake, and the truth at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+
+from authz.domain.identifiers import Identifier
+from pki.app import OpenAuthority, open_authority
+from pki.http.application import create_application
+from pki.http.published import Published
+from pki.issuing import Holder
+from pki.records import operator
+from pki.revocation import RevocationReason
+from pki.settings import PkiSettings
+from tests.fakes.certificate_racer import new_request
+from tests.fakes.clock import FixedClock
+
+pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
+CRL = "/crl/issuing-tst.crl"
+ZORGKANTOOR = Identifier.parse_subject("uzovi:5000")
+
+
+@pytest.fixture
+async def client(pki: OpenAuthority) -> AsyncIterator[httpx.AsyncClient]:
+    await pki.withdrawal.sweep()
+    published = Published(pki)
+    await published.load()
+    watching = asyncio.create_task(published.watch())
+    transport = httpx.ASGITransport(create_application(published))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
+        yield found
+    published.close()
+    await watching
+
+
+async def revoke_from_another_process(settings: PkiSettings, clock: FixedClock) -> str:
+    """Through an authority of its own, which shares nothing but the database."""
+    async with open_authority(settings, clock) as other:
+        issued = await other.issue(Holder(ZORGKANTOOR, "Zorgkantoor", "12345678"), new_request(), operator("test"))
+        await other.revoke(RevocationReason.UNSPECIFIED, operator("test"), identifier=ZORGKANTOOR)
+    return issued.registered.serial_number
+
+
+async def test_a_crl_with_what_a_cache_and_a_poller_need(client: httpx.AsyncClient, config: Path) -> None:
+    answer = await client.get(CRL)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/pkix-crl"
+    assert answer.headers["cache-control"] == "public, no-cache"
+    crl = x509.load_der_x509_crl(answer.content)
+    assert parsedate_to_datetime(answer.headers["last-modified"]) == crl.last_update_utc
+    etag = answer.headers["etag"]
+    for headers in (
+        {"if-none-match": etag},
+        {"if-none-match": f'"x", W/{etag}'},
+        {"if-none-match": "*"},
+        {"if-modified-since": format_datetime(crl.last_update_utc, usegmt=True)},
+    ):
+        again = await client.get(CRL, headers=headers)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == etag
+    for headers in (
+        {"if-none-match": '"other"'},
+        {"if-modified-since": "not a date"},
+        {"if-modified-since": "Sun, 06 Nov 1994 08:49:37 GMT"},
+        {"if-none-match": '"other"', "if-modified-since": format_datetime(crl.last_update_utc, usegmt=True)},
+    ):
+        assert (await client.get(CRL, headers=headers)).status_code == 200
+
+
+async def test_a_revocation_is_there_at_once_and_wakes_who_waits(
+    client: httpx.AsyncClient, settings: PkiSettings, clock: FixedClock
+) -> None:
+    etag = (await client.get(CRL)).headers["etag"]
+    waiting = asyncio.create_task(client.get(CRL, headers={"if-none-match": etag, "prefer": "wait=30"}))
+    await asyncio.sleep(0)
+    serial = await revoke_from_another_process(settings, clock)
+    at_once = x509.load_der_x509_crl((await client.get(CRL)).content)
+    assert [f"{entry.serial_number:x}" for entry in at_once] == [serial]
+    async with asyncio.timeout(5):
+        woken = await waiting
+    assert woken.status_code == 200
+    assert woken.headers["preference-applied"] == "wait=30"
+    assert x509.load_der_x509_crl(woken.content).get_revoked_certificate_by_serial_number(int(serial, 16))
+
+
+async def test_a_long_poll_ends_unchanged(client: httpx.AsyncClient, config: Path) -> None:
+    etag = (await client.get(CRL)).headers["etag"]
+    answer = await client.get(CRL, headers={"if-none-match": etag, "prefer": "respond-async, wait=0"})
+    assert answer.status_code == 304
+
+
+async def test_ca_certificates_and_the_root_crl(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    issuing = x509.load_der_x509_certificate((await client.get("/ca/issuing-tst.crt")).content)
+    root = x509.load_der_x509_certificate((await client.get("/ca/root.crt")).content)
+    issuing.verify_directly_issued_by(root)
+    assert x509.load_der_x509_crl((await client.get("/crl/root.crl")).content).is_signature_valid(root.public_key())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/crl/none.crl", "/ca/../pki.toml", "/ca/root.key.pem", "/crl/", "/", "/docs"])
+async def test_nothing_else_is_there(path: str, client: httpx.AsyncClient, config: Path) -> None:
+    assert (await client.get(path)).status_code == 404
+    assert (await client.post(CRL)).status_code == 405
+
+
+async def test_health_tells_of_a_crl_past_its_time(
+    client: httpx.AsyncClient, pki: OpenAuthority, clock: FixedClock
+) -> None:
+    assert (await client.get("/health")).status_code == 200
+    clock.advance(hours=2)
+    assert (await client.get("/health")).status_code == 503
+    await pki.withdrawal.sweep()
+    assert (await client.get("/health")).status_code == 200
