@@ -60,6 +60,9 @@ query Ask($id: UUID!, $office: String!) {
 """
 
 
+Answer = tuple[int, dict[str, str], bytes]
+
+
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -160,7 +163,7 @@ class _Server:
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -221,7 +224,7 @@ class FakeSources(_Server):
         self._bundle = material.bundle()
         super().__init__(context, port)
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         material = self.material
         if method == "POST" and path == "/audit/v1/records":
             if material.take_records != 200:
@@ -250,7 +253,7 @@ class FakeCrls(_Server):
         self._lock = threading.Lock()
         super().__init__()
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, _method: str, path: str, _headers: dict[str, str], _body: bytes) -> Answer:
         with self._lock:
             self.ca.now = datetime.now(UTC)
             number = time.time_ns()
@@ -266,7 +269,7 @@ class FakeRegister(_Server):
         self.fault = ""
         super().__init__(context)
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         if self.fault == "breaks":
             raise ConnectionAbortedError
         if self.fault == "late":
@@ -352,7 +355,7 @@ linger = 0.05
 """
 
     def restart_sources(self) -> None:
-        """authz comes back, on the same port."""
+        """Let authz come back, on the same port."""
         self.sources = FakeSources(self.material, self.context, self.sources.port)
 
     def token(self, certificate: FakeCertificate | None = None, **changes: Any) -> str:

@@ -1,5 +1,6 @@
-"""The trust agent for real: its own Envoy, mutual TLS on all sides, the published policies, a register that tells all."""
+"""The trust agent for real: its own Envoy, mutual TLS on all sides, real policies, a register that tells all."""
 
+import base64
 import json
 import os
 import shutil
@@ -131,8 +132,6 @@ def test_a_permit_forwards_the_canonical_document_and_not_the_token(agent: Agent
 
 
 def _b64(text: str) -> bytes:
-    import base64
-
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
@@ -261,7 +260,15 @@ def test_another_spelling_of_the_path_is_refused(agent: Agent, path: str) -> Non
         socket.create_connection(("127.0.0.1", station.port)) as raw,
         context.wrap_socket(raw, server_hostname="localhost") as tls,
     ):
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer {station.token()}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        lines = (
+            f"POST {path} HTTP/1.1",
+            "Host: localhost",
+            "Content-Type: application/json",
+            f"Authorization: Bearer {station.token()}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        )
+        head = "\r\n".join((*lines, "", ""))
         tls.sendall(head.encode() + body.encode())
         status = int(tls.recv(65536).split(b" ")[1])
     assert status in {400, 404}

@@ -1,0 +1,121 @@
+"""Records arrive in order, at least once, whatever authz does; one that can never arrive does not stop the rest."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from trust_agent.journal import Journal
+from trust_agent.shipping import Shipper
+
+
+class Authz:
+    """Implements what `Shipper` needs of `AuthzClient`, over a transport that a test controls."""
+
+    url = "https://authz.test"
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self.status = 200
+        self.poison: Any = None
+        self.most = 10**6
+        self.extensions: dict[str, Any] = {}
+        self._client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+
+    def current(self) -> httpx.AsyncClient:
+        return self._client
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if self.status == 0:
+            raise httpx.ConnectError("away")
+        records = json.loads(request.content)["records"]
+        if len(request.content) > self.most:
+            return httpx.Response(413)
+        if self.poison is not None and self.poison in records:
+            return httpx.Response(400)
+        if self.status == 200:
+            self.batches.append(records)
+        return httpx.Response(self.status)
+
+    @property
+    def arrived(self) -> list[Any]:
+        return [record for batch in self.batches for record in batch]
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "journal")
+    made.open()
+    for number in range(20):
+        await made.append(json.dumps(number).encode())
+    return made
+
+
+def shipper(journal: Journal, authz: Authz, tmp_path: Path, **options: Any) -> Shipper:
+    return Shipper(journal, authz, tmp_path / "refused", **options)  # type: ignore[arg-type]
+
+
+async def test_everything_arrives_in_order_and_once(journal: Journal, tmp_path: Path) -> None:
+    authz = Authz()
+    ship = shipper(journal, authz, tmp_path, batch=6)
+    while await ship.ship_once():
+        pass
+    assert authz.arrived == list(range(20))
+    assert [len(batch) for batch in authz.batches] == [6, 6, 6, 2]
+    assert journal.shipped == 20
+
+
+@pytest.mark.parametrize("status", [0, 401, 403, 404, 429, 500, 502, 503])
+async def test_an_authz_that_does_not_take_them_now_gets_them_later(
+    journal: Journal, tmp_path: Path, status: int
+) -> None:
+    authz = Authz()
+    authz.status = status
+    ship = shipper(journal, authz, tmp_path)
+    with pytest.raises(httpx.HTTPError):
+        await ship.ship_once()
+    assert journal.shipped == 0
+    authz.status = 200
+    await ship.ship_once()
+    assert authz.arrived == list(range(20))
+
+
+async def test_a_lost_confirmation_ships_again(journal: Journal, tmp_path: Path) -> None:
+    authz = Authz()
+    await shipper(journal, authz, tmp_path).ship_once()
+    (tmp_path / "journal" / "shipped").unlink()
+    await journal.close()
+    again = Journal(tmp_path / "journal")
+    again.open()
+    await shipper(again, authz, tmp_path).ship_once()
+    assert authz.arrived == [*range(20), *range(20)]
+
+
+async def test_a_record_refused_for_good_is_put_aside(journal: Journal, tmp_path: Path) -> None:
+    authz = Authz()
+    authz.poison = 7
+    ship = shipper(journal, authz, tmp_path)
+    while await ship.ship_once():
+        pass
+    assert authz.arrived == [number for number in range(20) if number != 7]
+    assert ship.put_aside == 1
+    assert json.loads((tmp_path / "refused" / f"{7:020d}.json").read_text()) == 7
+
+
+async def test_a_batch_that_is_too_large_for_authz_is_made_smaller(journal: Journal, tmp_path: Path) -> None:
+    authz = Authz()
+    authz.most = 30
+    ship = shipper(journal, authz, tmp_path)
+    while await ship.ship_once():
+        pass
+    assert authz.arrived == list(range(20))
+    assert ship.put_aside == 0
+
+
+async def test_a_stopping_agent_brings_what_is_left(journal: Journal, tmp_path: Path) -> None:
+    authz = Authz()
+    async with shipper(journal, authz, tmp_path, linger=10):
+        await journal.append(b'"last"')
+    assert authz.arrived[-1] == "last"
