@@ -138,3 +138,35 @@ def test_the_agent_and_the_register_read_a_filter_in_the_same_way(app: RegisterA
         return
     meant = [item["wlzindicatieID"] for item in ITEMS if holds(request.occurrences[0].query_filter, item)]
     assert [item["wlzindicatieID"] for item in found(app, json.loads(request.body))] == meant
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{wlzIndicatie {bsn ...{bsn: bsn client {bsn}} client {taal}}}",
+        "query ($v: Boolean!) {wlzIndicatie {bsn @skip(if: $v) ...F @skip(if: $v)}} fragment F on WlzIndicatie {bsn}",
+        '{a: wlzIndicatie(where: {initieelVerantwoordelijkZorgkantoor: {or: [{eq: "5000"}, {in: "5001"}]}}) {x: bsn}}',
+        (
+            'query ($w: [WlzIndicatieFilterInput!] = {afgiftedatum: {lt: "2024-03-01"}})'
+            " {wlzIndicatie(where: {or: $w}) {bsn}}"
+        ),
+        '{wlzIndicatie(where: {wlzindicatieID: {eq: "50000000-0000-4000-8000-00000000000C"}}) {bsn}}',
+        (
+            "{wlzIndicatie {client {...C}} b: wlzIndicatie {client {...C}}}"
+            " fragment C on Client {contactPersoon {...P}}"
+            " fragment P on ContactPersoon {contactGegevens {adres {straatnaam}}}"
+        ),
+    ],
+)
+def test_the_canonical_document_asks_for_what_the_original_asked_for(app: RegisterApp, query: str) -> None:
+    variables = {"v": True} if "$v" in query else {}
+    body = {"query": query, "variables": variables}
+    canonical = json.loads(AGENT.canonicalize(json.dumps(body).encode()).body)
+    assert canonical["query"] != query
+    assert json.dumps(found_all(app, canonical)) == json.dumps(found_all(app, body))
+
+
+def found_all(app: RegisterApp, body: Mapping[str, Any]) -> Any:
+    status, content = app.answer("POST", "e30", json.dumps(body).encode())
+    assert status == 200, content
+    return json.loads(content)
