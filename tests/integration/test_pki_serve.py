@@ -1,0 +1,125 @@
+"""`pki serve` with real Envoy: a revocation at once, the service killed, TLS with and without a client certificate."""
+
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Serving:
+    folder: Path
+    plain: str
+    tls: str
+    process: subprocess.Popen[bytes]
+
+    def pki(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "pki.cli", *arguments, "--config", str(self.folder / "ca" / "pki.toml")]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+
+    def issue(self, identity: str, name: str) -> None:
+        self.pki(
+            *("issue", "--identity", identity, "--organization", "Test", "--kvk", "12345678"),
+            *("--dns", f"{name}.example.nl", "--new-key", str(self.folder / f"{name}.key")),
+            *("--out", str(self.folder / f"{name}.pem")),
+        )
+
+    def crl(self) -> x509.CertificateRevocationList:
+        return x509.load_der_x509_crl(httpx.get(f"{self.plain}/crl/issuing-tst.crl").content)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until_healthy(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    pytest.fail("pki serve did not become healthy")
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("serve")
+    plain, tls = free_port(), free_port()
+    for name in ("root.pass", "issuing.pass"):
+        (folder / name).write_text("correct horse battery staple\n")
+        (folder / name).chmod(0o600)
+    command = [
+        *(sys.executable, "-m", "pki.cli", "ceremony", "--out", str(folder / "ca"), "--organization", "Test"),
+        *("--environment", "TST", "--base-url", f"http://127.0.0.1:{plain}"),
+        *("--root-passphrase-file", str(folder / "root.pass")),
+        *("--issuing-passphrase-file", str(folder / "issuing.pass")),
+    ]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    found = Serving(folder, f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}", None)  # type: ignore[arg-type]
+    found.issue("kvk:87654321", "pki")
+    config = folder / "ca" / "pki.toml"
+    with config.open("a") as file:
+        file.write(f'\n[tls]\nport = {tls}\ncertificate = "../pki.pem"\nkey = "../pki.key"\n')
+    found.process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
+    try:
+        until_healthy(found.plain)
+        yield found
+    finally:
+        found.process.terminate()
+        found.process.wait(30)
+
+
+def test_a_revocation_is_published_when_the_command_returns(serving: Serving) -> None:
+    serving.issue("uzovi:5000", "a")
+    serial = x509.load_pem_x509_certificates((serving.folder / "a.pem").read_bytes())[0].serial_number
+    assert serving.crl().get_revoked_certificate_by_serial_number(serial) is None
+    serving.pki("revoke", "--identity", "uzovi:5000")
+    assert serving.crl().get_revoked_certificate_by_serial_number(serial) is not None
+
+
+def test_the_service_is_started_again_when_it_is_killed(serving: Serving) -> None:
+    number = serving.crl().extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    listing = ["ps", "--ppid", str(serving.process.pid), "-o", "pid=,args="]
+    children = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.splitlines()
+    pids = [line.split()[0] for line in children if "pki.service" in line]
+    assert len(pids) == 1
+    subprocess.run(["kill", "-KILL", pids[0]], check=True)
+    until_healthy(serving.plain)
+    assert serving.crl().extensions.get_extension_for_class(x509.CRLNumber).value.crl_number >= number
+
+
+def test_tls_with_and_without_a_client_certificate(serving: Serving) -> None:
+    context = ssl.create_default_context(cafile=str(serving.folder / "ca" / "ca-bundle.pem"))
+    name = {"sni_hostname": "pki.example.nl"}
+    with httpx.Client(verify=context) as client:
+        assert client.get(f"{serving.tls}/health", extensions=name).status_code == 200
+    with httpx.Client(verify=context) as client, pytest.raises(httpx.ConnectError):
+        client.get(f"{serving.tls}/health", extensions={"sni_hostname": "other.example.nl"})
+    context.load_cert_chain(serving.folder / "pki.pem", serving.folder / "pki.key")
+    with httpx.Client(verify=context) as client:
+        assert client.get(f"{serving.tls}/ca/root.crt", extensions=name).status_code == 200
+
+
+def test_31_a_weak_suite_is_refused(serving: Serving) -> None:
+    context = ssl.create_default_context(cafile=str(serving.folder / "ca" / "ca-bundle.pem"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-ECDSA-AES128-SHA")
+    with httpx.Client(verify=context) as client, pytest.raises(httpx.ConnectError):
+        client.get(f"{serving.tls}/health", extensions={"sni_hostname": "pki.example.nl"})
