@@ -154,8 +154,8 @@ async def token(lab: RunningLab) -> str:
     return str(answer.json()["access_token"])
 
 
-async def consultations(lab: RunningLab) -> Ask:
-    """Every second request is permitted, the others are refused."""
+async def consultations(lab: RunningLab, *, renew: bool = True) -> Ask:
+    """Every second request is permitted, the others are refused; a token that grows old is replaced."""
     own = body(indication(), variables(indication_id("5001"), "5001"))
     other = body(indication(), variables(indication_id("5000"), "5000"))
     presented = await token(lab)
@@ -163,7 +163,7 @@ async def consultations(lab: RunningLab) -> Ask:
 
     async def ask(caller: Caller, number: int) -> Answer:
         nonlocal presented, until
-        if monotonic() > until:
+        if renew and monotonic() > until:
             until = monotonic() + TOKEN_LIFETIME / 2
             presented = await token(lab)
         return await caller.consult(lab.audience(INDICATIONS), presented, other if number % 2 else own)
@@ -270,7 +270,7 @@ async def test_no_token_is_issued_without_its_record_when_authz_is_killed(told: 
 
 async def test_the_agent_starts_from_what_it_kept_while_authz_is_away(told: Told) -> None:
     lab = told.lab
-    ask = await consultations(lab)
+    ask = await consultations(lab, renew=False)
     await kill(lab, AUTHZ)
     try:
         await kill(lab, AGENT)
