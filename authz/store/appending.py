@@ -48,6 +48,33 @@ def encode(record: AuditRecord) -> EncodedRecord:
     return EncodedRecord(encode_record(record), terms_of(record))
 
 
+Row = tuple[object, ...]
+
+
+def rows_of(records: Sequence[EncodedRecord], start: int, received_us: int) -> tuple[list[Row], list[Row]]:
+    """Rows of `audit_entry` and `audit_term`, in the order of their columns.
+
+    Args:
+        records: what to append, in order.
+        start: index of the first.
+        received_us: time of receipt, microseconds since the epoch.
+    """
+    entries: list[Row] = []
+    terms: list[Row] = []
+    for index, (record, salt) in enumerate(zip(records, new_salts(len(records)), strict=True), start):
+        payload, found = record.payload, record.terms
+        commitment = commit(salt, index, received_us, payload)
+        entries.append(
+            (
+                *(index, received_us, payload, salt, commitment, leaf_of(commitment)),
+                *(found.record_id, found.source, found.event_type, found.event_us),
+                *(found.outcome, found.reason, found.trace_id),
+            )
+        )
+        terms += [(kind.value, value, index) for kind, value in found.names]
+    return entries, terms
+
+
 class Appender:
     """Appends encoded records; the statements are compiled once, because this is the hot path of every token."""
 
@@ -71,25 +98,11 @@ class Appender:
             received_us: time of receipt, microseconds since the epoch.
         """
         last = await connection.scalar(select(func.max(ENTRY.c.entry_index)))
-        index = 0 if last is None else last + 1
-        entries: list[tuple[object, ...]] = []
-        terms: list[tuple[object, ...]] = []
-        for record, salt in zip(records, new_salts(len(records)), strict=True):
-            payload, found = record.payload, record.terms
-            commitment = commit(salt, index, received_us, payload)
-            entries.append(
-                (
-                    *(index, received_us, payload, salt, commitment, leaf_of(commitment)),
-                    *(found.record_id, found.source, found.event_type, found.event_us),
-                    *(found.outcome, found.reason, found.trace_id),
-                )
-            )
-            terms += [(kind.value, value, index) for kind, value in found.names]
-            index += 1
+        entries, terms = rows_of(records, 0 if last is None else last + 1, received_us)
         await connection.exec_driver_sql(self._insert_entry, entries)
         await connection.exec_driver_sql(self._insert_term, terms)
 
 
 def _compiled(table: Table, dialect: Dialect) -> str:
-    # Positional parameters in the order of the columns: `append` builds its tuples in the same order.
+    # Positional parameters in the order of the columns, as `rows_of` gives them.
     return str(insert(table).compile(dialect=dialect))

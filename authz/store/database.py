@@ -4,6 +4,8 @@ Every change goes through the writer, with the audit records that describe it, i
 wait at the same moment share one commit. An act that raises takes back only itself.
 """
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -15,7 +17,7 @@ from authz.audit.log import AuditUnavailable
 from authz.domain.audit import AuditRecord
 from authz.domain.clock import Clock
 from authz.store.appending import EncodedRecord, encode
-from authz.store.engine import make_engine
+from authz.store.engine import make_engine, prepare_file
 from authz.store.migrate import migrate
 from authz.store.writer import Group, Writer, WriterLimits
 
@@ -44,14 +46,11 @@ class Database:
             AuditUnavailable: the database can not be opened or migrated.
         """
         try:
-            async with self._writing.connect() as connection:
-                if connection.dialect.name == "sqlite":
-                    # Persistent in the file; outside a transaction, hence on the driver's own cursor.
-                    driver = (await connection.get_raw_connection()).driver_connection
-                    await (await driver.execute("PRAGMA journal_mode=WAL")).close()  # type: ignore[union-attr]
-                async with connection.begin():
-                    await connection.run_sync(migrate)
-        except (SQLAlchemyError, OSError) as error:
+            if self._writing.dialect.name == "sqlite" and self._writing.url.database:
+                await asyncio.to_thread(prepare_file, self._writing.url.database)
+            async with self._writing.begin() as connection:
+                await connection.run_sync(migrate)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             await self._dispose()
             raise AuditUnavailable("the database can not be opened or brought to the schema of this release") from error
         self._writer.start()

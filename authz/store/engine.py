@@ -5,6 +5,9 @@ SQLite: WAL, `synchronous=FULL`, foreign keys, a busy timeout, and BEGIN IMMEDIA
 each command, so that a database that hangs refuses acts instead of holding them for ever.
 """
 
+import os
+import sqlite3
+from contextlib import closing
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
@@ -44,6 +47,18 @@ def make_engine(url: str, *, readonly: bool) -> AsyncEngine:
             "server_settings": {"default_transaction_read_only": "on" if readonly else "off"},
         },
     )
+
+
+def prepare_file(path: str) -> None:
+    """Make the file of a SQLite database, readable by its owner only, in WAL mode (which the file remembers).
+
+    Raises:
+        OSError: the folder is not there or not writable.
+        sqlite3.Error: the file is not a database.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:

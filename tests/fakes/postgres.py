@@ -26,7 +26,6 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root.
         self._user = None if os.getuid() else pwd.getpwnam("nobody").pw_uid
-        self._databases = 0
 
     def start(self) -> None:
         if self._user is not None:
@@ -47,11 +46,10 @@ class PostgresServer:
             assert self._process.poll() is None
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
-        self._databases += 1
-        name = f"test{self._databases}"
-        self._run("createdb", "-h", str(self.folder), "-U", "sluis", name)
-        return f"postgresql+asyncpg://sluis@/{name}?host={self.folder}"
+        """The URL of an empty database; what was in it for an earlier test is gone."""
+        statements = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        self._run("psql", "-h", str(self.folder), "-U", "sluis", "-q", "-c", statements, "postgres")
+        return f"postgresql+asyncpg://sluis@/postgres?host={self.folder}"
 
     def stop(self) -> None:
         if self._process is not None:

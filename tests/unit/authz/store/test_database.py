@@ -206,9 +206,18 @@ async def test_a_full_disk_refuses_the_act_and_the_process_recovers(tmp_path: Pa
 
 
 async def test_a_database_that_can_not_be_opened_says_so(tmp_path: Path, clock: FixedClock) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/missing/authz.db", clock)
-    with pytest.raises(AuditUnavailable):
-        await database.start()
+    (tmp_path / "text.db").write_text("not a database, but long enough to be looked at as one" * 100)
+    for name in ("missing/authz.db", "text.db"):
+        with pytest.raises(AuditUnavailable):
+            await Database(f"sqlite+aiosqlite:///{tmp_path}/{name}", clock).start()
+
+
+async def test_the_file_of_the_log_is_its_owner_s_only(tmp_path: Path, clock: FixedClock) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/authz.db", clock)
+    await database.start()
+    await database.record(audit_record())
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}  # noqa: ASYNC240  a test
+    await database.close()
 
 
 _WRITER = """
