@@ -7,6 +7,7 @@ outcomes for as long as they may be relied on. Independent of the rest of `pki`,
 from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
 from pki.dnssec.chain import ChainValidator
 from pki.dnssec.model import Answer, ChainLink, DnssecResult, DnssecState, Limits, LinkKind
+from pki.dnssec.resolver_ad import ResolverAdValidator
 from pki.dnssec.standing import CachedStanding
 from pki.dnssec.transport import DnsTransport, Resolver, ResolverUnreachable
 
@@ -21,6 +22,7 @@ __all__ = [
     "Limits",
     "LinkKind",
     "Resolver",
+    "ResolverAdValidator",
     "ResolverUnreachable",
     "TrustAnchor",
     "parse_anchors",

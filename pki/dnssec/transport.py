@@ -37,10 +37,14 @@ class DnsTransport(Protocol):
         ...
 
 
-def question(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.QueryMessage:
-    """A query that wants DNSSEC records and no validation by the resolver."""
+def question(
+    name: dns.name.Name, rdtype: dns.rdatatype.RdataType, *, checking_disabled: bool = True
+) -> dns.message.QueryMessage:
+    """A query that wants DNSSEC records; with `checking_disabled` no validation by the resolver (CD=1)."""
     message = dns.message.make_query(name, rdtype, use_edns=0, want_dnssec=True, payload=EDNS_PAYLOAD)
-    message.flags |= dns.flags.CD | dns.flags.RD
+    message.flags |= dns.flags.RD
+    if checking_disabled:
+        message.flags |= dns.flags.CD
     return message
 
 
@@ -51,14 +55,23 @@ class Resolver:
         addresses: (IP address, port) of each.
         timeout: seconds to wait for one answer.
         rounds: how often the whole list is tried.
+        checking_disabled: whether the resolver is told not to validate (the default: we do).
     """
 
-    def __init__(self, addresses: Sequence[tuple[str, int]], *, timeout: float = 2.0, rounds: int = 2) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[tuple[str, int]],
+        *,
+        timeout: float = 2.0,
+        rounds: int = 2,
+        checking_disabled: bool = True,
+    ) -> None:
         if not addresses:
             raise ValueError("at least one resolver address is needed")
         self._addresses = tuple(addresses)
         self._timeout = timeout
         self._rounds = rounds
+        self._checking_disabled = checking_disabled
         self._last_good = 0
 
     async def ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
@@ -68,7 +81,7 @@ class Resolver:
             start = self._last_good
             for position in (*range(start, len(self._addresses)), *range(start)):
                 host, port = self._addresses[position]
-                query = question(name, rdtype)
+                query = question(name, rdtype, checking_disabled=self._checking_disabled)
                 try:
                     answer = await self._exchange(query, host, port)
                 except (dns.exception.DNSException, OSError, EOFError):

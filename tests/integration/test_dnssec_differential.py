@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pki.dnssec import ChainValidator, DnssecState, Resolver, parse_anchors
+from pki.dnssec import ChainValidator, DnssecState, Resolver, ResolverAdValidator, parse_anchors
 from tests.fakes.dns_scenarios import PLAIN, SOURCES, Scenario, tampered
 from tests.fakes.dns_signers import Signed, Tampering, opinion_of_unbound, serving, unbound
 from tests.support import count, require
@@ -78,6 +78,14 @@ async def test_answers_changed_on_their_way_are_bogus_as_unbound_says(stage: Sta
     found = [difference for scenario in stage.tampered for difference in await differences(stage, scenario)]
     assert found == []
     count("DNSSEC scenarios compared with unbound", len(stage.tampered))
+
+
+async def test_the_word_of_a_local_resolver_is_passed_on(stage: Stage) -> None:
+    """The `resolver-ad` mode: the same states, by unbound's word; INDETERMINATE does not exist there."""
+    validator = ResolverAdValidator([("127.0.0.1", stage.unbound_port)], timeout=10)
+    for scenario in PLAIN:
+        result = await validator.check(scenario.owner, datetime.now(UTC), scenario.rdtype)
+        assert result.state is (scenario.theirs or scenario.state), (scenario.label, result.message)
 
 
 async def test_each_outcome_that_is_not_secure_tells_the_operator_which_zone(stage: Stage) -> None:

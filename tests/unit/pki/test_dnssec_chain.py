@@ -6,6 +6,7 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
 import dns.rrset
 import pytest
 from dns.rdatatype import RdataType
@@ -173,6 +174,49 @@ async def test_a_stripped_signature_is_bogus_at_each_link(owner: str, rdtype: st
     result = await dns_.check(REGISTER)
     assert result.state is DnssecState.BOGUS
     assert f"no RRSIG on {owner}/{rdtype}" in result.message
+
+
+@pytest.mark.parametrize(("flags", "state"), [(257, DnssecState.SECURE), (257 | 128, DnssecState.BOGUS)])
+async def test_a_revoked_key_signs_nothing(flags: int, state: DnssecState) -> None:
+    dns_ = network()
+    key = ZoneKey.generate(13, flags=flags)
+    apex = dns_.zone("ciz.nl")
+    apex.key = key
+    dns_.tamper["ciz.nl.", "DS"] = lambda answer: replaced(dns_, answer, "nl.", "DS", key.ds(apex.name))
+    dns_.tamper["ciz.nl.", "DNSKEY"] = lambda answer: replaced(dns_, answer, "ciz.nl.", "DNSKEY", key.public)
+    for rdtype in ("A", "DS"):
+        dns_.tamper[REGISTER, rdtype] = lambda answer: resigned(dns_, answer)
+    assert (await dns_.check(REGISTER)).state is state
+
+
+def replaced(
+    dns_: FakeDns, answer: dns.message.Message, signer: str, rdtype: str, record: dns.rdata.Rdata
+) -> dns.message.Message:
+    answer.answer = [dns.rrset.from_rdata(dns_.zone("ciz.nl").name, 60, record)]
+    return dns_.resign(answer, "ciz.nl.", rdtype, signer=signer)
+
+
+def resigned(dns_: FakeDns, answer: dns.message.Message) -> dns.message.Message:
+    for section in (answer.answer, answer.authority):
+        for rrset in [r for r in section if r.rdtype != RdataType.RRSIG]:
+            dns_.resign(answer, str(rrset.name), rrset.rdtype.name, signer="ciz.nl.")
+    return answer
+
+
+async def test_a_ttl_above_the_signed_one_is_not_believed() -> None:
+    asked = network()
+    await asked.check(REGISTER)
+    only = network()
+    for question in asked.asked:
+        only.tamper[question] = stretch_all
+    assert (await only.check(REGISTER)).valid_until == NOW + timedelta(seconds=60)
+
+
+def stretch_all(answer: dns.message.Message) -> dns.message.Message:
+    for section in (answer.answer, answer.authority):
+        for rrset in section:
+            rrset.ttl = 86400
+    return answer
 
 
 async def test_one_good_signature_among_bad_ones_is_enough() -> None:

@@ -112,6 +112,62 @@ async def test_a_wildcard_replayed_over_an_existing_name_is_bogus(denial: str) -
         assert "without proof that no closer name exists" in result.message
 
 
+async def test_a_denial_record_expanded_from_a_wildcard_is_not_believed() -> None:
+    """The NSEC of `*.w` shown under another name keeps a valid signature, and would deny that name's types."""
+    dns_ = network("nsec")
+    donor = dns_.raw("*.w.ciz.nl.", "AAAA")
+
+    def expand(answer: dns.message.Message) -> dns.message.Message:
+        answer.answer = []
+        answer.authority = [
+            dns.rrset.from_rdata_list(name("exists.w.ciz.nl."), r.ttl, list(r))
+            for r in donor.authority
+            if RdataType.NSEC in {r.rdtype, r.covers}
+        ]
+        return answer
+
+    assert (await dns_.check("exists.w.ciz.nl.", "MX")).answer is Answer.NODATA
+    dns_.tamper["exists.w.ciz.nl.", "MX"] = expand
+    assert (await dns_.check("exists.w.ciz.nl.", "MX")).state is DnssecState.BOGUS
+
+
+async def test_a_ds_expanded_from_a_wildcard_is_refused() -> None:
+    """A zone owner with `*.w` cannot have the wildcard's DS taken for a delegation of a name below it."""
+    child = FakeDns({"name": "x.w.ciz.nl", "records": {"host": ["127.0.0.1"]}})
+    key = child.zone("x.w.ciz.nl").key
+    assert key is not None
+    ds = key.ds(name("x.w.ciz.nl.")).to_text()
+    dns_ = FakeDns({"name": "ciz.nl", "records": {"*.w": {"DS": [ds]}}})
+    dns_.tamper["x.w.ciz.nl.", "DNSKEY"] = lambda _: child.raw("x.w.ciz.nl.", "DNSKEY")
+    dns_.tamper["host.x.w.ciz.nl.", "A"] = lambda _: child.raw("host.x.w.ciz.nl.", "A")
+    dns_.tamper["host.x.w.ciz.nl.", "DS"] = lambda _: child.raw("host.x.w.ciz.nl.", "DS")
+    result = await dns_.check("host.x.w.ciz.nl.")
+    assert result.state is DnssecState.BOGUS
+    assert "comes from a wildcard" in result.message
+
+
+@DENIALS
+async def test_a_wildcard_cname_replayed_over_a_delegation_is_bogus(denial: str) -> None:
+    """It would make a signed child look like a name without a cut, and its data like the parent's."""
+    records = {"*": {"CNAME": ["register.ciz.nl."]}, "register": ["127.0.0.1"]}
+    dns_ = FakeDns(
+        {"name": "ciz.nl", "records": records, "denial": denial},
+        {"name": "sub.ciz.nl", "records": {"@": ["127.0.0.1"]}},
+    )
+    assert (await dns_.check("sub.ciz.nl.")).state is DnssecState.SECURE
+    donor = dns_.raw("other.ciz.nl.", "A")
+
+    def replay(answer: dns.message.Message) -> dns.message.Message:
+        answer.answer = [dns.rrset.from_rdata_list(name("sub.ciz.nl."), r.ttl, list(r)) for r in donor.answer[:2]]
+        answer.authority = donor.authority
+        return answer
+
+    dns_.tamper["sub.ciz.nl.", "DS"] = replay
+    result = await dns_.check("sub.ciz.nl.")
+    assert result.state is DnssecState.BOGUS
+    assert "no signed proof" in result.message
+
+
 @DENIALS
 async def test_a_denial_of_another_type_or_name_is_bogus(denial: str) -> None:
     dns_ = network(denial)
