@@ -22,6 +22,8 @@ from pki.store.register import Register
 _LOG: Final = structlog.get_logger(__name__)
 BATCH: Final = 500
 """Records in one request; the store takes no more."""
+MAX_BYTES: Final = 512 * 1024
+"""Of one request, give or take its frame; the edge of the store refuses a body of a mebibyte."""
 IDLE: Final = 0.5
 """Seconds between looks at an empty outbox."""
 _BACKOFF_FIRST: Final = 0.5
@@ -83,7 +85,7 @@ class Shipper:
             httpx.HTTPError: the store did not take them.
         """
         async with self._database.read() as connection:
-            rows = await Register(connection).unshipped(BATCH)
+            rows = _fitting(await Register(connection).unshipped(BATCH))
         if not rows:
             return 0
         extensions = {"sni_hostname": self._settings.server_name} if self._settings.server_name else {}
@@ -103,6 +105,16 @@ class Shipper:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(str(self._settings.certificate), str(self._settings.key))
         return httpx.AsyncClient(verify=context, timeout=_TIMEOUT, trust_env=False)
+
+
+def _fitting(rows: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """As many as fit in one request, and at least one."""
+    total = 0
+    for count, (_, record) in enumerate(rows):
+        total += len(record)
+        if total > MAX_BYTES and count:
+            return rows[:count]
+    return rows
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -66,6 +66,16 @@ async def test_what_was_not_taken_stays(status: int, pki: OpenAuthority, clock: 
     assert await waiting(pki) == expected
 
 
+async def test_a_request_is_bounded_in_bytes(
+    pki: OpenAuthority, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await some_records(pki)
+    monkeypatch.setattr("pki.shipping.MAX_BYTES", 10)
+    ships, client = shipper(pki, clock, lambda _: httpx.Response(200))
+    async with client:
+        assert [await ships.ship_once(client) for _ in range(5)] == [1, 1, 1, 1, 0]
+
+
 async def test_an_answer_that_is_lost_sends_the_same_records_again(pki: OpenAuthority, clock: FixedClock) -> None:
     expected = await some_records(pki)
     seen: list[list[str]] = []
