@@ -12,8 +12,8 @@ from authz.domain.errors import SluisError
 _MAX_FILE: Final = 65_536
 
 
-class CertificateFileError(SluisError):
-    """A CA certificate file can not be used."""
+class CertificateFileError(SluisError, ValueError):
+    """A CA certificate file can not be used. A ValueError too, so that it is listed among the problems of a file."""
 
 
 def certificate_der(path: Path) -> bytes:

@@ -1,0 +1,86 @@
+"""The scheme file: all problems at once, nothing half imported, nothing imported twice."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from authz.domain.audit import EventType
+from authz.domain.errors import InvalidValue
+from authz.edge.settings import SettingsError
+from tests.fakes.authorization_server import SCHEME, ZORGKANTOOR, AuthorizationServer, authorization_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+CHANGES = {EventType.PARTICIPANT_CHANGE, EventType.DIRECTORY_CHANGE}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def authz(tmp_path: Path) -> AsyncIterator[AuthorizationServer]:
+    async with authorization_server(tmp_path) as server:
+        yield server
+
+
+async def scheme(authz: AuthorizationServer, text: str) -> Path:
+    path = authz.settings.state_dir.parent / "changed.toml"
+    path.write_text(text)
+    return path
+
+
+async def test_importing_again_changes_and_records_nothing(authz: AuthorizationServer, tmp_path: Path) -> None:
+    before = await authz.records()
+    assert sum(record.event_type in CHANGES for record in before) == 6
+    done = await authz.operations.import_scheme(tmp_path / "scheme.toml")
+    assert (done.participants, done.services, done.unchanged) == ((), (), 6)
+    assert await authz.records() == before
+
+
+async def test_a_change_is_recorded_and_seen_by_the_running_server(authz: AuthorizationServer) -> None:
+    assert (await authz.oauth()).status_code == 200
+    blocked = SCHEME.replace('identity = "uzovi:5000", ', 'identity = "uzovi:5000", blocked = true, ')
+    done = await authz.operations.import_scheme(await scheme(authz, blocked))
+    assert done.participants == (ZORGKANTOOR,)
+    record = await authz.last_record()
+    assert (record.event_type, record.objects[0].identifier) == (EventType.PARTICIPANT_CHANGE, ZORGKANTOOR)
+    assert record.users[0].id.startswith("operator:")
+    await authz.changed()
+    assert (await authz.oauth()).status_code == 401
+
+
+async def test_every_problem_is_listed_at_once(authz: AuthorizationServer) -> None:
+    before = await authz.records()
+    bad = (
+        SCHEME.replace('"agbcode:01234567"\nname', '"agbcode:012345678"\nname')
+        .replace('system_role = "REGISTER"', 'system_role = "REGISTRE"')
+        .replace('name = "CIZ"', 'nane = "CIZ"')
+        .replace("192.0.2.0/24", "192.0.2.1/24")
+    )
+    with pytest.raises(SettingsError) as refusal:
+        await authz.operations.import_scheme(await scheme(authz, bad))
+    text = str(refusal.value)
+    for key in ("participants.1.", "participants.3", "participants.4.name", "participants.4.nane", "services.0."):
+        assert key in text
+    assert await authz.records() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('environment = "TST"', 'environment = "PRD"'),
+        ('issuer = "issuing.pem" }', f'issuer_key = "{"0" * 63}" }}'),
+        ('issuer = "issuing.pem" }', 'issuer = "absent.pem" }'),
+        ('issuer = "issuing.pem" }', 'issuer = "server.key" }'),
+        (', issuer = "issuing.pem" }', " }"),
+    ],
+)
+async def test_a_file_that_can_not_be_used(authz: AuthorizationServer, old: str, new: str) -> None:
+    with pytest.raises(SettingsError):
+        await authz.operations.import_scheme(await scheme(authz, SCHEME.replace(old, new)))
+
+
+async def test_a_credential_of_another_deelnemer(authz: AuthorizationServer) -> None:
+    taken = SCHEME.replace('identity = "uzovi:5001"', 'identity = "uzovi:5000"')
+    with pytest.raises(InvalidValue):
+        await authz.operations.import_scheme(await scheme(authz, taken))
+    await authz.changed()
+    assert (await authz.oauth()).status_code == 200

@@ -1,0 +1,87 @@
+"""The command line: one line and exit code 2 for a refusal, one JSON document for programs, a fast start."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from authz.cli import app
+from tests.fakes.authorization_server import prepare
+from tests.fakes.certificates import FakeAuthority
+
+JTI = "NjX5JcVXoKeYjaq1VRoLJA"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = prepare(tmp_path_factory.mktemp("cli"), FakeAuthority())
+    assert run(path, "keys", "init", "--json")[0] == 0
+    return path
+
+
+def run(config: Path, *arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments, env={"SLUIS_AUTHZ_CONFIG": str(config)})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_keys_are_made_once_and_listed(config: Path) -> None:
+    first = json.loads(run(config, "keys", "init", "--json")[1])
+    assert json.loads(run(config, "keys", "init", "--json")[1]) == first
+    assert Path(first["bundle_key"]["public_key"]).read_text().startswith("-----BEGIN PUBLIC KEY")
+    listed = json.loads(run(config, "keys", "list", "--json")[1])
+    assert [(key["kid"], key["state"]) for key in listed] == [(first["token_keys"][0], "signing")]
+
+
+def test_the_scheme_is_imported_once(config: Path) -> None:
+    file = str(config.parent / "scheme.toml")
+    first = json.loads(run(config, "scheme", "import", file, "--json")[1])
+    second = json.loads(run(config, "scheme", "import", file, "--json")[1])
+    assert (len(first["participants"]), second) == (5, {"participants": [], "services": [], "unchanged": 6})
+
+
+def test_a_token_is_revoked(config: Path) -> None:
+    first = json.loads(run(config, "revoke", "jti", JTI, "--json")[1])
+    second = json.loads(run(config, "revoke", "grant", "g1", "--until", "2027-01-01T00:00:00Z", "--json")[1])
+    assert second["version"] > first["version"]
+
+
+def test_the_log_is_read(config: Path) -> None:
+    code, out, _ = run(config, "audit", "list", "--json")
+    assert code == 0
+    assert "key.rotate" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("revoke", "jti", "short"),
+        ("revoke", "credential", JTI),
+        ("revoke", "jti", JTI, "--until", "tomorrow"),
+        ("scheme", "import", "absent.toml"),
+    ],
+)
+def test_a_refusal_is_one_line_and_exit_code_2(config: Path, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(config, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_settings_with_problems_are_refused_with_all_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "authz.toml"
+    path.write_text('environment = "DEV"\nissuer = "https://authz.nl/"\n[listen]\nport = 0\nextra = 1\n')
+    for arguments in (("serve",), ("keys", "list"), ("audit", "list")):
+        code, _, err = run(path, *arguments)
+        assert code == 2
+        for key in ("environment", "issuer", "listen.port", "listen.extra", "certificate", "clients", "keys", "dnssec"):
+            assert f"  {key}:" in err
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    program = (
+        "import sys; import authz.cli; "
+        "print([name for name in ('litestar', 'sqlalchemy', 'wasmtime', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
