@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from deploy.lab.story.session import StoryBroken
 
 RESULTS: Final = Path(".bench")
 _PIPE_WIDTH: Final = 140
+_BUSY: Final = 0.5
+"""Load average above which the machine is not ours alone."""
 _MOST_SECONDS: Final = 60.0
 
 
@@ -36,6 +39,9 @@ def main() -> int:
     machine = describe() | {"query": published_or_own()[1], "load generator": _generator()}
     for name, value in machine.items():
         console.print(f"{name:>16}  {value}", markup=False)
+    busy = os.getloadavg()[0]
+    if busy > _BUSY:
+        console.print(f"\nThis machine is doing other work (load average {busy:.1f}): every figure is a lower bound.")
     console.print(f"\n{seconds:g} s for each load, {CONNECTIONS} connections, everything on the loopback\n")
 
     def tell(planned: Planned, measured: Measured) -> None:

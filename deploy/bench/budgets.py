@@ -18,6 +18,10 @@ OIDC_PROVIDER_KEPT: Final = 4_700.0
 """One worker, keep-alive, without audit."""
 KEYCLOAK_KEPT: Final = 1_100.0
 """Keycloak 26.4, keep-alive."""
+OPEN_RATE: Final = 500
+"""Requests a second of the open loop."""
+_KEPT_UP: Final = 0.98
+"""Share of that rate below which the loop was not open any more."""
 OPA_ENVOY_PLUGIN: Final = 208.0
 """Enforced requests a second of Envoy with opa-envoy-plugin doing the same checks in Rego."""
 
@@ -49,14 +53,12 @@ class Budget:
 
     @property
     def distance(self) -> str:
-        """How far it is from the budget: 100% is exactly met, more is better than asked."""
+        """How far it is from the budget; 100% is exactly met."""
         if self.measured is None:
             return "not measured here"
         if self.at_most:
-            share = self.wanted / self.measured if self.measured else float("inf")
-        else:
-            share = self.measured / self.wanted
-        return "met with room" if share == float("inf") else f"{share:.0%} of the budget"
+            return f"{self.measured / self.wanted:.0%} of what it may be"
+        return f"{self.measured / self.wanted:.0%} of what it should be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,20 @@ class Outcome:
     memory_mb: Mapping[str, float]
 
     @property
-    def added_p99(self) -> float:
-        """Milliseconds that the trust agent adds at the 99th percentile in the open loop."""
-        return self.loads["enforcement-open"].p99 - self.loads["plain-open"].p99
+    def added_p99(self) -> float | None:
+        """Milliseconds that the trust agent adds at the 99th percentile in the open loop.
+
+        None when this machine could not keep up the rate: the latencies then tell of its queue, not of the agent.
+        """
+        plain, enforced = self.loads["plain-open"], self.loads["enforcement-open"]
+        if min(plain.per_second, enforced.per_second) < OPEN_RATE * _KEPT_UP:
+            return None
+        return max(0.0, enforced.p99 - plain.p99)
+
+    @property
+    def answered(self) -> int:
+        """Requests answered in the whole run, warm-ups left out."""
+        return sum(sum(measured.statuses.values()) for measured in self.loads.values())
 
 
 def budgets(outcome: Outcome) -> list[Budget]:
@@ -96,7 +109,13 @@ def budgets(outcome: Outcome) -> list[Budget]:
         Budget("enforcement: p99 added at 500 requests/s", 2.0, outcome.added_p99, "ms", at_most=True),
         Budget("revocation reaching authz and agent", 2.0, outcome.revocation_seconds, "s", at_most=True),
         Budget("start of a whole lab", 10.0, outcome.start_seconds, "s", at_most=True),
-        Budget("memory of authz", 200.0, outcome.memory_mb.get("authz service"), "MB", at_most=True),
+        Budget(
+            f"memory of authz (after {outcome.answered:,} requests)",
+            200.0,
+            outcome.memory_mb.get("authz service"),
+            "MB",
+            at_most=True,
+        ),
         Budget("memory of the decision service", 150.0, outcome.memory_mb.get("decision service"), "MB", at_most=True),
         Budget("audit: search over 10 million records, p95", 200.0, None, "ms", at_most=True),
     ]

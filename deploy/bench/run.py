@@ -9,7 +9,7 @@ from typing import Final
 import httpx
 
 from authz.edge.supervise import envoy_binary
-from deploy.bench.budgets import Outcome
+from deploy.bench.budgets import OPEN_RATE, Outcome
 from deploy.bench.load import Load, LoadFailed, Measured, find_oha, run_oha
 from deploy.bench.machine import program_of, resident_mb
 from deploy.bench.python_client import run_python
@@ -25,8 +25,6 @@ from deploy.lab.up import down, up
 
 FOLDER: Final = Path(".lab") / "bench"
 CONNECTIONS: Final = 32
-OPEN_RATE: Final = 500
-"""Requests a second of the open loop (architecture.md, "Budgets")."""
 WARM_UP: Final = 1.0
 """Seconds of the same load before each measurement."""
 _QUIET: Final = 60.0

@@ -40,6 +40,8 @@ def up(
     from deploy.lab.up import LabOptions, LabRunning  # noqa: PLC0415
     from deploy.lab.up import up as start  # noqa: PLC0415
 
+    # A terminated `lab up` cleans up like an interrupted one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         lab = asyncio.run(start(folder, LabOptions(first_port=port, token_lifetime=token_lifetime)))
     except LabRunning as running:
@@ -116,7 +118,6 @@ def _console() -> "Console":
 
 
 def _until_interrupted(folder: Path) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             signal.pause()

@@ -106,8 +106,13 @@ async def bring_up(state: LabState, parts: Sequence[Component | Job], patience: 
 
 
 async def _do(job: Job) -> None:
+    work = asyncio.create_task(asyncio.to_thread(job.act))
     try:
-        await asyncio.to_thread(job.act)
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # A thread cannot be interrupted; what it still writes must not come after the clean-up.
+        await asyncio.wait([work])
+        raise
     except (SluisError, OSError) as error:
         raise ComponentFailed(f"{job.name} failed: {error}") from error
 
