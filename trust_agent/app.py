@@ -4,6 +4,7 @@ Also renders the front (Envoy) for the same settings, because the two must agree
 """
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -221,6 +222,9 @@ class DecisionService:
             pages, self._folder.path / CONTROL_SOCKET, (self._settings.health.address, self._settings.health.port)
         )
         app = ExtAuthz(self._decider, self._settings.sender, self._metrics)
+        # Schema, policies and modules stay for ever: the collector need not walk through them again and again.
+        gc.collect()
+        gc.freeze()
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(self._shipper)

@@ -10,7 +10,8 @@ Shipping reads from here (`shipping.py`); a segment is deleted when all of it ha
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +21,12 @@ import structlog
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from trust_agent.journal_file import MAGIC, MAX_RECORD, OVERHEAD, Record, Segment, frame
+from trust_agent.journal_file import MAGIC, MAX_RECORD, OVERHEAD, Record, Segment, frame, prepare
 from trust_agent.material import sync_folder, write_durably
 
 _LOG: Final = structlog.get_logger(__name__)
 _SHIPPED: Final = "shipped"
+_SPARE: Final = "next.spare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ class Journal:
         self._group: asyncio.Future[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._failed = False
+        # One thread writes, so that two writes are never at once; the other makes the next segment meanwhile.
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._preparer = ThreadPoolExecutor(1, "journal-spare")
+        self._spare: Future[Path] | None = None
         self._cursor: tuple[int, int, int] | None = None
         self.next_index = 0
         """Index of the next record to become durable."""
@@ -105,7 +111,10 @@ class Journal:
         """Wait for what is being written, and close."""
         while self._flushing is not None:
             await asyncio.wait([self._flushing])
+        self._writer.shutdown()
+        self._preparer.shutdown()
         self._close_segment()
+        (self._folder / _SPARE).unlink(missing_ok=True)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -131,8 +140,11 @@ class Journal:
             while self._waiting and self._group is not None:
                 batch, group = self._waiting, self._group
                 self._waiting, self._group = [], None
+                index = self.next_index
+                # Put together here, so that the thread has nothing to do but system calls, which need no interpreter.
+                frames = b"".join([frame(index + offset, payload) for offset, payload in enumerate(batch)])
                 try:
-                    await loop.run_in_executor(None, self._write, batch)
+                    await loop.run_in_executor(self._writer, self._write, index, frames)
                 except OSError as error:
                     if not self._failed:
                         _LOG.error("journal_unavailable", why=error.strerror)
@@ -149,10 +161,7 @@ class Journal:
         finally:
             self._flushing = None
 
-    def _write(self, batch: Sequence[bytes]) -> None:
-        # In a thread, and never two at once: `_flush` waits for each.
-        index = self.next_index
-        frames = b"".join([frame(index + offset, payload) for offset, payload in enumerate(batch)])
+    def _write(self, index: int, frames: bytes) -> None:
         if self._descriptor < 0 or self._position + len(frames) > self._segment_bytes:
             self._start_segment(index, len(MAGIC) + len(frames))
         try:
@@ -173,8 +182,15 @@ class Journal:
         segment = Segment.name(self._folder, index)
         # A segment of this name can only be an abandoned one without a single acknowledged record.
         segment.path.unlink(missing_ok=True)
-        self._descriptor = segment.create(size)
+        spare, self._spare = self._spare, None
+        if size == self._segment_bytes and spare is not None and spare.done() and spare.exception() is None:
+            self._descriptor = segment.adopt(spare.result())
+        else:
+            self._descriptor = segment.create(size)
         self._position = len(MAGIC)
+        if spare is None or spare.done():
+            spare = self._preparer.submit(prepare, self._folder / _SPARE, self._segment_bytes)
+        self._spare = spare
 
     def _abandon_segment(self) -> None:
         # The group was not acknowledged, so it must not be found by a later start either. If even cutting fails, the
@@ -198,7 +214,7 @@ class Journal:
 
     def bytes_used(self) -> int:
         """Size of all segments."""
-        return sum(path.stat().st_size for path in self._folder.glob("*.journal"))
+        return sum(segment.path.stat().st_size for segment in Segment.all(self._folder))
 
     @property
     def available(self) -> bool:
