@@ -1,5 +1,6 @@
 """`lab` as a newcomer uses it: start, paste the commands that it prints, look at it, end it; and when it goes wrong."""
 
+import itertools
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 def lab(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"SLUIS_LAB_DIR": str(folder), "PYTHONPATH": str(CHECKOUT)}
     return subprocess.run(
-        [program("lab"), *arguments], env=environment, text=True, capture_output=True, check=False, cwd=folder.parent
+        [program("lab"), *arguments], env=environment, text=True, capture_output=True, check=False, cwd=CHECKOUT
     )
 
 
@@ -48,7 +49,7 @@ class Started:
         lines = self.up.stdout.splitlines()
         return {
             comment.removeprefix("# "): command
-            for comment, command in zip(lines, lines[1:], strict=False)
+            for comment, command in itertools.pairwise(lines)
             if comment.startswith("# ")
         }
 
