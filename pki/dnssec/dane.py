@@ -78,9 +78,7 @@ async def check_dane(
         return DaneResult(DaneOutcome.ABSENT, f"no usable TLSA record at {owner}", standing)
     usage = _matching_usage(usable, chain_der, host, at)
     if usage is None:
-        said = (
-            f"what is presented fits no TLSA record at {owner}: publish the record of a new certificate before its use"
-        )
+        said = f"what is presented fits no TLSA record at {owner}: publish a new certificate's record before its use"
         return DaneResult(DaneOutcome.MISMATCHED, said, standing)
     return DaneResult(DaneOutcome.MATCHED, f"a TLSA record of {owner} fits (usage {usage})", standing)
 
