@@ -116,6 +116,8 @@ def parse_form(body: bytes) -> dict[str, str]:
 
 
 def _form_text(encoded: bytes) -> str:
+    if b"%" not in encoded and b"+" not in encoded:
+        return encoded.decode("ascii")  # printable ASCII already: `_FORM_TEXT` has looked at the whole body
     try:
         text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:

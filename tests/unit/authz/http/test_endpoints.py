@@ -232,7 +232,7 @@ async def test_records_of_somebody_elses_source_are_refused_whole(authz: Authori
 async def test_records_that_are_no_batch_are_refused(authz: AuthorizationServer) -> None:
     agent = authz.authority.issue(CIZ)
     good = record(authz.clock).to_json()
-    for body in (
+    bodies: list[Any] = [
         {"records": []},
         {"records": [good] * 501},
         {"records": [good], "more": 1},
@@ -240,7 +240,8 @@ async def test_records_that_are_no_batch_are_refused(authz: AuthorizationServer)
         {"records": [{}]},
         {"records": good},
         [good],
-    ):
+    ]
+    for body in bodies:
         answer = await authz.send("POST", "/audit/v1/records", agent, json=body)
         assert answer.status_code == 400
         assert (await authz.last_record()).reason == Reason.BODY_MALFORMED

@@ -150,7 +150,7 @@ async def test_27_no_client_id_on_the_form_face(authz: AuthorizationServer) -> N
 
 @pytest.mark.parametrize("secret", ["client_secret", "client_assertion", "client_assertion_type"])
 async def test_28_certificate_and_secret_together(authz: AuthorizationServer, secret: str) -> None:
-    answer = await authz.oauth(**{secret: "x"})
+    answer = await authz.oauth(None, **{secret: "x"})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     assert (await authz.last_record()).reason == Reason.CLIENT_SECRET_PRESENT
 

@@ -330,7 +330,7 @@ async def test_16_nothing_of_the_request_is_echoed(authz: AuthorizationServer) -
         await authz.iwlz(scope=f"{secret}:read"),
         await authz.iwlz(audience=f"https://{secret}.nl/x"),
         await authz.iwlz(access_token={"sub": secret}),
-        await authz.iwlz(**{secret: 1}),
+        await authz.iwlz(None, **{secret: 1}),
         await authz.send("POST", f"/{secret}"),
         await authz.send("POST", IWLZ_PATH, content=secret, headers=JSON),
     ]
