@@ -1,6 +1,7 @@
 """CNAME and DNAME: each target has its own chain, and the worst state wins."""
 
 import dns.message
+import dns.name
 import dns.rrset
 import pytest
 
@@ -89,3 +90,25 @@ async def test_records_of_the_target_in_the_same_answer_are_not_believed() -> No
     dns_.tamper["www.ciz.nl.", "A"] = forge
     result = await dns_.check("www.ciz.nl")
     assert (result.state, result.records) == (DnssecState.SECURE, ("127.0.0.1",))
+
+
+async def test_a_dname_expanded_from_a_wildcard_is_bogus() -> None:
+    """RFC 6672 section 3.3: its meaning would depend on the name that was asked for."""
+    dns_ = FakeDns({"name": "ciz.nl", "records": {"*.w": {"DNAME": ["example."]}}}, ZONES[1])
+    donor = dns_.raw("*.w.ciz.nl.", "DNAME")
+
+    def expand(answer: dns.message.Message) -> dns.message.Message:
+        answer.answer = [
+            dns.rrset.from_rdata_list(dns.name.from_text("x.w.ciz.nl."), r.ttl, list(r)) for r in donor.answer
+        ]
+        answer.authority = dns_.raw("x.w.ciz.nl.", "DNAME").authority
+        return answer
+
+    dns_.tamper["host.x.w.ciz.nl.", "A"] = expand
+    assert (await dns_.check("host.x.w.ciz.nl")).state is DnssecState.BOGUS
+
+
+@pytest.mark.parametrize(("denial", "state"), [("nsec3", DnssecState.SECURE), ("nsec3-opt-out", DnssecState.INSECURE)])
+async def test_a_wildcard_answer_in_an_opt_out_span_is_insecure(denial: str, state: DnssecState) -> None:
+    dns_ = FakeDns({"name": "ciz.nl", "denial": denial, "records": {"*.w": ["127.0.0.1"]}})
+    assert (await dns_.check("x.w.ciz.nl")).state is state
