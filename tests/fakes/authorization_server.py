@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import jwt
@@ -237,7 +237,7 @@ async def authorization_server(folder: Path, **authority_options: Any) -> AsyncI
     await operations.init_keys()
     await operations.import_scheme(folder / "scheme.toml")
     async with opened(settings, clock, standing) as server:
-        transport = httpx.ASGITransport(server.app, raise_app_exceptions=True)
+        transport = httpx.ASGITransport(cast("Any", server.app), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
             yield AuthorizationServer(
                 settings=settings,
