@@ -1,7 +1,4 @@
-"""Composition root of the decision service: everything is made here, once, from the settings, and wired together.
-
-Also renders the front (Envoy) for the same settings, because the two must agree on sockets, limits and files.
-"""
+"""Composition root of the decision service: everything is made here, once, from the settings, and wired together."""
 
 import asyncio
 import gc
@@ -20,10 +17,8 @@ from granian.constants import Interfaces
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.reasons import Reason
-from authz.edge.envoy import DownstreamTls, EdgeLimits, Listener, Upstream, datastation_front
-from authz.edge.secrets import OwnCertificate, PeerValidation, TlsSecret
 from authz.edge.serving import serve_uds
-from authz.edge.supervise import Front, RunFolder
+from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
 from pki.crl_store import CrlStore, spki_sha256
@@ -32,6 +27,7 @@ from trust_agent.authz_client import AuthzClient
 from trust_agent.decision import Decider, ServiceRules
 from trust_agent.edge import ExtAuthz
 from trust_agent.fetching import Fetcher, Sources
+from trust_agent.front import CONTROL_SOCKET, trust_folder
 from trust_agent.graphql import Limits, Register
 from trust_agent.health import HealthServer
 from trust_agent.journal import Journal, Recovery
@@ -43,43 +39,6 @@ from trust_agent.trust_store import MaxAges, TrustStore
 from trust_agent.verify import TokenRules, Verifier
 
 _LOG: Final = structlog.get_logger(__name__)
-CONTROL_SOCKET: Final = "control.sock"
-"""Health for the supervisor, in the run folder."""
-
-
-def render_front(settings: AgentSettings, folder: RunFolder) -> Front:
-    """Envoy for these settings."""
-    register = settings.register_
-    listener = Listener(
-        "agent",
-        settings.listen.address,
-        settings.listen.port,
-        DownstreamTls(folder.secrets),
-        EdgeLimits(max_body_bytes=settings.limits.max_body_bytes, route_timeout=register.timeout + 5),
-    )
-    upstream = Upstream(
-        host=register.host,
-        port=register.port,
-        server_name=register.server_name,
-        path=register.path,
-        secrets=folder.secrets,
-        timeout=register.timeout,
-    )
-    config = datastation_front(
-        sender=settings.sender,
-        admin=folder.admin,
-        decision=[folder.service],
-        listener=listener,
-        upstream=upstream,
-        decision_timeout=settings.limits.decision_timeout,
-    )
-    authorities = (*settings.clients.anchors, *(issuer.certificate for issuer in settings.clients.issuers))
-    secrets: list[TlsSecret] = [
-        OwnCertificate(settings.certificate.certificate, settings.certificate.key),
-        PeerValidation(authorities, _trust_folder(settings) / "crls"),
-        PeerValidation(register.anchors, server_name=register.server_name, name="register"),
-    ]
-    return Front(config, secrets, concurrency=settings.limits.envoy_threads)
 
 
 def load_register(settings: AgentSettings) -> Register:
@@ -128,7 +87,7 @@ def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
         max_authority_crl_age=timedelta(seconds=ages.authority_crl),
     )
     store = TrustStore(
-        _trust_folder(settings),
+        trust_folder(settings),
         issuer=settings.token.issuer,
         algorithms=settings.token.algorithms,
         bundle_keys=[
@@ -307,10 +266,6 @@ class DecisionService:
         yield "sluis_agent_journal_unshipped_records", {}, float(self._journal.next_index - self._journal.shipped)
         yield "sluis_agent_journal_put_aside_records", {}, float(self._shipper.put_aside)
         yield "sluis_agent_shipping_failures", {}, float(self._shipper.failures)
-
-
-def _trust_folder(settings: AgentSettings) -> Path:
-    return settings.state_dir / "trust"
 
 
 def _certificates(path: Path) -> list[bytes]:

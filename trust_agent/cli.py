@@ -13,7 +13,7 @@ from authz.edge.secrets import SecretFiles
 from authz.edge.serving import run as run_async
 from authz.edge.settings import load_settings
 from authz.edge.supervise import RunFolder, Service, envoy_binary, run_folder, run_service
-from trust_agent.app import CONTROL_SOCKET, DecisionService, load_register, make_trust_store, render_front
+from trust_agent.front import CONTROL_SOCKET, render_front
 from trust_agent.settings import AgentSettings
 
 app = typer.Typer(help="The trust agent: the policy enforcement point beside a register.", no_args_is_help=True)
@@ -43,6 +43,8 @@ def run(config: ConfigOption) -> None:
 @app.command(hidden=True)
 def decide(config: ConfigOption, run_dir: Annotated[Path, typer.Option("--run-dir")]) -> None:
     """Run the decision service alone; `run` starts this."""
+    from trust_agent.app import DecisionService  # noqa: PLC0415  the supervising process does without all of it
+
     configure_logs("trust-agent")
     try:
         settings = load_settings(AgentSettings, config)
@@ -56,6 +58,8 @@ def decide(config: ConfigOption, run_dir: Annotated[Path, typer.Option("--run-di
 @app.command()
 def check(config: ConfigOption) -> None:
     """Check the settings, the schema, the certificates and the kept trust material, and say what is missing."""
+    from trust_agent.app import load_register, make_trust_store  # noqa: PLC0415  as above
+
     try:
         settings = load_settings(AgentSettings, config)
         load_register(settings)

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -401,3 +402,82 @@ def test_the_agent_enforces_and_starts_while_authz_is_away(agent: Agent) -> None
     finally:
         station.restart_sources()
     until(lambda: any(item["trace_id"] == trace for item in station.material.records))
+
+
+def test_nothing_answered_is_lost_when_anything_is_killed_under_traffic(agent: Agent) -> None:
+    station = agent.station
+    until(agent.ready)
+    answered: list[str] = []
+    going = threading.Event()
+    going.set()
+    context = station.client_context(station.caller)
+
+    def call() -> None:
+        token = station.token()
+        with httpx.Client(verify=context, timeout=5) as client:
+            while going.is_set():
+                trace = os.urandom(16).hex()
+                headers = {"authorization": f"Bearer {token}", "x-b3-traceid": trace, "x-b3-spanid": "b7ad6b7169203331"}
+                body = {"query": QUERY, "variables": {"id": RECORD, "office": "5000"}}
+                try:
+                    answer = client.post(f"https://localhost:{station.port}/graphql", json=body, headers=headers)
+                except httpx.TransportError:
+                    time.sleep(0.02)
+                    continue
+                if answer.status_code == 200:
+                    answered.append(trace)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for word in (b"decide", b"envoy", b"decide"):
+            before = len(answered)
+            until(lambda before=before: len(answered) > before + 20)  # type: ignore[misc]
+            os.kill(_child(agent, word), signal.SIGKILL)
+        before = len(answered)
+        until(lambda: len(answered) > before + 20)
+        children = [_child(agent, b"decide"), _child(agent, b"envoy")]
+        agent.process.kill()
+        agent.process.wait()
+        # Who loses its parent goes with it: nothing keeps the port or answers without supervision.
+        until(lambda: not any(_alive(child) for child in children), 5)
+        agent.process = agent._start()
+        before = len(answered)
+        until(lambda: len(answered) > before + 20)
+    finally:
+        going.clear()
+        for thread in threads:
+            thread.join()
+    expected = set(answered)
+    assert len(expected) > 80
+    until(lambda: expected <= {item["trace_id"] for item in station.material.records})
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_settings_with_mistakes_stop_the_start(agent: Agent) -> None:
+    broken = agent.station.folder / "broken.toml"
+    broken.write_text(agent.station.toml().replace("port =", "prot ="))
+    for command in ("run", "check"):
+        words = [sys.executable, "-m", "trust_agent.cli", command, "--config", str(broken)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "prot: unknown key" in done.stderr
+        assert "Traceback" not in done.stderr
+    good = [sys.executable, "-m", "trust_agent.cli", "check", "--config", str(agent.station.settings)]
+    assert "in order" in subprocess.run(good, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_schema_with_a_hole_stops_the_start(agent: Agent) -> None:
+    holed = agent.station.folder / "holed.toml"
+    holed.write_text(agent.station.toml().replace('"WlzIndicatie.commentaar"', '"WlzIndicatie.wlzindicatieID"'))
+    command = [sys.executable, "-m", "trust_agent.cli", "check", "--config", str(holed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "WlzIndicatie.commentaar" in done.stderr

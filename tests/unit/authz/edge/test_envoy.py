@@ -1,0 +1,94 @@
+"""What must stand in Envoy's configuration; that Envoy does what it says is tested with a real one, elsewhere."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authz.edge.envoy import (
+    ClientCertificate,
+    DownstreamTls,
+    EdgeLimits,
+    Listener,
+    Upstream,
+    datastation_front,
+    service_front,
+)
+
+RUN = Path("/run/x")
+LISTENER = Listener("tls", "127.0.0.1", 8443, DownstreamTls(RUN / "tls"))
+UPSTREAM = Upstream("127.0.0.1", 9443, "register.test", "/inner", RUN / "tls")
+
+
+def agent() -> dict[str, Any]:
+    return datastation_front(
+        sender="s", admin=RUN / "admin", decision=[RUN / "decide"], listener=LISTENER, upstream=UPSTREAM
+    )
+
+
+def service(*listeners: Listener) -> dict[str, Any]:
+    return service_front(sender="s", admin=RUN / "admin", service=RUN / "service", listeners=listeners or [LISTENER])
+
+
+def manager(config: dict[str, Any], index: int = 0) -> dict[str, Any]:
+    chain = config["static_resources"]["listeners"][index]["filter_chains"][0]
+    return dict(chain["filters"][0]["typed_config"])
+
+
+def filters(config: dict[str, Any]) -> list[str]:
+    return [item["name"].removeprefix("envoy.filters.http.") for item in manager(config)["http_filters"]]
+
+
+def test_the_order_of_filters_is_the_order_of_trust() -> None:
+    assert filters(agent()) == ["lua.prelude", "ext_authz", "lua.document", "rbac", "router"]
+    assert filters(service()) == ["lua.prelude", "buffer", "router"]
+
+
+def test_nothing_passes_without_a_decision() -> None:
+    asked = manager(agent())["http_filters"][1]["typed_config"]
+    assert asked["failure_mode_allow"] is False
+    assert asked["with_request_body"] == {"max_request_bytes": 65536, "allow_partial_message": False}
+    guard = manager(agent())["http_filters"][3]["typed_config"]
+    assert guard["rules"]["action"] == "ALLOW"
+    assert "x-sluis-replaced" in json.dumps(guard)
+
+
+@pytest.mark.parametrize("config", [agent(), service()])
+def test_what_a_client_may_not_say_is_removed_and_resumption_is_off(config: dict[str, Any]) -> None:
+    stripped = json.dumps(manager(config)["early_header_mutation_extensions"])
+    for name in ("x-sluis-", "x-envoy-", "x-forwarded-", "client-cert", "claims"):
+        assert f'"{name}"' in stripped
+    assert manager(config)["forward_client_cert_details"] == "SANITIZE_SET"
+    tls = config["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"]["typed_config"]
+    assert tls["require_client_certificate"] is True
+    assert tls["disable_stateless_session_resumption"] is True
+    assert tls["disable_stateful_session_resumption"] is True
+    assert tls["common_tls_context"]["tls_params"]["tls_minimum_protocol_version"] == "TLSv1_2"
+    assert "upgrade_configs" not in manager(config)
+
+
+def test_the_register_must_prove_its_name_and_sees_no_token() -> None:
+    config = agent()
+    cluster = config["static_resources"]["clusters"][1]
+    assert cluster["transport_socket"]["typed_config"]["sni"] == "register.test"
+    route = manager(config)["route_config"]["virtual_hosts"][0]["routes"][0]
+    assert {"authorization", "x-forwarded-client-cert", "cookie"} <= set(route["request_headers_to_remove"])
+
+
+@pytest.mark.parametrize(
+    ("client", "asks", "requires"),
+    [
+        (ClientCertificate.REQUIRED, True, True),
+        (ClientCertificate.OPTIONAL, True, False),
+        (ClientCertificate.NONE, False, False),
+    ],
+)
+def test_the_client_certificate_is_as_strict_as_asked(client: ClientCertificate, *, asks: bool, requires: bool) -> None:
+    listener = Listener("tls", "127.0.0.1", 1, DownstreamTls(RUN / "tls", client=client))
+    config = service(Listener("plain", "127.0.0.1", 2, None, EdgeLimits(max_body_bytes=1)), listener)
+    plain, tls = (item["filter_chains"][0] for item in config["static_resources"]["listeners"])
+    assert "transport_socket" not in plain
+    context = tls["transport_socket"]["typed_config"]
+    assert ("validation_context_sds_secret_config" in context["common_tls_context"]) is asks
+    assert context["require_client_certificate"] is requires
