@@ -18,6 +18,7 @@ from deploy.lab.components import START_PATIENCE, Component
 from deploy.lab.layout import AUTHZ, agent_component, front_component, health_port, register_port
 from deploy.lab.network import CIZ, INDICATIONS, NORTH
 from deploy.lab.ports import LOOPBACK, choose_ports
+from deploy.lab.programs import takes_connections
 from deploy.lab.running import RunningLab
 from deploy.lab.story.revocation import revoke_under_traffic
 from deploy.lab.story.session import Session, StoryBroken
@@ -148,16 +149,8 @@ async def _replace_register(lab: RunningLab, answer: bytes) -> int:
 
 
 async def _start_envoy(lab: RunningLab, name: str, config: fronts.Json, port: int) -> None:
-    async def ready() -> str | None:
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, port)
-        except OSError as error:
-            return f"nobody listens on port {port} ({error.strerror})"
-        writer.close()
-        return None
-
     file = fronts.write(config, lab.layout.register(INDICATIONS.key) / f"{name}.json")
-    component = Component(name, fronts.command(envoy_binary(), file), ready)
+    component = Component(name, fronts.command(envoy_binary(), file), takes_connections(port))
     await components.start(lab.state, component, START_PATIENCE)
 
 

@@ -22,6 +22,7 @@ from deploy.lab.layout import (
     PKI_PORT,
     SCHEME,
     agent_component,
+    agent_port,
     environment,
     front_component,
     health_port,
@@ -151,14 +152,35 @@ def front(lab: RunningLab, station: Datastation) -> Component:
 
 def agent(lab: RunningLab, station: Datastation) -> Component:
     """A trust agent: ready when it has verified keys, revocations, CRLs and policies, and its register is there."""
-    url = f"http://{LOOPBACK}:{lab.state.ports[health_port(station.key)]}/health"
+    ports = lab.state.ports
+    healthy = _answers(f"http://{LOOPBACK}:{ports[health_port(station.key)]}/health")
+    # Its decision service tells of its health before its Envoy listens.
+    listening = takes_connections(ports[agent_port(station.key)])
+
+    async def ready() -> str | None:
+        return await healthy() or await listening()
+
     return Component(
         agent_component(station.key),
         (program("trust-agent"), "run", "--config", str(lab.layout.agent_settings(station.key))),
-        _answers(url),
+        ready,
         after=(SCHEME,),
         environment=environment(),
     )
+
+
+def takes_connections(port: int) -> Ready:
+    """A port of the loopback on which somebody listens."""
+
+    async def ready() -> str | None:
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+        except OSError as error:
+            return f"nobody listens on port {port} ({error.strerror})"
+        writer.close()
+        return None
+
+    return ready
 
 
 def _listens(path: Path) -> Ready:
