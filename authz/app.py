@@ -187,6 +187,9 @@ async def opened(
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
         yield Server(create_app(parts), follower, mirror, checkpointer, [bundles, jwks, revoked])
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
+        # The stop is the last record, and signed like every other.
+        checkpointer.stop()
+        await checkpointer.run()
 
 
 async def serve(settings: AuthzSettings, socket: Path) -> int:

@@ -261,3 +261,7 @@ async def test_start_and_stop_are_recorded(tmp_path_factory: pytest.TempPathFact
     async with authorization_server(tmp_path_factory.mktemp("stop")) as server:
         assert (await server.last_record()).event_type is EventType.COMPONENT_START
     assert (await server.last_record()).event_type is EventType.COMPONENT_STOP
+    async with server.operations.open_audit() as desk:
+        report, _ = await desk.verify()
+    assert report.intact
+    assert report.covered == report.entries
