@@ -40,7 +40,7 @@ def _is_tables(value: object) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _text(key)
 
 
 def _value(value: object) -> str:
@@ -49,8 +49,12 @@ def _value(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | Path):
-        # A JSON text is a TOML basic string: the escapes of the one are escapes of the other.
-        return json.dumps(str(value), ensure_ascii=False)
+        return _text(str(value))
     if isinstance(value, Sequence):
         return f"[{', '.join(_value(item) for item in value)}]"
     raise TypeError(f"TOML has no form for {type(value).__name__}")
+
+
+def _text(text: str) -> str:
+    # A JSON text is a TOML basic string, as long as nothing beyond ASCII is escaped (TOML knows no surrogate pairs).
+    return json.dumps(text, ensure_ascii=False)
