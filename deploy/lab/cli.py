@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -43,7 +44,8 @@ def up(
     # A terminated `lab up` cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        lab = asyncio.run(start(folder, LabOptions(first_port=port, token_lifetime=token_lifetime)))
+        options = LabOptions(first_port=port, token_lifetime=token_lifetime)
+        lab = asyncio.run(start(folder, options, begun=time.monotonic() - _age()))
     except LabRunning as running:
         _fail(f"{running}: see `lab status`, or end it with `lab down`")
     except (ComponentFailed, PortsTaken, LabBusy) as problem:
@@ -115,6 +117,16 @@ def _console() -> "Console":
 
     # A table in a file or a pipe is not cut at 80 columns.
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def _age() -> float:
+    """Seconds since this process started: the start of Python counts for whoever waits."""
+    from deploy.lab.processes import ProcessId  # noqa: PLC0415
+
+    itself = ProcessId.of(os.getpid())
+    if itself is None:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - itself.started / os.sysconf("SC_CLK_TCK")
 
 
 def _until_interrupted(folder: Path) -> None:

@@ -35,12 +35,13 @@ class LabOptions:
     without_certificate: tuple[str, ...] = ()
 
 
-async def up(folder: Path, options: LabOptions | None = None) -> RunningLab:
+async def up(folder: Path, options: LabOptions | None = None, *, begun: float | None = None) -> RunningLab:
     """Start a lab.
 
     Args:
         folder: what it may use and `down` removes; made when it is not there.
         options: see `LabOptions`.
+        begun: moment of `time.monotonic` from which the start is counted; now when None.
 
     Raises:
         LabRunning: there is one already, running or left behind.
@@ -49,11 +50,11 @@ async def up(folder: Path, options: LabOptions | None = None) -> RunningLab:
         ComponentFailed: a part did not start; everything else was taken away again.
     """
     chosen = options or LabOptions()
+    begun = monotonic() if begun is None else begun
     folder = _absolute(folder)
     with sole_command(folder):
         if LabState.load(folder) is not None:
             raise LabRunning(f"there is a lab in {folder} already")
-        begun = monotonic()
         state = LabState.create(folder, choose_ports(PORTS, chosen.first_port), {})
         lab = RunningLab(state)
         try:

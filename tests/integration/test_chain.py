@@ -184,12 +184,14 @@ async def serves(lab: RunningLab, ask: Ask, status: int = 200) -> None:
 
 
 async def recorded(lab: RunningLab, event: EventType, wanted: set[str]) -> dict[str, AuditRecord]:
-    """The records of some traces; waits until all have arrived."""
+    """The records of some traces, each there once; waits until all have arrived."""
     deadline = monotonic() + RECOVERY
     while True:
         records = await list_records(lab, "--event", event.value)
-        found = {record.trace.trace_id: record for record in records if record.trace.trace_id in wanted}
+        fitting = [record for record in records if record.trace.trace_id in wanted]
+        found = {record.trace.trace_id: record for record in fitting}
         if wanted <= set(found) or monotonic() > deadline:
+            assert len(fitting) == len(found)  # shipped again after a kill, and taken once
             return found
 
 

@@ -19,7 +19,7 @@ ROUNDS = 10
 
 async def outage(session: Session) -> Step:
     """Consult while authz is away; zorgkantoor Zuid speaks, because Noord's certificate is revoked by now."""
-    token = await session.token(SOUTH, INDICATIONS)
+    token = await session.token(SOUTH, INDICATIONS, fresh=True)
     uzovi = SOUTH.identity.value
     own = body(indication(), variables(indication_id(SOUTH.identity.value), uzovi))
     other = body(indication(), variables(indication_id(NORTH.identity.value), NORTH.identity.value))

@@ -82,7 +82,7 @@ async def revoke_under_traffic(session: Session) -> Revoked:
         TimeoutError: it still works after a long time.
     """
     content = body(indication(), variables(indication_id(NORTH.identity.value), NORTH.identity.value))
-    token = await session.token(NORTH, INDICATIONS)
+    token = await session.token(NORTH, INDICATIONS, fresh=True)
 
     async def ask() -> Answer:
         return await session.ask_token(NORTH, INDICATIONS)

@@ -57,18 +57,23 @@ class Session:
             self._tokens[party.key, station.key] = (document["access_token"], monotonic() + document["expires_in"])
         return answer
 
-    async def token(self, party: Party, station: Datastation) -> str:
-        """A token that is still good for a while; asked for when there is none.
+    async def token(self, party: Party, station: Datastation, *, fresh: bool = False) -> str:
+        """A token that is still good for a while.
+
+        Args:
+            party: whose.
+            station: for which datastation.
+            fresh: ask for a new one also when there is one, so that it lasts for a longer stretch of the story.
 
         Raises:
             StoryBroken: it was refused.
         """
         token, until = self._tokens.get((party.key, station.key), ("", 0.0))
-        if until - monotonic() < _SPARE:
+        if fresh or until - monotonic() < _SPARE:
             answer = await self.ask_token(party, station)
-            token = self._tokens.get((party.key, station.key), ("", 0.0))[0]
-            if not token:
+            if answer.status != OK:
                 raise StoryBroken(f"{party.name} got no token: {answer.status} {answer.text}")
+            token, _ = self._tokens[party.key, station.key]
         return token
 
     async def consult(self, party: Party, station: Datastation, content: bytes, *, token: str | None = None) -> Answer:
