@@ -83,9 +83,8 @@ def table(step: Step) -> Table:
     """One step as a table."""
     mark = "[green]ok[/]" if step.ok else "[red]FAILED[/]"
     shown = Table(title=f"{step.number}. {escape(step.title)}  {mark}", title_justify="left", title_style="bold")
-    shown.add_column("asked", ratio=4)
-    shown.add_column("answered", ratio=5)
-    shown.add_column("why, in the audit log", ratio=3)
+    for heading, share in (("asked", 4), ("answered", 5), ("why, in the audit log", 3)):
+        shown.add_column(heading, ratio=share, overflow="fold")
     shown.add_column("", no_wrap=True)
     for exchange in step.exchanges:
         answered = escape(exchange.answered)

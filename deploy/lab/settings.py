@@ -105,6 +105,7 @@ def agent_settings(lab: RunningLab, station: Datastation, bundle_key_id: str, cl
             "path": station.path,
             "anchors": [layout.anchors],
             "service": station.register,
+            "owner": station.party.identity.subject,
             "schema_file": SCHEMAS[station.schema],
             "public_fields": list(PUBLIC_FIELDS[station.schema]),
             "record_fields": [station.record_field],

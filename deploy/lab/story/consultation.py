@@ -7,7 +7,7 @@ from deploy.lab.client import Answer
 from deploy.lab.network import INDICATIONS, NORTH
 from deploy.lab.queries import body, indication, variables
 from deploy.lab.register.people import indication_id
-from deploy.lab.story.model import OK, Step, judged
+from deploy.lab.story.model import OK, Step, judged, said
 from deploy.lab.story.session import Session
 
 
@@ -37,5 +37,5 @@ def describe(answer: Answer) -> str:
     """What a report shows of an answer: which record and how much, nothing of the person."""
     items = found(answer)
     if not items:
-        return answer.text[:100]
+        return said(answer)
     return f"indication {items[0]['wlzindicatieID']}, {len(items[0])} fields, {len(answer.content):,} bytes"

@@ -64,6 +64,7 @@ def _credentials(session: Session, label: str) -> Credentials:
 
 def _command(asked: str, finished: Finished, reason: str) -> Exchange:
     """A command of the CA; a refusal must be the wanted one."""
-    said = " ".join((finished.output if finished.status == 0 else finished.problem).split())
-    fits = finished.status == (_REFUSED if reason else 0) and reason in said
-    return Exchange(asked, f"refused ({reason})" if reason else "done", said[:160], as_wanted=fits, why=reason)
+    text = " ".join((finished.output if finished.status == 0 else finished.problem).split())
+    fits = finished.status == (_REFUSED if reason else 0) and reason in text
+    shown = text if reason else text.rpartition(" to ")[0]
+    return Exchange(asked, f"refused ({reason})" if reason else "done", shown, as_wanted=fits)

@@ -12,6 +12,8 @@ BAD_REQUEST: Final = 400
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 
+_SHOWN: Final = 160
+"""Characters of an answer that a report shows."""
 PERMITTED: Final = ""
 """The reason of what was not refused."""
 
@@ -85,6 +87,19 @@ class Step:
         return bool(self.exchanges) and all(exchange.ok for exchange in self.exchanges)
 
 
+def said(answer: Answer) -> str:
+    """What a body says to its reader, whichever of the forms of the network it has."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = answer.text
+    if isinstance(document, dict):
+        code = document.get("ErrorCode") or document.get("error") or ""
+        words = document.get("Error") or document.get("error_description") or ""
+        document = ": ".join(filter(None, (code, words))) or answer.text
+    return " ".join(str(document).split())[:_SHOWN]
+
+
 def judged(asked: str, answer: Answer, status: int, reason: str = PERMITTED, *, shown: str | None = None) -> Exchange:
     """An HTTP answer as an exchange that still waits for its audit record.
 
@@ -95,7 +110,7 @@ def judged(asked: str, answer: Answer, status: int, reason: str = PERMITTED, *, 
         reason: the reason that the audit record must carry.
         shown: how to show the answer, where its own text is too long or secret.
     """
-    text = shown if shown is not None else " ".join(answer.text.split())[:100]
+    text = shown if shown is not None else said(answer)
     return Exchange(
         asked=asked,
         wanted=f"{status} {reason}".strip(),

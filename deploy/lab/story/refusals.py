@@ -8,7 +8,7 @@ from deploy.lab.client import Answer
 from deploy.lab.network import INDICATIONS, MEDIATION, NORTH, SOUTH
 from deploy.lab.queries import WHERE_INSIDE_OR, body, indication, variables
 from deploy.lab.register.people import indication_id
-from deploy.lab.story.model import FORBIDDEN, UNAUTHORIZED, Exchange, Step, judged
+from deploy.lab.story.model import FORBIDDEN, UNAUTHORIZED, Exchange, Step, judged, said
 from deploy.lab.story.session import Session
 
 ALIAS: Final = "grondslag: id"
@@ -67,6 +67,6 @@ def _denied(what: str, answer: Answer, code: str) -> Exchange:
     """A denial by policy, whose public reason code the caller is told."""
     told = answer.json().get("reasons", []) if answer.status == FORBIDDEN else []
     exchange = judged(
-        f"{NORTH.name}: {what}", answer, FORBIDDEN, Reason.POLICY_DENIED, shown=", ".join(told) or answer.text[:100]
+        f"{NORTH.name}: {what}", answer, FORBIDDEN, Reason.POLICY_DENIED, shown=", ".join(told) or said(answer)
     )
     return replace(exchange, wanted=f"{FORBIDDEN} {code}", as_wanted=exchange.as_wanted and code in told)
