@@ -28,7 +28,7 @@ from trust_agent.decision import Decider, ServiceRules
 from trust_agent.edge import ExtAuthz
 from trust_agent.fetching import Fetcher, Sources
 from trust_agent.front import CONTROL_SOCKET, trust_folder
-from trust_agent.graphql import Limits, Register
+from trust_agent.graphql import Limits, Register, SchemaRefused
 from trust_agent.health import HealthServer
 from trust_agent.journal import Journal, Recovery
 from trust_agent.metrics import Metrics, exposition
@@ -45,7 +45,7 @@ def load_register(settings: AgentSettings) -> Register:
     """The register's schema.
 
     Raises:
-        SchemaRefused: a field of it would escape authorization.
+        SchemaRefused: a field of it would escape authorization, or it names another service than the settings.
     """
     caps = settings.graphql
     limits = Limits(
@@ -58,12 +58,15 @@ def load_register(settings: AgentSettings) -> Register:
         typename=caps.typename,
     )
     register = settings.register_
-    return Register.load(
+    loaded = Register.load(
         register.schema_file.read_text(encoding="utf-8"),
         overlay=register.overlay,
         public_fields=register.public_fields,
         limits=limits,
     )
+    if loaded.service != register.service:
+        raise SchemaRefused(["the schema's annotations name another service than [register] service"])
+    return loaded
 
 
 def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
@@ -96,7 +99,12 @@ def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
         ],
         crls=crls,
         validator=validator,
-        ages=MaxAges(timedelta(seconds=ages.keys), timedelta(seconds=ages.revocations), timedelta(seconds=ages.bundle)),
+        ages=MaxAges(
+            keys=timedelta(seconds=ages.keys),
+            revocations=timedelta(seconds=ages.revocations),
+            bundle=timedelta(seconds=ages.bundle),
+            crls={issuer.spki_sha256: timedelta(seconds=ages.crl) for issuer in pinned},
+        ),
         clock=clock,
     )
     _LOG.info("trust_material_loaded", material=store.load())
@@ -154,6 +162,7 @@ class DecisionService:
                 service=register.service,
                 purpose_of_use=register.purpose_of_use,
                 record_fields=register.record_fields,
+                owner=register.owner,
             ),
             verifier=Verifier(
                 self._store,

@@ -104,6 +104,7 @@ class ServiceRules:
         service: name of the service.
         purpose_of_use: of the access, for the policies.
         record_fields: filter fields that name a record or care client.
+        owner: subject identifier of who holds the register, for the policies.
     """
 
     path: str
@@ -111,6 +112,7 @@ class ServiceRules:
     service: str
     purpose_of_use: str
     record_fields: tuple[str, ...]
+    owner: str | None = None
 
 
 class Decider:
@@ -212,7 +214,7 @@ class Decider:
         self, request: CanonicalRequest, token: VerifiedToken, trace: TraceContext, at: datetime
     ) -> Decision:
         engine = self._policies.engine(at)
-        context = RequestContext(self._rules.service, self._rules.purpose_of_use, at, trace)
+        context = RequestContext(self._rules.service, self._rules.purpose_of_use, at, trace, self._rules.owner)
         try:
             decision = await engine.decide(ACCESS_DECISION, access_input(request, token.claims, context))
         except PolicyUnavailable:

@@ -98,6 +98,8 @@ class RegisterSettings(Settings):
     timeout: Seconds = 15.0
     service: Annotated[str, StringConstraints(min_length=1)]
     """As in the `@authz` directives and the policies, for example `wlzindicatieregister`."""
+    owner: str | None = None
+    """Subject identifier of the bronhouder, for example `uzovi:5001`, for policies that give it its own register."""
     purpose_of_use: Literal["WLZ_UITVOERING", "TOEZICHT", "ONDERZOEK", "ADMINISTRATIE"] = "WLZ_UITVOERING"
     schema_file: ExistingFile
     overlay: dict[str, dict[str, str]] = Field(default_factory=dict)

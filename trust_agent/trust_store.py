@@ -44,11 +44,12 @@ class MaterialRefused(SluisError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class MaxAges:
-    """How old each material may be."""
+    """How old each material may be; `crls` by issuer key, besides each CRL's own `nextUpdate`."""
 
     keys: timedelta = timedelta(hours=24)
     revocations: timedelta = timedelta(hours=1)
     bundle: timedelta = timedelta(hours=24)
+    crls: Mapping[str, timedelta] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +338,10 @@ class TrustStore:
             for name, age, revision, usable in named
         ]
         for crl in self._crls.held():
-            fresh = at < crl.next_update
+            # The validator enforces both limits; what is shown here is the one that ends first.
             age = crl.next_update - crl.this_update
+            age = min(age, self._ages.crls.get(crl.issuer_key, age))
+            fresh = at <= crl.this_update + age
             found.append(MaterialStatus(f"crl {crl.issuer_key[:16]}", crl.this_update, age, fresh, str(crl.number)))
         if not self._crls.held():
             found.append(MaterialStatus("crl", None, timedelta(hours=1), fresh=False))
