@@ -20,6 +20,11 @@ _ACTIONS = {
     EventType.CERTIFICATE_ISSUE: Action.CREATE,
     EventType.CERTIFICATE_RENEW: Action.CREATE,
     EventType.CERTIFICATE_REVOKE: Action.UPDATE,
+    EventType.CODE_CREATE: Action.CREATE,
+    EventType.CODE_APPROVE: Action.UPDATE,
+    EventType.CODE_WITHDRAW: Action.UPDATE,
+    EventType.CODE_USE: Action.EXECUTE,
+    EventType.KEY_BLOCK: Action.CREATE,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from authz.audit.log import LogIntake
 from authz.audit.own import OwnRecords
 from authz.domain.audit import Action, AuditRecord, EventType
-from authz.domain.errors import Refused
+from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 
 MAX_BATCH: Final = 500
@@ -25,6 +25,11 @@ SHIPPED: Final = frozenset(
         EventType.CERTIFICATE_ISSUE,
         EventType.CERTIFICATE_RENEW,
         EventType.CERTIFICATE_REVOKE,
+        EventType.CODE_CREATE,
+        EventType.CODE_APPROVE,
+        EventType.CODE_WITHDRAW,
+        EventType.CODE_USE,
+        EventType.KEY_BLOCK,
         EventType.KEY_ROTATE,
         EventType.COMPONENT_START,
         EventType.COMPONENT_STOP,
@@ -70,8 +75,8 @@ class Ingest:
             The ids of all records of the shipment, new or known.
 
         Raises:
-            Refused: too many or no records, a source that is not the sender's, or an event that is not for shipping.
-                Nothing of the shipment is written.
+            Refused: too many or no records, one that the log can not hold, a source that is not the sender's, or an
+                event that is not for shipping. Nothing of the shipment is written.
             AuditUnavailable: nothing is acknowledged; send it again.
         """
         if not 0 < len(records) <= MAX_BATCH:
@@ -81,7 +86,11 @@ class Ingest:
                 raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of a source that is not the sender's")
             if record.event_type not in SHIPPED:
                 raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of an event that is not shipped")
-        for conflict in await self._intake.append_new(records):
+        try:
+            conflicts = await self._intake.append_new(records)
+        except InvalidValue as error:
+            raise Refused(Reason.BODY_MALFORMED, "a record of the shipment is one that the log can not hold") from error
+        for conflict in conflicts:
             await self._own.write(
                 EventType.LOG_ALERT,
                 Action.CREATE,

@@ -4,11 +4,12 @@ Specification: shared `spec/audit.md`, "Fields"; RFC 3881 and DICOM PS3.15 for t
 it is made once, by the part that acted, and never changes. Storing and proving it is `authz.audit`'s work.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from authz.domain.errors import InvalidValue
 from authz.domain.tracing import TraceContext
@@ -26,6 +27,11 @@ class EventType(StrEnum):
     CERTIFICATE_ISSUE = "certificate.issue"
     CERTIFICATE_RENEW = "certificate.renew"
     CERTIFICATE_REVOKE = "certificate.revoke"
+    CODE_CREATE = "enrolment.code_create"
+    CODE_APPROVE = "enrolment.code_approve"
+    CODE_WITHDRAW = "enrolment.code_withdraw"
+    CODE_USE = "enrolment.code_use"
+    KEY_BLOCK = "key.block"
     PARTICIPANT_CHANGE = "participant.change"
     DIRECTORY_CHANGE = "directory.change"
     POLICY_ACTIVATE = "policy.activate"
@@ -66,6 +72,11 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.CERTIFICATE_ISSUE: SECURITY_ALERT,
     EventType.CERTIFICATE_RENEW: SECURITY_ALERT,
     EventType.CERTIFICATE_REVOKE: SECURITY_ALERT,
+    EventType.CODE_CREATE: SECURITY_ALERT,
+    EventType.CODE_APPROVE: SECURITY_ALERT,
+    EventType.CODE_WITHDRAW: SECURITY_ALERT,
+    EventType.CODE_USE: USER_AUTHENTICATION,
+    EventType.KEY_BLOCK: SECURITY_ALERT,
     EventType.PARTICIPANT_CHANGE: SECURITY_ALERT,
     EventType.DIRECTORY_CHANGE: SECURITY_ALERT,
     EventType.POLICY_ACTIVATE: SECURITY_ALERT,
@@ -223,28 +234,87 @@ class AuditRecord:
             InvalidValue: another version, an unknown member or a wrong type.
         """
         try:
-            if data["version"] != RECORD_VERSION:
+            if type(data["version"]) is not int or data["version"] != RECORD_VERSION:
                 raise InvalidValue("unknown version of audit record")
             event = data["event"]
+            if data.keys() != _RECORD_MEMBERS or event.keys() != _EVENT_MEMBERS or data["log"].keys() != {"source"}:
+                raise InvalidValue("an audit record has a member too many or too few")
             return cls(
-                record_id=data["record_id"],
+                record_id=_text(data["record_id"]),
                 event_type=EventType(event["type"]),
                 action=Action(event["action"]),
                 time=datetime.fromisoformat(event["time"]),
-                outcome=Outcome(event["outcome"]),
-                reason=event["reason"],
-                checks=event["checks"],
-                source=data["log"]["source"],
-                users=tuple(AuditUser(**user) for user in data["users"]),
-                objects=tuple(
-                    AuditObject(**(item | {"object_class": ObjectClass(item["object_class"])}))
-                    for item in data["objects"]
-                ),
+                outcome=Outcome(_whole(event["outcome"])),
+                reason=_text(event["reason"]),
+                checks=_checks(event["checks"]),
+                source=_text(data["log"]["source"]),
+                users=tuple(_user(user) for user in _list(data["users"])),
+                objects=tuple(_object(item) for item in _list(data["objects"])),
                 trace=TraceContext(data["trace_id"], data["span_id"]),
-                request_id=data["request_id"],
+                request_id=_optional_text(data["request_id"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidValue("not an audit record of this version") from error
+
+
+_RECORD_MEMBERS: Final = frozenset(
+    {"version", "record_id", "event", "users", "objects", "log", "trace_id", "span_id", "request_id"}
+)
+_EVENT_MEMBERS: Final = frozenset({"type", "code", "action", "time", "outcome", "reason", "checks"})
+_CHECKS: Final = re.compile(r"[TF]{4}")
+
+
+# A record that another component sent is searched, indexed and shown like our own: a list or an object where a text
+# belongs would reach the database as something that it can not hold.
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidValue("a member of an audit record is not a text")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise InvalidValue("a member of an audit record is not a whole number")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise InvalidValue("the users and objects of an audit record are lists")
+    return value
+
+
+def _checks(value: object) -> str | None:
+    if value is not None and not _CHECKS.fullmatch(_text(value)):
+        raise InvalidValue("the checks of an audit record are four letters T or F")
+    return _optional_text(value)
+
+
+def _user(data: Mapping[str, Any]) -> AuditUser:
+    user = AuditUser(**data)
+    for text in (user.id, user.role):
+        _text(text)
+    for optional in (user.name, user.responsible_id, user.access_point):
+        _optional_text(optional)
+    if type(user.is_initiator) is not bool:
+        raise InvalidValue("is_initiator is true or false")
+    if user.access_point_type is not None:
+        _whole(user.access_point_type)
+    return user
+
+
+def _object(data: Mapping[str, Any]) -> AuditObject:
+    item = AuditObject(**(data | {"object_class": ObjectClass(_whole(data["object_class"]))}))
+    for text in (item.identifier_type, item.identifier, item.protocol):
+        _text(text)
+    _optional_text(item.name)
+    if not isinstance(item.details, dict):
+        raise InvalidValue("the details of an object are an object")
+    return item
 
 
 # Written out: `dataclasses.asdict` copies deeply and costs more than everything else about a record.

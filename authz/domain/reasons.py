@@ -135,3 +135,17 @@ class Reason(StrEnum):
     LINT_FAILED = "lint_failed"
     CERTIFICATE_UNKNOWN = "certificate_unknown"
     CERTIFICATE_NOT_ACTIVE = "certificate_not_active"
+
+    # Enrolment.
+    CREDENTIALS_MISSING = "credentials_missing"
+    CODE_INVALID = "code_invalid"
+    CODE_OTHER_IDENTITY = "code_other_identity"
+    CODE_EXPIRED = "code_expired"
+    CODE_USED = "code_used"
+    CODE_WITHDRAWN = "code_withdrawn"
+    CODE_LOCKED = "code_locked"
+    CODE_UNAPPROVED = "code_unapproved"
+    CODE_EXISTS = "code_exists"
+    CODE_UNKNOWN = "code_unknown"
+    APPROVER_IS_CREATOR = "approver_is_creator"
+    KEY_BLOCKED = "key_blocked"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Dialect,
@@ -152,3 +153,52 @@ changes = Table(
     Column("version", Integer, nullable=False),
 )
 """One row: grows when a CRL changes, so that other processes notice with one cheap query."""
+
+enrolment_codes = Table(
+    "enrolment_codes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("selector", String(8), nullable=False, unique=True),  # the part of a code that is no secret
+    Column("salt", LargeBinary, nullable=False),
+    Column("verifier", LargeBinary, nullable=False),  # slow hash of the secret part; the code itself is nowhere
+    Column("environment", String(3), nullable=False),
+    Column("identifier", String(64), nullable=False),
+    Column("organization", String(64), nullable=False),
+    Column("kvk", String(8), nullable=False),
+    Column("dns_names", Text, nullable=False),  # JSON list
+    Column("status", String(12), nullable=False),  # pending, ready, used, expired, withdrawn, locked
+    Column("two_person", Boolean, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("approved_by", String(64)),
+    Column("approved_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("used_at", UtcDateTime),
+    Column("issuer", String(64)),
+    Column("serial_number", String(40)),  # of the certificate that it was used for
+    # The database itself keeps the two persons apart, whatever a program does.
+    CheckConstraint("approved_by IS NULL OR approved_by <> created_by", name="approver_is_another"),
+    CheckConstraint(
+        "NOT two_person OR approved_by IS NOT NULL OR status NOT IN ('ready', 'used')", name="two_before_use"
+    ),
+)
+"""One-time codes, each bound to an identity that an operator vetted."""
+Index(
+    "one_open_code_per_identifier",
+    enrolment_codes.c.environment,
+    enrolment_codes.c.identifier,
+    unique=True,
+    sqlite_where=text("status IN ('pending', 'ready')"),
+    postgresql_where=text("status IN ('pending', 'ready')"),
+)
+
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("subject_key", String(64), primary_key=True),
+    Column("why", String(24), nullable=False),
+    Column("blocked_by", String(64), nullable=False),
+    Column("blocked_at", UtcDateTime, nullable=False),
+)
+"""Keys that are never certified, whoever asks: compromised, or of a published list of weak keys."""
