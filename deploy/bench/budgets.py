@@ -68,7 +68,7 @@ class Outcome:
     Attributes:
         loads: by name (`deploy.bench.run`).
         start_seconds: from `lab up` until everything was ready.
-        revocation_seconds: from the end of `pki revoke` until tokens and calls were refused.
+        revocation_seconds: from the revocation at the CA until tokens and calls were refused.
         memory_mb: resident memory by program, after all loads.
     """
 
