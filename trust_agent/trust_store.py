@@ -366,7 +366,7 @@ def _revocations(payload: Mapping[str, Any], issuer: str) -> Revocations:
         version,
         _time(payload["iat"]),
         _time(payload["exp"]),
-        _texts(payload["jti"]),
+        _texts(payload["tokens"]),
         _texts(payload["credentials"]),
         _texts(payload["grants"]),
     )

@@ -62,7 +62,7 @@ class PolicyRefused(Refused):
     """The policy did not permit. Its public reason codes go into the audit record and to the caller.
 
     Args:
-        reason: SCOPE_UNKNOWN, SCOPE_NOT_ALLOWED or POLICY_DENIED.
+        reason: SCOPE_UNKNOWN, SCOPE_NOT_ALLOWED, SCOPE_NOT_FOR_AUDIENCE, ENVIRONMENT_MISMATCH or POLICY_DENIED.
         decision: what the policy answered.
     """
 
@@ -157,8 +157,14 @@ def policy_input(asking: Party, at: datetime) -> dict[str, Any]:
 
 
 def _denial(reasons: tuple[str, ...]) -> Reason:
-    # The two that callers are told apart (cases/oauth.md 14); every other code is kept in the record as it is.
-    for reason in (Reason.SCOPE_UNKNOWN, Reason.SCOPE_NOT_ALLOWED):
+    # Those that callers are told apart (cases/oauth.md 14); every other code is kept in the record as it is.
+    told_apart = (
+        Reason.SCOPE_UNKNOWN,
+        Reason.SCOPE_NOT_ALLOWED,
+        Reason.SCOPE_NOT_FOR_AUDIENCE,
+        Reason.ENVIRONMENT_MISMATCH,
+    )
+    for reason in told_apart:
         if reason.value in reasons:
             return reason
     return Reason.POLICY_DENIED

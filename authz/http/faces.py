@@ -31,6 +31,7 @@ _SCOPE: Final = frozenset(
         Reason.SCOPE_MALFORMED,
         Reason.SCOPE_UNKNOWN,
         Reason.SCOPE_NOT_ALLOWED,
+        Reason.SCOPE_NOT_FOR_AUDIENCE,
         Reason.POLICY_DENIED,
     }
 )
@@ -140,6 +141,8 @@ _IWLZ_STATUS: Final = (
         Reason.SCOPE_MALFORMED: 400,
         Reason.SCOPE_UNKNOWN: 403,
         Reason.SCOPE_NOT_ALLOWED: 403,
+        Reason.SCOPE_NOT_FOR_AUDIENCE: 403,
+        Reason.ENVIRONMENT_MISMATCH: 403,
         Reason.POLICY_DENIED: 403,
     }
 )
@@ -171,6 +174,8 @@ _OAUTH_ERRORS: Final = {
     Reason.SCOPE_MALFORMED: "invalid_scope",
     Reason.SCOPE_UNKNOWN: "invalid_scope",
     Reason.SCOPE_NOT_ALLOWED: "invalid_scope",
+    Reason.SCOPE_NOT_FOR_AUDIENCE: "invalid_scope",
+    Reason.ENVIRONMENT_MISMATCH: "invalid_target",
     Reason.POLICY_DENIED: "unauthorized_client",
     Reason.AUDIENCE_MISSING: "invalid_target",
     Reason.AUDIENCE_MULTIPLE: "invalid_target",

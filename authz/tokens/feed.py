@@ -1,7 +1,7 @@
 """The revocation feed: what agents fetch, verify and keep, signed and versioned.
 
 Specification: shared `spec/authorization.md`, "Around the token"; the payload is a JWT of `typ: revocations+jwt` with
-`iss, iat, exp, version, jti, credentials, grants`. A feed proves its own age: it is signed again before it gets old, so
+`iss, iat, exp, version, tokens, credentials, grants`. A feed proves its own age: it is signed again before it gets old, so
 that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
 """
 
@@ -91,7 +91,7 @@ class RevocationFeed:
                 "iat": issued,
                 "exp": issued + int(self._lifetime.total_seconds()),
                 "version": self.list.version,
-                "jti": named[RevocationKind.JTI],
+                "tokens": named[RevocationKind.JTI],
                 "credentials": named[RevocationKind.CREDENTIAL],
                 "grants": named[RevocationKind.GRANT],
             }

@@ -205,7 +205,7 @@ class Material:
             "iat": now,
             "exp": now + 3600,
             "version": self.version,
-            "jti": self.revoked,
+            "tokens": self.revoked,
             "credentials": self.credentials,
             "grants": [],
         } | changes

@@ -184,7 +184,7 @@ FEEDS: dict[str, Any] = {
     "the same version, signed earlier": lambda: MATERIAL.feed(NOW - timedelta(seconds=1)),
     "another key": lambda: Material(bundle_key=PEM).feed(NOW, version=9),
     "an access token": lambda: MATERIAL.keys[0].sign({"iss": ISSUER}).encode(),
-    "no list": lambda: MATERIAL.feed(NOW, version=9, jti="x"),
+    "no list": lambda: MATERIAL.feed(NOW, version=9, tokens="x"),
     "numbers in a list": lambda: MATERIAL.feed(NOW, version=9, credentials=[1]),
     "a version that is a text": lambda: MATERIAL.feed(NOW, version="9"),
     "a time that is a text": lambda: MATERIAL.feed(NOW, version=9, iat=str(NOW_S)),
@@ -204,7 +204,7 @@ def test_a_wrong_feed_leaves_the_old_one_in_use(store: TrustStore, clock: FixedC
 
 def test_a_newer_feed_revokes(store: TrustStore) -> None:
     assert not store.is_revoked("t1", [])
-    store.take("revocations", MATERIAL.feed(NOW, version=2, jti=["t1"], grants=["g1"], credentials=["c1"]), '"x"')
+    store.take("revocations", MATERIAL.feed(NOW, version=2, tokens=["t1"], grants=["g1"], credentials=["c1"]), '"x"')
     assert store.is_revoked("t1", [])
     assert store.is_revoked("t2", ["g0", "g1"])
     assert not store.is_revoked("t2", ["g2"])
@@ -245,7 +245,7 @@ def test_a_disk_that_refuses_does_not_stop_enforcement(
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr("trust_agent.material.write_durably", full)
-    store.take("revocations", MATERIAL.feed(NOW, version=3, jti=["t9"]), '"x"')
+    store.take("revocations", MATERIAL.feed(NOW, version=3, tokens=["t9"]), '"x"')
     assert store.is_revoked("t9", [])
     assert reason(store, clock) is None
 

@@ -122,17 +122,17 @@ async def test_a_bundle_of_another_name_is_not_found(authz: AuthorizationServer)
 
 async def test_the_feed_names_what_is_revoked_until_it_expires(fresh: AuthorizationServer) -> None:
     before, etag = await feed(fresh)
-    assert (before["jti"], before["credentials"], before["grants"]) == ([], [], [])
+    assert (before["tokens"], before["credentials"], before["grants"]) == ([], [], [])
     await fresh.operations.revoke(RevocationKind.JTI, JTI)
     await fresh.operations.revoke(RevocationKind.GRANT, "grant-1")
     await fresh.changed()
     after, newer = await feed(fresh)
-    assert (after["jti"], after["grants"]) == ([JTI], ["grant-1"])
+    assert (after["tokens"], after["grants"]) == ([JTI], ["grant-1"])
     assert after["version"] > before["version"]
     assert newer != etag
     fresh.clock.advance(seconds=900 + 60)
     expired, _ = await feed(fresh)
-    assert (expired["jti"], expired["grants"]) == ([], ["grant-1"])
+    assert (expired["tokens"], expired["grants"]) == ([], ["grant-1"])
 
 
 async def test_the_feed_is_signed_again_before_it_grows_old(fresh: AuthorizationServer) -> None:
@@ -153,7 +153,7 @@ async def test_a_reader_that_waits_is_woken_by_a_revocation(fresh: Authorization
     await fresh.operations.revoke(RevocationKind.JTI, JTI)
     await fresh.changed()
     payload, _ = await asyncio.wait_for(waiting, 2)
-    assert payload["jti"] == [JTI]
+    assert payload["tokens"] == [JTI]
 
 
 async def test_a_reader_that_waits_in_vain_hears_that_nothing_changed(authz: AuthorizationServer) -> None:

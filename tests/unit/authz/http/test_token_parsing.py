@@ -263,7 +263,7 @@ async def test_13_the_same_scope_twice_is_one(authz: AuthorizationServer) -> Non
         ("registers/onbekend/iets:read", Reason.SCOPE_UNKNOWN),
         ("registers/wlzindicatieregister/indicaties/indicatie:write", Reason.SCOPE_UNKNOWN),
         (SCOPE.replace("indicatie:", "Indicatie:"), Reason.SCOPE_UNKNOWN),
-        ("registers/wlzbemiddelingsregister/bemiddelingen/bemiddeling:read", Reason.POLICY_DENIED),
+        ("registers/wlzbemiddelingsregister/bemiddelingen/bemiddeling:read", Reason.SCOPE_NOT_FOR_AUDIENCE),
     ],
 )
 async def test_14_one_bad_scope_among_good_ones(authz: AuthorizationServer, bad: str, reason: Reason) -> None:
