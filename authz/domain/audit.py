@@ -307,7 +307,7 @@ def _user(data: Mapping[str, Any]) -> AuditUser:
     return user
 
 
-def _object(data: Mapping[str, Any]) -> AuditObject:
+def _object(data: dict[str, Any]) -> AuditObject:
     item = AuditObject(**(data | {"object_class": ObjectClass(_whole(data["object_class"]))}))
     for text in (item.identifier_type, item.identifier, item.protocol):
         _text(text)

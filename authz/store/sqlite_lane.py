@@ -60,7 +60,7 @@ class SqliteLane:
         except sqlite3.IntegrityError:
             connection.execute("ROLLBACK")
             raise
-        except sqlite3.Error:
+        except BaseException:
             # Whatever state the connection is in, closing it takes the transaction back.
             self._close()
             raise

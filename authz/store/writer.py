@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 from sqlalchemy import select, tuple_
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from authz.audit.log import AuditUnavailable
@@ -163,8 +163,7 @@ class Writer:
             outcomes = await self._transaction(jobs)
         except (IntegrityError, DataError, sqlite3.IntegrityError) as error:
             if len(jobs) > 1:
-                for job in jobs:
-                    await self._commit([job])
+                await self._each_alone(jobs)
                 return
             refusal = InvalidValue("the log has a record with this source and id already, or can not hold it")
             refusal.__cause__ = error
@@ -172,10 +171,16 @@ class Writer:
         except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
             _log.error("store_write_failed", error=type(error).__name__, jobs=len(jobs))
             await self._disconnect()
+            if len(jobs) > 1 and _about_a_value(error):
+                await self._each_alone(jobs)
+                return
             outcomes = [_unavailable(error) for _ in jobs]
         except Exception as error:  # noqa: BLE001  whatever it is, every caller must hear it, and the writer goes on
             _log.error("store_writer_error", error=type(error).__name__, jobs=len(jobs))
             await self._disconnect()
+            if len(jobs) > 1:
+                await self._each_alone(jobs)
+                return
             outcomes = [_unavailable(error) for _ in jobs]
         for job, outcome in zip(jobs, outcomes, strict=True):
             if job.done.done():
@@ -184,6 +189,10 @@ class Writer:
                 job.done.set_exception(outcome)
             else:
                 job.done.set_result(outcome)
+
+    async def _each_alone(self, jobs: Sequence[_Job[Any]]) -> None:
+        for job in jobs:
+            await self._commit([job])
 
     async def _transaction(self, jobs: Sequence[_Job[Any]]) -> list[Any]:
         """Results in the order of the jobs; an exception among them is what that job's act raised."""
@@ -232,6 +241,14 @@ class Writer:
             await connection.close()
         except (SQLAlchemyError, OSError) as error:
             _log.warning("store_disconnect_failed", error=type(error).__name__)
+
+
+def _about_a_value(error: BaseException) -> bool:
+    """Whether the driver did not take a value: one job's doing, which the others must not pay for."""
+    if isinstance(error, ProgrammingError | sqlite3.ProgrammingError):
+        return True
+    # asyncpg's own errors about an argument arrive as the base class.
+    return type(error) is DBAPIError and not error.connection_invalidated
 
 
 def _unavailable(cause: BaseException) -> AuditUnavailable:

@@ -103,3 +103,13 @@ async def test_a_shipment_of_no_or_too_many_records_is_refused(ingest: Ingest, c
 async def test_the_largest_shipment_is_accepted(ingest: Ingest, log: StoredAuditLog) -> None:
     await ingest.ingest([shipped() for _ in range(MAX_BATCH)], SENDER)
     assert await log.size() == MAX_BATCH
+
+
+@pytest.mark.parametrize("changes", [{"record_id": "a\x00b"}, {"record_id": "a" * 600}])
+async def test_a_record_that_the_log_can_not_hold_is_refused(
+    ingest: Ingest, log: StoredAuditLog, changes: dict[str, str]
+) -> None:
+    with pytest.raises(Refused) as caught:
+        await ingest.ingest([shipped(), shipped(**changes)], SENDER)
+    assert caught.value.reason is Reason.BODY_MALFORMED
+    assert await log.size() == 0

@@ -94,3 +94,46 @@ def test_b3_comes_before_w3c_and_both_are_read() -> None:
     other = "00-fedcba9876543210fedcba9876543210-fedcba9876543210-01"
     assert parse_trace(TRACE.trace_id, TRACE.span_id, other) == TRACE
     assert parse_trace(None, None, TRACE.traceparent) == TRACE
+
+
+def replaced(path: str, value: object) -> dict[str, Any]:
+    """A well-formed record as JSON with one member, at a dotted path, replaced."""
+    data = record().to_json()
+    at: Any = data
+    *parents, last = path.split(".")
+    for name in parents:
+        at = at[int(name)] if name.isdigit() else at[name]
+    at[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("version", True),
+        ("index", 3),
+        ("record_id", 5),
+        ("record_id", ["a"]),
+        ("event.reason", {"a": 1}),
+        ("event.reason", ["x"]),
+        ("event.outcome", True),
+        ("event.outcome", 2.0),
+        ("event.checks", "TFF"),
+        ("event.severity", 1),
+        ("log.source", ["sluis/authz"]),
+        ("log.received_at", "2026-11-22T12:00:00Z"),
+        ("users", {"id": "uzovi:5000"}),
+        ("users.0.id", None),
+        ("users.0.role", {"a": 1}),
+        ("users.0.is_initiator", "true"),
+        ("users.0.access_point_type", "2"),
+        ("objects.0.identifier", {"a": 1}),
+        ("objects.0.protocol", None),
+        ("objects.0.object_class", True),
+        ("objects.0.details", "text"),
+        ("request_id", {"a": 1}),
+    ],
+)
+def test_a_member_of_a_wrong_type_or_an_unknown_one_is_refused(path: str, value: object) -> None:
+    with pytest.raises(InvalidValue):
+        AuditRecord.from_json(replaced(path, value))

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.audit.log import AuditUnavailable
+from authz.domain.audit import Outcome
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 from authz.store.audit_log import StoredAuditLog
@@ -73,6 +74,17 @@ async def test_an_act_that_raises_takes_back_only_itself_in_its_group(database: 
     assert [type(outcome) for outcome in outcomes] == [str, Refused, type(None), Refused, str]
     assert runs == ["failing", "failing"]
     assert (await topics(database), await ids(database)) == (["a", "b"], [record.record_id for record in kept])
+
+
+async def test_a_value_that_no_driver_takes_fails_only_its_own_record(database: Database) -> None:
+    good, later = audit_record(), audit_record()
+    poison = audit_record(outcome=Outcome.REFUSED, reason={"a": 1})
+    outcomes = await asyncio.gather(
+        database.record(good), database.record(poison), database.record(later), return_exceptions=True
+    )
+    assert [outcomes[0], outcomes[2]] == [None, None]
+    assert isinstance(outcomes[1], InvalidValue | AuditUnavailable)
+    assert await ids(database) == [good.record_id, later.record_id]
 
 
 async def test_an_act_that_breaks_a_constraint_takes_back_only_itself(database: Database) -> None:
