@@ -7,11 +7,13 @@ no signed certificate is outside the register.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
@@ -32,6 +34,8 @@ from pki.store.tables import certificates
 OVERLAP: Final = timedelta(days=7)
 """spec/pki.md: how long the old certificate works beside its renewal."""
 MAX_OVERLAP: Final = timedelta(days=30)
+Claim = Callable[[AsyncConnection, str, str], Awaitable[None]]
+"""Uses up what entitles to a certificate, given the transaction of the intent, the CA's name and the serial number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +82,27 @@ class Authority:
         self._records = records
         self._lifetime = lifetime
 
-    async def issue(self, environment: str, holder: Holder, request: CertificateRequest, actor: Actor) -> Issued:
+    async def issue(
+        self,
+        environment: str,
+        holder: Holder,
+        request: CertificateRequest,
+        actor: Actor,
+        *,
+        claim: Claim | None = None,
+    ) -> Issued:
         """Give a party its first certificate in an environment, or the next after a revocation or expiry.
 
+        Args:
+            environment: that of the issuing CA.
+            holder: as vetted.
+            request: proved key.
+            actor: who asks.
+            claim: called in the transaction of the intent; what it refuses leaves no trace of a certificate.
+
         Raises:
-            Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, REQUEST_MALFORMED, LINT_FAILED, and CERTIFICATE_NOT_ACTIVE
-                when it was revoked while it was being issued.
+            Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, KEY_BLOCKED, REQUEST_MALFORMED, LINT_FAILED, what `claim`
+                refuses, and CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
             SignerError: the key of the CA cannot be used.
         """
         async with self._refusals_recorded(EventType.CERTIFICATE_ISSUE, holder.identifier, actor):
@@ -98,6 +117,8 @@ class Authority:
                     **_columns(ca, holder, request, prepared), status="issuing", intent_at=at
                 )
                 await register.reserve_key(request.subject_key, environment, holder.identifier)
+                if claim is not None:
+                    await claim(connection, ca.name, f"{prepared.serial_number:x}")
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             der = await self._sign(ca, prepared, row)
             # Outcome.

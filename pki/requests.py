@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from pki.algorithms import is_acceptable_key
+from pki.key_quality import weakness
 
 MAX_REQUEST_BYTES: Final = 16_384
 _PEM: Final = b"-----BEGIN"
+_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,32 @@ def parse_request(data: bytes) -> CertificateRequest:
     try:
         request = x509.load_pem_x509_csr(data) if _PEM in data else x509.load_der_x509_csr(data)
         key = request.public_key()
-        acceptable = is_acceptable_key(key)
-        # The signature of a key that will be refused anyway is not worth computing.
-        possessed = acceptable and request.is_signature_valid
+        digest = request.signature_hash_algorithm
     except Exception as error:  # whatever a parser says about hostile bytes means the same
-        raise Refused(
-            Reason.REQUEST_MALFORMED, "The certificate request cannot be read: expected PKCS#10 in PEM or DER."
-        ) from error
-    if not acceptable:
-        raise Refused(Reason.KEY_WEAK, "Expected a key of ECDSA P-256 or P-384, or RSA of at least 3072 bits.")
+        raise _unreadable() from error
+    # The signature of a key that will be refused anyway is not worth computing.
+    why = _weakness(key)
+    if why is not None:
+        raise Refused(Reason.KEY_WEAK, f"{why}.")
+    if digest is None or digest.name not in _DIGESTS:
+        raise Refused(Reason.REQUEST_SIGNATURE, "signatureAlgorithm: expected a signature with SHA-256, 384 or 512.")
+    try:
+        possessed = request.is_signature_valid
+    except Exception as error:
+        raise _unreadable() from error
     if not possessed:
-        raise Refused(Reason.REQUEST_SIGNATURE, "The certificate request is not signed with the key that it names.")
+        raise Refused(
+            Reason.REQUEST_SIGNATURE,
+            "signature: expected one made with the private key of the subjectPublicKeyInfo; it does not verify.",
+        )
     return CertificateRequest(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _weakness(key: object) -> str | None:
+    if isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        return weakness(key)
+    return "subjectPublicKeyInfo: expected a key of ECDSA P-256 or P-384, or RSA of at least 3072 bits"
+
+
+def _unreadable() -> Refused:
+    return Refused(Reason.REQUEST_MALFORMED, "The certificate request cannot be read: expected PKCS#10 in PEM or DER.")

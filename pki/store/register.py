@@ -20,7 +20,7 @@ from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.encoding import CrlEntry
 from pki.revocation import KEEP_AFTER_EXPIRY, RevocationReason
-from pki.store.tables import certificates, changes, crls, issuers, outbox, subject_keys
+from pki.store.tables import blocked_keys, certificates, changes, crls, issuers, outbox, subject_keys
 
 LIVE: Final = ("active", "superseding")
 """States in which a certificate may be used."""
@@ -81,8 +81,13 @@ class Register:
         """Bind a key to a party for ever.
 
         Raises:
-            Refused: KEY_REUSED, it is another party's or another environment's, or it was compromised.
+            Refused: KEY_REUSED, it is another party's or another environment's, or it was compromised; KEY_BLOCKED.
         """
+        blocked = select(blocked_keys.c.subject_key).where(blocked_keys.c.subject_key == subject_key)
+        if (await self._db.execute(blocked)).first() is not None:
+            raise Refused(
+                Reason.KEY_BLOCKED, "subjectPublicKeyInfo: this key is known to be compromised or weak: make a new one."
+            )
         known = select(subject_keys).where(subject_keys.c.subject_key == subject_key)
         row = (await self._db.execute(known)).mappings().first()
         if row is None:
@@ -159,7 +164,12 @@ class Register:
     async def complete(self, row: int, certificate: bytes, at: datetime) -> bool:
         """Record the signed certificate as active; False when the intent was given up meanwhile."""
         return await self._change(
-            and_(certificates.c.id == row, certificates.c.status.in_(UNDERWAY)),
+            and_(
+                certificates.c.id == row,
+                certificates.c.status.in_(UNDERWAY),
+                # Blocked since the intent: what `block_keys` did not find active yet must not become so.
+                ~exists().where(blocked_keys.c.subject_key == certificates.c.subject_key),
+            ),
             status="active",
             certificate=certificate,
             issued_at=at,
@@ -209,6 +219,10 @@ class Register:
         await self._db.execute(
             update(subject_keys).where(subject_keys.c.subject_key == subject_key).values(compromised_at=at)
         )
+        known = select(blocked_keys.c.subject_key).where(blocked_keys.c.subject_key == subject_key)
+        if (await self._db.execute(known)).first() is None:
+            values = {"subject_key": subject_key, "why": "compromised", "blocked_by": "revocation", "blocked_at": at}
+            await self._db.execute(insert(blocked_keys).values(values))
         return await self.find(certificates.c.subject_key == subject_key, certificates.c.status.in_((*LIVE, *UNDERWAY)))
 
     async def expire(self, at: datetime) -> None:

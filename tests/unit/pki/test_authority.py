@@ -175,7 +175,7 @@ async def test_a_compromised_key_takes_every_certificate_along_and_is_never_cert
     serial = first.registered.serial_number
     await pki.revoke(RevocationReason.KEY_COMPROMISE, OPERATOR, serial_number=serial)
     assert await listed(pki) == {serial, second.registered.serial_number}
-    await refused(Reason.KEY_REUSED, pki.issue(holder(), request_for(key), OPERATOR))
+    await refused(Reason.KEY_BLOCKED, pki.issue(holder(), request_for(key), OPERATOR))
     await issue(pki)
 
 

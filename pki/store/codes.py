@@ -1,0 +1,198 @@
+"""Enrolment codes and blocked keys in the register, each step inside a transaction that the caller opened.
+
+As in `pki.store.register`, every change is conditional on the state it expects. That two different operators made and
+approved a code, and that an identity has at most one open code, is kept by the database itself.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz.domain.errors import Refused
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from pki.revocation import RevocationReason
+from pki.store.tables import blocked_keys, certificates, enrolment_codes
+
+OPEN: Final = ("pending", "ready")
+"""States in which a code may still come to use."""
+MAX_ATTEMPTS: Final = 5
+"""Wrong secrets for one selector, ever; then the code is locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentCode:
+    """A code as the register knows it: everything but the code itself."""
+
+    selector: str
+    environment: str
+    identifier: Identifier
+    organization: str
+    kvk: str
+    dns_names: tuple[str, ...]
+    status: str
+    two_person: bool
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
+    attempts: int
+    used_at: datetime | None
+    issuer: str | None
+    serial_number: str | None
+    salt: bytes
+    verifier: bytes
+
+
+class Codes:
+    """Codes and blocked keys within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    async def add(self, **values: Any) -> None:  # noqa: ANN401  columns of one table
+        """A new code; `status` is `pending` or `ready`.
+
+        Raises:
+            Refused: CODE_EXISTS, the identity has an open one.
+        """
+        try:
+            await self._db.execute(insert(enrolment_codes).values(values))
+        except IntegrityError as error:
+            raise Refused(
+                Reason.CODE_EXISTS, "This identity has an open code in this environment; withdraw that one first."
+            ) from error
+
+    async def expire(self, at: datetime) -> None:
+        """What is past its time is no longer open."""
+        table = enrolment_codes.c
+        await self._change(and_(table.status.in_(OPEN), table.expires_at <= at), status="expired")
+
+    async def find(self, *conditions: Any, limit: int = 1000) -> list[EnrolmentCode]:  # noqa: ANN401
+        """Codes that meet all conditions, newest first."""
+        query = select(enrolment_codes).where(*conditions).order_by(enrolment_codes.c.id.desc()).limit(limit)
+        return [_code(row) for row in (await self._db.execute(query)).mappings()]
+
+    async def by_selector(self, selector: str) -> EnrolmentCode | None:
+        """The one code with this selector."""
+        found = await self.find(enrolment_codes.c.selector == selector)
+        return found[0] if found else None
+
+    async def approve(self, selector: str, operator: str, at: datetime) -> bool:
+        """A second operator agrees; False when the code does not wait for that.
+
+        Raises:
+            Refused: APPROVER_IS_CREATOR, by the rule in the database.
+        """
+        table = enrolment_codes.c
+        try:
+            return await self._change(
+                and_(table.selector == selector, table.status == "pending", table.expires_at > at),
+                status="ready",
+                approved_by=operator,
+                approved_at=at,
+            )
+        except IntegrityError as error:
+            raise Refused(
+                Reason.APPROVER_IS_CREATOR, "Expected another operator than the one who made the code."
+            ) from error
+
+    async def withdraw(self, selector: str) -> bool:
+        """The code will not work; False when it is not open."""
+        table = enrolment_codes.c
+        condition = and_(table.selector == selector, table.status.in_((*OPEN, "locked")))
+        return await self._change(condition, status="withdrawn")
+
+    async def count_attempt(self, selector: str) -> bool:
+        """Count an attempt before it is known whether it is right, so that many at once cannot pass the limit.
+
+        Returns:
+            Whether there was one left.
+        """
+        table = enrolment_codes.c
+        condition = and_(table.selector == selector, table.attempts < MAX_ATTEMPTS)
+        return await self._change(condition, attempts=table.attempts + 1)
+
+    async def settle_attempt(self, selector: str, *, right: bool) -> bool:
+        """Take the attempt back when the secret was right; else lock the code when it was the last one.
+
+        Returns:
+            Whether the code was locked by this.
+        """
+        table = enrolment_codes.c
+        if right:
+            await self._change(and_(table.selector == selector, table.attempts > 0), attempts=table.attempts - 1)
+            return False
+        spent = and_(table.selector == selector, table.attempts >= MAX_ATTEMPTS, table.status.in_(OPEN))
+        return await self._change(spent, status="locked")
+
+    async def claim(self, selector: str, at: datetime, *, issuer: str, serial_number: str) -> bool:
+        """Use the code for the certificate that is about to be signed; False when it is not there to be used.
+
+        A code whose certificate was never signed (the key of the CA did not answer, or the process died and the intent
+        was given up) may be used again: it has made nothing.
+        """
+        table = enrolment_codes.c
+        unsigned = exists().where(
+            certificates.c.issuer == table.issuer,
+            certificates.c.serial_number == table.serial_number,
+            certificates.c.status == "revoked",
+            certificates.c.certificate.is_(None),
+            certificates.c.revocation_reason == RevocationReason.CESSATION_OF_OPERATION.value,
+        )
+        return await self._change(
+            and_(
+                table.selector == selector,
+                table.expires_at > at,
+                or_(table.status == "ready", and_(table.status == "used", unsigned)),
+            ),
+            status="used",
+            used_at=at,
+            issuer=issuer,
+            serial_number=serial_number,
+        )
+
+    async def block(self, subject_keys: Sequence[str], why: str, operator: str, at: datetime) -> int:
+        """Never certify these keys. Returns how many were not blocked before."""
+        known = set(
+            (
+                await self._db.execute(
+                    select(blocked_keys.c.subject_key).where(blocked_keys.c.subject_key.in_(subject_keys))
+                )
+            )
+            .scalars()
+            .all()
+        )
+        rows = [
+            {"subject_key": key, "why": why, "blocked_by": operator, "blocked_at": at}
+            for key in dict.fromkeys(subject_keys)
+            if key not in known
+        ]
+        if rows:
+            await self._db.execute(insert(blocked_keys), rows)
+        return len(rows)
+
+    async def _change(self, condition: Any, **values: Any) -> bool:  # noqa: ANN401  SQLAlchemy expressions
+        result = await self._db.execute(update(enrolment_codes).where(condition).values(values))
+        return bool(result.rowcount)
+
+
+_FIELDS: Final = (
+    "selector", "environment", "organization", "kvk", "status", "two_person", "created_by", "created_at", "expires_at",
+    "approved_by", "approved_at", "attempts", "used_at", "issuer", "serial_number", "salt", "verifier",
+)  # fmt: skip
+
+
+def _code(row: RowMapping) -> EnrolmentCode:
+    return EnrolmentCode(
+        identifier=Identifier.parse_subject(row["identifier"]),
+        dns_names=tuple(json.loads(row["dns_names"])),
+        **{field: row[field] for field in _FIELDS},
+    )
