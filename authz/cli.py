@@ -170,7 +170,6 @@ def revoke_grant(
     _revoke(config, "grant", value, until, as_json=as_json)
 
 
-@audit_app.callback()
 def audit_of(ctx: typer.Context, config: Config = Path("authz.toml")) -> None:
     """Read, export and verify the audit log; each reading is itself recorded."""
     from authz.operations import Operations  # noqa: PLC0415
@@ -178,7 +177,8 @@ def audit_of(ctx: typer.Context, config: Config = Path("authz.toml")) -> None:
     ctx.obj = Operations(_settings(config))
 
 
-app.add_typer(audit_app, name="audit")
+# Handed over here and not by a decorator: `audit_app` itself stays free of this program's settings.
+app.add_typer(audit_app, name="audit", callback=audit_of)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The revocation feed: what agents fetch, verify and keep, signed and versioned.
 
 Specification: shared `spec/authorization.md`, "Around the token"; the payload is a JWT of `typ: revocations+jwt` with
-`iss, iat, exp, version, tokens, credentials, grants`. A feed proves its own age: it is signed again before it gets old, so
-that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
+`iss, iat, exp, version, tokens, credentials, grants`. A feed proves its own age: it is signed again before it gets
+old, so that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
 """
 
 from dataclasses import dataclass

@@ -100,8 +100,12 @@ async def bring_up(state: LabState, parts: Sequence[Component | Job], patience: 
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(one(part))
-    except* ComponentFailed as failures:
-        raise failures.exceptions[0] from None
+    except BaseExceptionGroup as failures:
+        # Not `except*`: Python before 3.11.4 would wrap what is raised there in a group again.
+        failed = failures.subgroup(ComponentFailed)
+        if failed is None:
+            raise
+        raise failed.exceptions[0] from None
     return times
 
 
