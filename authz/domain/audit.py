@@ -32,6 +32,10 @@ class EventType(StrEnum):
     CODE_WITHDRAW = "enrolment.code_withdraw"
     CODE_USE = "enrolment.code_use"
     KEY_BLOCK = "key.block"
+    CERTIFICATE_EXPIRES = "certificate.expires"
+    DOMAIN_STANDING = "domain.standing"
+    ANCHOR_CHANGE = "anchor.change"
+    WEBHOOK_GIVEN_UP = "webhook.given_up"
     PARTICIPANT_CHANGE = "participant.change"
     DIRECTORY_CHANGE = "directory.change"
     POLICY_ACTIVATE = "policy.activate"
@@ -77,6 +81,10 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.CODE_WITHDRAW: SECURITY_ALERT,
     EventType.CODE_USE: USER_AUTHENTICATION,
     EventType.KEY_BLOCK: SECURITY_ALERT,
+    EventType.CERTIFICATE_EXPIRES: SECURITY_ALERT,
+    EventType.DOMAIN_STANDING: SECURITY_ALERT,
+    EventType.ANCHOR_CHANGE: SECURITY_ALERT,
+    EventType.WEBHOOK_GIVEN_UP: SECURITY_ALERT,
     EventType.PARTICIPANT_CHANGE: SECURITY_ALERT,
     EventType.DIRECTORY_CHANGE: SECURITY_ALERT,
     EventType.POLICY_ACTIVATE: SECURITY_ALERT,
