@@ -16,8 +16,8 @@ from deploy.lab.ports import LOOPBACK
 
 Json = dict[str, Any]
 _API: Final = "type.googleapis.com/envoy.extensions"
-_MAX_ANSWER: Final = 1024 * 1024
-"""Bytes; Envoy refuses direct answers of more than 4 kB unless told so."""
+_MAX_BODY: Final = 1024 * 1024
+"""Bytes of a question or an answer; Envoy refuses direct answers of more than 4 kB unless told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,12 @@ def recorded_answer(*, admin: Path, port: int, tls: Tls, answer: Path) -> Json:
             {"header": {"key": "content-type", "value": "application/graphql-response+json"}},
         ],
     }
-    return _bootstrap(admin, _listener("recorded", port, tls, route), [])
+    # An answer before the whole question was read would end the connection, and each request would need a handshake.
+    buffer = {
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {"@type": f"{_API}.filters.http.buffer.v3.Buffer", "max_request_bytes": _MAX_BODY},
+    }
+    return _bootstrap(admin, _listener("recorded", port, tls, route, buffer), [])
 
 
 def plain_proxy(*, admin: Path, port: int, tls: Tls, upstream_port: int, upstream: Tls) -> Json:
@@ -99,17 +104,18 @@ def _cluster(name: str, address: Json) -> Json:
     }
 
 
-def _listener(name: str, port: int, tls: Tls, route: Json) -> Json:
+def _listener(name: str, port: int, tls: Tls, route: Json, *filters: Json) -> Json:
     manager = {
         "@type": f"{_API}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "codec_type": "HTTP1",
         "route_config": {
             "name": name,
-            "max_direct_response_body_size_bytes": _MAX_ANSWER,
+            "max_direct_response_body_size_bytes": _MAX_BODY,
             "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}],
         },
         "http_filters": [
+            *filters,
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_API}.filters.http.router.v3.Router"}},
         ],
     }
