@@ -53,7 +53,7 @@ def main() -> int:
         console.print(f"The bench broke off: {problem}", markup=False)
         return 1
     found = budgets(outcome)
-    console.print(_loads(outcome), _budgets(found))
+    console.print(_loads(outcome), _processor(outcome), _budgets(found))
     console.print(f"Results: {_keep(machine, outcome, found)}", markup=False)
     return 0
 
@@ -72,6 +72,18 @@ def _loads(outcome: Outcome) -> Table:
         table.add_column(heading, justify="right")
     for name, measured in outcome.loads.items():
         table.add_row(name, f"{measured.per_second:,.0f}", f"{measured.p50:.2f}", f"{measured.p99:.2f}")
+    return table
+
+
+def _processor(outcome: Outcome) -> Table:
+    """Where the processor's time went."""
+    programs = list(next(iter(outcome.loads.values())).cpu_us)
+    table = Table(title="Processor time for one request, microseconds", title_justify="left")
+    table.add_column("load")
+    for program in programs:
+        table.add_column(program, justify="right")
+    for name, measured in outcome.loads.items():
+        table.add_row(name, *(f"{measured.cpu_us[program]:,.0f}" for program in programs))
     return table
 
 

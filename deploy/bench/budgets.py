@@ -20,6 +20,9 @@ KEYCLOAK_KEPT: Final = 1_100.0
 """Keycloak 26.4, keep-alive."""
 OPEN_RATE: Final = 500
 """Requests a second of the open loop."""
+AUTHZ_SERVICE: Final = "authz service"
+DECISION_SERVICE: Final = "decision service"
+"""Names of the two programs whose memory has a budget."""
 _KEPT_UP: Final = 0.98
 """Share of that rate below which the loop was not open any more."""
 OPA_ENVOY_PLUGIN: Final = 208.0
@@ -112,10 +115,10 @@ def budgets(outcome: Outcome) -> list[Budget]:
         Budget(
             f"memory of authz (after {outcome.answered:,} requests)",
             200.0,
-            outcome.memory_mb.get("authz service"),
+            outcome.memory_mb.get(AUTHZ_SERVICE),
             "MB",
             at_most=True,
         ),
-        Budget("memory of the decision service", 150.0, outcome.memory_mb.get("decision service"), "MB", at_most=True),
+        Budget("memory of the decision service", 150.0, outcome.memory_mb.get(DECISION_SERVICE), "MB", at_most=True),
         Budget("audit: search over 10 million records, p95", 200.0, None, "ms", at_most=True),
     ]

@@ -34,6 +34,20 @@ def resident_mb(pids: Iterable[int]) -> float:
     return kib / _KIB_PER_MB
 
 
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time that some processes have used since they started, in seconds."""
+    ticks = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        # Fields 14 and 15 of proc(5), counted after the program's name.
+        user, system = text.rpartition(")")[2].split()[11:13]
+        ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def program_of(pid: int) -> str:
     """The file name of the program that a process runs."""
     try:

@@ -1,6 +1,7 @@
 """One run of the bench: a lab of its own, every load one after the other, and what each came to."""
 
 import asyncio
+import resource
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Final
 import httpx
 
 from authz.edge.supervise import envoy_binary
-from deploy.bench.budgets import OPEN_RATE, Outcome
+from deploy.bench.budgets import AUTHZ_SERVICE, DECISION_SERVICE, OPEN_RATE, Outcome
 from deploy.bench.load import Load, LoadFailed, Measured, find_oha, run_oha
-from deploy.bench.machine import program_of, resident_mb
+from deploy.bench.machine import cpu_seconds, program_of, resident_mb
 from deploy.bench.python_client import run_python
 from deploy.lab import components, fronts, processes
 from deploy.lab.components import START_PATIENCE, Component
@@ -31,6 +32,7 @@ WARM_UP: Final = 1.0
 _QUIET: Final = 60.0
 """Seconds that shipping the records of the load before may take before the next one starts."""
 _PLAIN: Final = "plain"
+_RECORDED: Final = "recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ async def bench(seconds: float, tell: Telling) -> Outcome:
         loads = {}
         for planned in plan(lab, token, plain_port, seconds):
             await _quiet(lab)
-            loads[planned.name] = await _measure(planned)
+            loads[planned.name] = await _measure(lab, planned)
             tell(planned, loads[planned.name])
         await _quiet(lab)
         memory = memory_of(lab)
@@ -104,7 +106,7 @@ def plan(lab: RunningLab, token: str, plain_port: int, seconds: float) -> list[P
     ]
 
 
-async def _measure(planned: Planned) -> Measured:
+async def _measure(lab: RunningLab, planned: Planned) -> Measured:
     program = find_oha()
 
     def run(load: Load) -> Awaitable[Measured]:
@@ -112,10 +114,17 @@ async def _measure(planned: Planned) -> Measured:
 
     load = planned.load
     await run(replace(load, seconds=WARM_UP))
+    await _quiet(lab)
+    before = _processor_time(lab)
     measured = await run(load)
+    # What the load left to be shipped is work of this load.
+    await _quiet(lab)
+    after = _processor_time(lab)
     if not measured.clean:
         raise LoadFailed(f"{planned.title}: not only 200: {dict(measured.statuses)} {dict(measured.errors)}")
-    return measured
+    answered = measured.statuses[httpx.codes.OK]
+    spent = {name: (seconds - before[name]) * 1_000_000 / answered for name, seconds in after.items()}
+    return replace(measured, cpu_us=spent)
 
 
 async def _replace_register(lab: RunningLab, answer: bytes) -> int:
@@ -135,7 +144,7 @@ async def _replace_register(lab: RunningLab, answer: bytes) -> int:
         tls=fronts.Tls(own, anchors, INDICATIONS.agent_host),
         answer=folder / "answer.json",
     )
-    await _start_envoy(lab, "recorded", recorded, recorded_port)
+    await _start_envoy(lab, _RECORDED, recorded, recorded_port)
     plain_port = choose_ports([_PLAIN], None)[_PLAIN]
     plain = fronts.plain_proxy(
         admin=lab.state.sockets / "plain.sock",
@@ -168,10 +177,24 @@ async def _quiet(lab: RunningLab) -> None:
 
 def memory_of(lab: RunningLab) -> dict[str, float]:
     """Resident memory in MB of authz and of the measured agent, their Envoys apart."""
-    found = {}
-    for component, service in ((AUTHZ, "authz service"), (agent_component(INDICATIONS.key), "decision service")):
-        below = processes.descendants(lab.state.processes[component].pid)
-        envoys = [child.pid for child in below if program_of(child.pid) == "envoy"]
-        found[service] = resident_mb(child.pid for child in below if child.pid not in envoys)
-        found[f"Envoy of {component}"] = resident_mb(envoys)
+    return {name: resident_mb(pids) for name, pids in _measured_programs(lab).items()}
+
+
+def _measured_programs(lab: RunningLab) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for component, service in ((AUTHZ, AUTHZ_SERVICE), (agent_component(INDICATIONS.key), DECISION_SERVICE)):
+        below = [child.pid for child in processes.descendants(lab.state.processes[component].pid)]
+        envoys = [pid for pid in below if program_of(pid) == "envoy"]
+        found[service] = [pid for pid in below if pid not in envoys]
+        found[f"Envoy of {component}"] = envoys
     return found
+
+
+def _processor_time(lab: RunningLab) -> dict[str, float]:
+    """Seconds by program, the load generator among them (as what we waited for, or as ourselves)."""
+    spent = {name: cpu_seconds(pids) for name, pids in _measured_programs(lab).items()}
+    for name in (_RECORDED, _PLAIN):
+        spent[f"Envoy, {name}"] = cpu_seconds([lab.state.processes[name].pid])
+    waited, ourselves = resource.getrusage(resource.RUSAGE_CHILDREN), resource.getrusage(resource.RUSAGE_SELF)
+    spent["load generator"] = sum((waited.ru_utime, waited.ru_stime, ourselves.ru_utime, ourselves.ru_stime))
+    return spent
