@@ -5,7 +5,7 @@ Specification: RFC 5280 sections 4.1 and 5.1; ITU-T X.690 (DER). Building and si
 nothing about what ought to be in a certificate; that is `pki.profiles` and `pki.lint`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -66,33 +66,73 @@ class CrlEntry:
     reason: int
 
 
-def encode_crl_tbs(
+def encode_crl_entry(entry: CrlEntry) -> bytes:
+    """DER of one revokedCertificates entry. Written by hand: 100,000 of them have to fit in two seconds."""
+    body = _serial(entry.serial_number) + _utc_time(entry.revoked_at)
+    if entry.reason:
+        body += _REASONS[entry.reason]
+    return _tlv(0x30, body)
+
+
+def split_crl_entries(listed: bytes) -> dict[int, bytes]:
+    """Entries that `encode_crl_entry` made, one after another, by serial number and in their order.
+
+    Only for bytes of our own register; nothing is checked.
+    """
+    found: dict[int, bytes] = {}
+    position = 0
+    while position < len(listed):
+        # Entries stay under 128 bytes: a serial number of 20 octets, a UTCTime and a reason. So lengths are one octet.
+        end = position + 2 + listed[position + 1]
+        serial_end = position + 4 + listed[position + 3]
+        found[int.from_bytes(listed[position + 4 : serial_end], "big")] = listed[position:end]
+        position = end
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class CrlEnds:
+    """What stands around the entries of a CRL: `before` them and `after` them, before it is signed."""
+
+    before: bytes
+    after: bytes
+
+    def to_be_signed(self, listed: bytes) -> bytes:
+        """DER of the TBSCertList."""
+        opening = self._opening(listed)
+        length = len(opening) + len(listed) + len(self.after)
+        return b"".join((_header(0x30, length), opening, listed, self.after))
+
+    def sign(self, listed: bytes, algorithm: str, signature: bytes) -> tuple[bytes, bytes]:
+        """What stands before and after `listed` in the signed CRL."""
+        opening = self._opening(listed)
+        tbs_header = _header(0x30, len(opening) + len(listed) + len(self.after))
+        tail = self.after + _algorithm(algorithm) + _tlv(0x03, b"\x00" + signature)
+        outer = _header(0x30, len(tbs_header) + len(opening) + len(listed) + len(tail))
+        return outer + tbs_header + opening, tail
+
+    def _opening(self, listed: bytes) -> bytes:
+        # RFC 5280 section 5.1.2.6: the list is absent when nothing is revoked.
+        return self.before + _header(0x30, len(listed)) if listed else self.before
+
+
+def encode_crl_ends(
     *,
     algorithm: str,
     issuer: x509.Name,
     this_update: datetime,
     next_update: datetime,
-    entries: Iterable[CrlEntry],
     extensions: Sequence[tuple[x509.ExtensionType, bool]],
-) -> bytes:
-    """DER of the TBSCertList. Entries are written by hand: 100,000 of them have to fit in two seconds."""
-    fields = [
+) -> CrlEnds:
+    """The fields of a TBSCertList besides its entries, which are long and known already."""
+    before = (
         core.Integer(1).dump(),  # v2
         _algorithm(algorithm),
         issuer.public_bytes(),
         _time(this_update),
         _time(next_update),
-    ]
-    listed = b"".join(_entry(entry) for entry in entries)
-    if listed:  # RFC 5280 section 5.1.2.6: absent when nothing is revoked
-        fields.append(_tlv(0x30, listed))
-    fields.append(_tlv(0xA0, _extensions(extensions)))
-    return _tlv(0x30, b"".join(fields))
-
-
-def join_crl(tbs: bytes, algorithm: str, signature: bytes) -> bytes:
-    """DER of the CRL."""
-    return _signed(tbs, algorithm, signature)
+    )
+    return CrlEnds(b"".join(before), _tlv(0xA0, _extensions(extensions)))
 
 
 def pem_chain(certificates: Sequence[bytes]) -> str:
@@ -106,21 +146,24 @@ def _signed(tbs: bytes, algorithm: str, signature: bytes) -> bytes:
     return _tlv(0x30, tbs + _algorithm(algorithm) + _tlv(0x03, b"\x00" + signature))
 
 
-def _entry(entry: CrlEntry) -> bytes:
-    serial = entry.serial_number.to_bytes(entry.serial_number.bit_length() // 8 + 1, "big")
-    body = _tlv(0x02, serial) + _tlv(0x17, entry.revoked_at.strftime("%y%m%d%H%M%SZ").encode("ascii"))
-    if entry.reason:
-        body += _REASONS[entry.reason]
-    return _tlv(0x30, body)
+def _serial(number: int) -> bytes:
+    return _tlv(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+def _utc_time(moment: datetime) -> bytes:
+    return _tlv(0x17, moment.strftime("%y%m%d%H%M%SZ").encode("ascii"))
 
 
 def _tlv(tag: int, body: bytes) -> bytes:
     """Tag, definite length, value (X.690 section 8.1, 10.1)."""
-    length = len(body)
+    return _header(tag, len(body)) + body
+
+
+def _header(tag: int, length: int) -> bytes:
     if length < 0x80:  # noqa: PLR2004  the short form
-        return bytes((tag, length)) + body
+        return bytes((tag, length))
     size = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(size))) + size + body
+    return bytes((tag, 0x80 | len(size))) + size
 
 
 def _extensions(extensions: Sequence[tuple[x509.ExtensionType, bool]]) -> bytes:

@@ -4,16 +4,21 @@ Specification: shared `spec/pki.md`, "Revocation": regenerated at once on a revo
 CRL is made while the row of its CA is locked, so numbers grow and no revocation is missed between two makers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 
+from pki.encoding import CrlEntry, encode_crl_entry, split_crl_entries
 from pki.issuing import IssuingCa, IssuingError
-from pki.revocation import CRL_LIFE, CRL_REFRESH, CrlPlan, make_crl
+from pki.revocation import CRL_LIFE, CRL_REFRESH, CrlPlan, sign_crl
 from pki.store.database import Database
 from pki.store.register import Register, StoredCrl
+
+_PART_MASK: Final = 0xFF
+"""The last octet of a serial number says in which part of the CRL it stands: 100,000 entries are 256 parts of 16 kB."""
 
 
 class CrlPublisher:
@@ -33,21 +38,45 @@ class CrlPublisher:
         self._refresh = refresh
 
     async def publish(self, register: Register, ca: IssuingCa, at: datetime) -> StoredCrl:
-        """Make a new CRL with everything that the register says at this point of the transaction."""
+        """Make a new CRL with everything that the register says at this point of the transaction.
+
+        Only what changed since the one before is encoded; the rest is taken as it was kept, and signed again.
+        """
+        return await self._make(register, ca, at, await register.next_crl_number(ca.name))
+
+    async def publish_named(self, register: Register, names: Collection[str], at: datetime) -> None:
+        """Publish for the CAs of certificates that changed; each once.
+
+        All CAs are locked before anything else is, and in one order: two makers of CRLs never wait for each other.
+        """
+        numbers = {name: await register.next_crl_number(name) for name in sorted(set(names) & self._cas.keys())}
+        for name, number in numbers.items():
+            await self._make(register, self._cas[name], at, number)
+
+    async def _make(self, register: Register, ca: IssuingCa, at: datetime, number: int) -> StoredCrl:
         moment = at.replace(microsecond=0)
-        number = await register.next_crl_number(ca.name)
         plan = CrlPlan(number, moment, moment + self._life)
-        entries = await register.crl_entries(ca.name, at)
-        der = make_crl(ca.signer, ca.certificate.subject, ca.published, plan, entries)
-        crl = StoredCrl(ca.name, number, plan.this_update, plan.next_update, der)
+        parts = await register.crl_parts(ca.name)
+        changed = _taken_up(parts, await register.crl_changes(ca.name, at))
+        await register.put_crl_parts(ca.name, changed)
+        listed = b"".join(entries for _, entries in sorted((parts | changed).items()))
+        signed = sign_crl(ca.signer, ca.certificate.subject, ca.published, plan, listed)
+        crl = StoredCrl(ca.name, number, plan.this_update, plan.next_update, signed)
         await register.put_crl(crl)
         return crl
 
-    async def publish_named(self, register: Register, names: Sequence[str], at: datetime) -> None:
-        """Publish for the CAs of certificates that changed; each once, in one order (no deadlock)."""
-        for name in sorted(set(names)):
-            if name in self._cas:
-                await self.publish(register, self._cas[name], at)
+    async def rebuild(self, database: Database, at: datetime) -> list[StoredCrl]:
+        """Make every CRL anew from the register alone, without what was kept of the ones before.
+
+        Nothing needs it in daily work. It holds the writers of the register for as long as it takes.
+        """
+        made = []
+        for name in sorted(self._cas):
+            async with database.write() as connection:
+                register = Register(connection)
+                await register.forget_crl(name)
+                made.append(await self.publish(register, self._cas[name], at))
+        return made
 
     async def introduce(self, database: Database) -> None:
         """Make the CAs known to the register, whichever process is first.
@@ -68,5 +97,18 @@ class CrlPublisher:
 
     async def due(self, register: Register, at: datetime) -> list[str]:
         """Names of the CAs whose CRL is missing or due for a refresh."""
-        held = {crl.issuer: crl for crl in await register.crls()}
-        return [name for name in self._cas if name not in held or at - held[name].this_update >= self._refresh]
+        made = await register.crls_made()
+        return [name for name in self._cas if name not in made or at - made[name] >= self._refresh]
+
+
+def _taken_up(parts: Mapping[int, bytes], changes: Mapping[int, CrlEntry | None]) -> dict[int, bytes]:
+    """The parts that change, as they are then."""
+    by_part: dict[int, dict[int, bytes]] = {}
+    for serial_number, entry in changes.items():
+        part = serial_number & _PART_MASK
+        if part not in by_part:
+            by_part[part] = split_crl_entries(parts.get(part, b""))
+        by_part[part].pop(serial_number, None)
+        if entry is not None:
+            by_part[part][serial_number] = encode_crl_entry(entry)
+    return {part: b"".join(entries.values()) for part, entries in by_part.items()}

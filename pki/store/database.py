@@ -34,6 +34,9 @@ class Database:
     def __init__(self, url: str, *, pooled: bool = False) -> None:
         options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
         self._engine: AsyncEngine = create_async_engine(url, **options)
+        # SQLite reads one snapshot anyway; PostgreSQL would look anew at each statement.
+        postgresql = self._engine.dialect.name == "postgresql"
+        self._snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if postgresql else {}
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
@@ -56,14 +59,14 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent look; writes nothing and blocks no writer.
+        """One consistent look, the same in every statement; writes nothing and blocks no writer.
 
         Raises:
             StoreUnavailable: the database cannot be read.
         """
         try:
             async with self._engine.connect() as connection:
-                await connection.execution_options(sluis_reads_only=True)
+                await connection.execution_options(sluis_reads_only=True, **self._snapshot)
                 async with connection.begin():
                     yield connection
         except (DBAPIError, OSError) as error:

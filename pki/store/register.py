@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import AuditRecord
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.encoding import CrlEntry
-from pki.revocation import KEEP_AFTER_EXPIRY, RevocationReason
-from pki.store.tables import blocked_keys, certificates, changes, crls, issuers, outbox, subject_keys
+from pki.revocation import RevocationReason
+from pki.store.crls import CrlRegister, StoredCrl
+from pki.store.tables import blocked_keys, certificates, outbox, subject_keys
 
+__all__ = ["LIVE", "UNDERWAY", "Register", "Registered", "StoredCrl"]
 LIVE: Final = ("active", "superseding")
 """States in which a certificate may be used."""
 UNDERWAY: Final = ("issuing", "renewing")
@@ -58,22 +58,8 @@ class Registered:
         return f"{self.issuer}/{self.serial_number}"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCrl:
-    """The newest CRL of one CA."""
-
-    issuer: str
-    number: int
-    this_update: datetime
-    next_update: datetime
-    der: bytes
-
-
-class Register:
+class Register(CrlRegister):
     """The register within one transaction."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._db = connection
 
     # Certificates.
 
@@ -199,7 +185,7 @@ class Register:
         result = await self._db.execute(
             update(certificates)
             .where(certificates.c.id.in_(rows), expected)
-            .values(status="revoked", revoked_at=at, revocation_reason=reason.value, held_at=None)
+            .values(status="revoked", revoked_at=at, revocation_reason=reason.value, held_at=None, crl_pending=True)
             .returning(certificates.c.id)
         )
         return set(result.scalars())
@@ -207,12 +193,12 @@ class Register:
     async def hold(self, row: int, at: datetime) -> bool:
         """Put a live certificate on hold."""
         condition = and_(certificates.c.id == row, certificates.c.status.in_(LIVE), certificates.c.held_at.is_(None))
-        return await self._change(condition, held_at=at)
+        return await self._change(condition, held_at=at, crl_pending=True)
 
     async def release(self, row: int) -> bool:
         """Take a certificate off hold; only what is on hold can be."""
         condition = and_(certificates.c.id == row, certificates.c.status.in_(LIVE), certificates.c.held_at.isnot(None))
-        return await self._change(condition, held_at=None)
+        return await self._change(condition, held_at=None, crl_pending=True)
 
     async def mark_compromised(self, subject_key: str, at: datetime) -> list[Registered]:
         """Never certify this key again. Returns every certificate that has it and is not revoked yet."""
@@ -265,67 +251,6 @@ class Register:
         )
         return [_registered(row) for row in (await self._db.execute(query)).mappings()]
 
-    # CRLs.
-
-    async def issuers(self) -> dict[str, str]:
-        """Name -> key of every issuing CA that the register knows."""
-        rows = await self._db.execute(select(issuers.c.name, issuers.c.key))
-        return {str(name): str(key) for name, key in rows}
-
-    async def add_issuer(self, name: str, key: str) -> None:
-        """Make an issuing CA known; the ceremony made its first CRL, number 1.
-
-        Raises:
-            IntegrityError: another process did the same at this moment.
-        """
-        await self._db.execute(insert(issuers).values(name=name, key=key, crl_number=1))
-
-    async def next_crl_number(self, issuer: str) -> int:
-        """The next number; holds other makers of CRLs of this CA until the transaction ends."""
-        statement = (
-            update(issuers)
-            .where(issuers.c.name == issuer)
-            .values(crl_number=issuers.c.crl_number + 1)
-            .returning(issuers.c.crl_number)
-        )
-        return int((await self._db.execute(statement)).scalar_one())
-
-    async def crl_entries(self, issuer: str, at: datetime) -> list[CrlEntry]:
-        """Everything revoked or on hold, until a day after it expired."""
-        query = select(
-            certificates.c.serial_number,
-            certificates.c.revoked_at,
-            certificates.c.held_at,
-            certificates.c.revocation_reason,
-        ).where(
-            certificates.c.issuer == issuer,
-            or_(certificates.c.status == "revoked", certificates.c.held_at.isnot(None)),
-            certificates.c.not_after > at - KEEP_AFTER_EXPIRY,
-        )
-        return [
-            CrlEntry(int(serial, 16), revoked or held, _CODES[reason or RevocationReason.CERTIFICATE_HOLD])
-            for serial, revoked, held, reason in await self._db.execute(query)
-        ]
-
-    async def put_crl(self, crl: StoredCrl) -> None:
-        """Replace the newest CRL of a CA and let other processes know."""
-        values = {
-            "number": crl.number, "this_update": crl.this_update, "next_update": crl.next_update, "der": crl.der,
-        }  # fmt: skip
-        changed = await self._db.execute(update(crls).where(crls.c.issuer == crl.issuer).values(values))
-        if not changed.rowcount:
-            await self._db.execute(insert(crls).values(values | {"issuer": crl.issuer}))
-        await self._db.execute(update(changes).values(version=changes.c.version + 1))
-
-    async def crls(self) -> list[StoredCrl]:
-        """The newest CRL of each CA."""
-        query = select(crls.c.issuer, crls.c.number, crls.c.this_update, crls.c.next_update, crls.c.der)
-        return [StoredCrl(*row) for row in await self._db.execute(query)]
-
-    async def version(self) -> int:
-        """The change counter."""
-        return int((await self._db.execute(select(changes.c.version))).scalar_one())
-
     # Audit records on their way out.
 
     async def write(self, records: Iterable[AuditRecord]) -> None:
@@ -348,7 +273,6 @@ class Register:
         return bool(result.rowcount)
 
 
-_CODES: Final = {reason.value: reason.code for reason in RevocationReason}
 _FIELDS: Final = (
     "id", "issuer", "serial_number", "environment", "status", "organization", "common_name", "kvk", "not_before",
     "not_after", "certificate", "subject_key", "replaces", "overlap_until", "held_at", "revoked_at",

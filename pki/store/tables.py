@@ -81,6 +81,8 @@ certificates = Table(
     Column("held_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
     Column("revocation_reason", String(24)),
+    Column("crl_pending", Boolean, nullable=False, server_default=text("false")),  # the CRL does not tell it yet
+    Column("listed", Boolean, nullable=False, server_default=text("false")),  # it stands on the CRL
 )
 
 # At most one that is active, counting the one that is being issued at this moment.
@@ -104,6 +106,13 @@ for _status in ("superseding", "renewing"):
     )
 Index("serial_per_issuer", certificates.c.issuer, certificates.c.serial_number, unique=True)
 Index("by_status", certificates.c.status, certificates.c.not_after)
+Index("by_revocation", certificates.c.revoked_at)
+# What a CRL has to take up, and what has left it after it expired: few rows beside those that are on it.
+for _name, _column, _condition in (
+    ("crl_pending", certificates.c.issuer, "crl_pending"),
+    ("crl_listed", certificates.c.not_after, "listed"),
+):
+    Index(_name, _column, sqlite_where=text(_condition), postgresql_where=text(_condition))
 
 subject_keys = Table(
     "subject_keys",
@@ -131,9 +140,30 @@ crls = Table(
     Column("number", Integer, nullable=False),
     Column("this_update", UtcDateTime, nullable=False),
     Column("next_update", UtcDateTime, nullable=False),
-    Column("der", LargeBinary, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("tail", LargeBinary, nullable=False),
 )
-"""The newest CRL of each CA."""
+"""The newest CRL of each CA: what stands before and after its entries, the signature included."""
+
+crl_parts = Table(
+    "crl_parts",
+    metadata,
+    Column("issuer", String(64), ForeignKey("issuers.name"), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("entries", LargeBinary, nullable=False),
+)
+"""The entries of the CRL, encoded, by the last octet of the serial number: a revocation writes one part, not all."""
+
+responders = Table(
+    "responders",
+    metadata,
+    Column("issuer", String(64), ForeignKey("issuers.name"), primary_key=True),
+    Column("serial_number", String(40), primary_key=True),
+    Column("not_after", UtcDateTime, nullable=False),
+    Column("tbs", LargeBinary, nullable=False),
+    Column("certificate", LargeBinary),  # null while it is not signed
+)
+"""Certificates of OCSP responders: short-lived, of no party, and recorded before they are signed like all others."""
 
 outbox = Table(
     "outbox",

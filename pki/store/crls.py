@@ -1,0 +1,145 @@
+"""What the register keeps of CRLs, each as one small step inside a transaction that the caller opened.
+
+A CRL is kept in parts, by the last octet of the serial number, so that a revocation among 100,000 reads all and writes
+one part of them. `certificates.crl_pending` says what the CRL does not tell yet; whoever makes a CRL takes that up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import and_, delete, insert, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pki.encoding import CrlEntry
+from pki.revocation import KEEP_AFTER_EXPIRY, RevocationReason, SignedCrl
+from pki.store.tables import certificates, changes, crl_parts, crls, issuers
+
+_HELD: Final = RevocationReason.CERTIFICATE_HOLD.value
+_CODES: Final = {reason.value: reason.code for reason in RevocationReason}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCrl:
+    """The newest CRL of one CA."""
+
+    issuer: str
+    number: int
+    this_update: datetime
+    next_update: datetime
+    signed: SignedCrl
+
+    @property
+    def der(self) -> bytes:
+        """The whole list."""
+        return self.signed.der
+
+
+class CrlRegister:
+    """CRLs within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    async def issuers(self) -> dict[str, str]:
+        """Name -> key of every issuing CA that the register knows."""
+        rows = await self._db.execute(select(issuers.c.name, issuers.c.key))
+        return {str(name): str(key) for name, key in rows}
+
+    async def add_issuer(self, name: str, key: str) -> None:
+        """Make an issuing CA known; the ceremony made its first CRL, number 1.
+
+        Raises:
+            IntegrityError: another process did the same at this moment.
+        """
+        await self._db.execute(insert(issuers).values(name=name, key=key, crl_number=1))
+
+    async def next_crl_number(self, issuer: str) -> int:
+        """The next number; holds other makers of CRLs of this CA until the transaction ends."""
+        statement = (
+            update(issuers)
+            .where(issuers.c.name == issuer)
+            .values(crl_number=issuers.c.crl_number + 1)
+            .returning(issuers.c.crl_number)
+        )
+        return int((await self._db.execute(statement)).scalar_one())
+
+    async def crl_changes(self, issuer: str, at: datetime) -> dict[int, CrlEntry | None]:
+        """What the CRL has to take up, by serial number; None is to leave it. From now on it counts as taken up.
+
+        Everything revoked or on hold stands on it, until a day after it expired. Rows that another transaction is
+        changing at this moment are left to that one.
+        """
+        columns = certificates.c
+        ended = columns.not_after <= at - KEEP_AFTER_EXPIRY
+        gone = (
+            select(columns.id).where(text("listed"), ended, columns.issuer == issuer).with_for_update(skip_locked=True)
+        )
+        await self._db.execute(update(certificates).where(columns.id.in_(gone)).values(crl_pending=True))
+        pending = select(columns.id).where(columns.issuer == issuer, text("crl_pending"))
+        belongs = and_(or_(columns.status == "revoked", columns.held_at.isnot(None)), ~ended)
+        statement = (
+            update(certificates)
+            .where(columns.id.in_(pending.with_for_update(skip_locked=True)))
+            .values(crl_pending=False, listed=belongs)
+            .returning(
+                columns.serial_number, columns.listed, columns.revoked_at, columns.held_at, columns.revocation_reason
+            )
+        )
+        return {
+            int(serial, 16): CrlEntry(int(serial, 16), revoked or held, _CODES[reason or _HELD]) if listed else None
+            for serial, listed, revoked, held, reason in await self._db.execute(statement)
+        }
+
+    async def crl_parts(self, issuer: str) -> dict[int, bytes]:
+        """The encoded entries of a CRL by part, in their order."""
+        query = select(crl_parts.c.part, crl_parts.c.entries).where(crl_parts.c.issuer == issuer)
+        return {int(part): bytes(entries) for part, entries in await self._db.execute(query.order_by(crl_parts.c.part))}
+
+    async def put_crl_parts(self, issuer: str, parts: Mapping[int, bytes]) -> None:
+        """Replace some parts."""
+        if not parts:
+            return
+        theirs = and_(crl_parts.c.issuer == issuer, crl_parts.c.part.in_(parts))
+        await self._db.execute(delete(crl_parts).where(theirs))
+        rows = [{"issuer": issuer, "part": part, "entries": entries} for part, entries in parts.items()]
+        await self._db.execute(insert(crl_parts), rows)
+
+    async def forget_crl(self, issuer: str) -> None:
+        """Everything revoked or on hold is to be taken up anew."""
+        columns = certificates.c
+        await self._db.execute(delete(crl_parts).where(crl_parts.c.issuer == issuer))
+        await self._db.execute(
+            update(certificates)
+            .where(columns.issuer == issuer, or_(columns.status == "revoked", columns.held_at.isnot(None)))
+            .values(crl_pending=True)
+        )
+
+    async def put_crl(self, crl: StoredCrl) -> None:
+        """Replace the newest CRL of a CA (its parts are there) and let other processes know."""
+        values = {
+            "number": crl.number, "this_update": crl.this_update, "next_update": crl.next_update,
+            "head": crl.signed.head, "tail": crl.signed.tail,
+        }  # fmt: skip
+        changed = await self._db.execute(update(crls).where(crls.c.issuer == crl.issuer).values(values))
+        if not changed.rowcount:
+            await self._db.execute(insert(crls).values(values | {"issuer": crl.issuer}))
+        await self._db.execute(update(changes).values(version=changes.c.version + 1))
+
+    async def crls(self) -> list[StoredCrl]:
+        """The newest CRL of each CA."""
+        query = select(crls.c.issuer, crls.c.number, crls.c.this_update, crls.c.next_update, crls.c.head, crls.c.tail)
+        found = []
+        for issuer, number, this_update, next_update, head, tail in (await self._db.execute(query)).all():
+            listed = b"".join((await self.crl_parts(issuer)).values())
+            found.append(StoredCrl(issuer, number, this_update, next_update, SignedCrl(head, listed, tail)))
+        return found
+
+    async def crls_made(self) -> dict[str, datetime]:
+        """When the newest CRL of each CA was made."""
+        return {str(issuer): made for issuer, made in await self._db.execute(select(crls.c.issuer, crls.c.this_update))}
+
+    async def version(self) -> int:
+        """The change counter."""
+        return int((await self._db.execute(select(changes.c.version))).scalar_one())
