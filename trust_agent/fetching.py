@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import httpx
 import structlog
 
+from authz.edge.entity_tag import usable_tag
 from trust_agent.authz_client import AuthzClient
 from trust_agent.trust_store import MaterialRefused, TrustStore
 
@@ -147,11 +148,12 @@ class Fetcher:
         if status == httpx.codes.NOT_MODIFIED:
             self._store.confirm(name)
             return False
+        tag = usable_tag(answered.get("etag")) or ""
         if name == "bundle":
             # Compiling takes a third of a second, in which decisions go on with the policies of before.
-            await asyncio.to_thread(self._store.take, name, content, answered.get("etag", ""))
+            await asyncio.to_thread(self._store.take, name, content, tag)
         else:
-            self._store.take(name, content, answered.get("etag", ""))
+            self._store.take(name, content, tag)
         if name == "jwks":
             self._keys_known.set()
         _LOG.info("material_taken", material=name)
@@ -171,7 +173,7 @@ class Fetcher:
             status, answered, content = await self._get(self._plain, url, headers, wait, {})
             if status != httpx.codes.NOT_MODIFIED:
                 taken = self._store.take_crl(content)
-                etag = answered.get("etag", "")
+                etag = usable_tag(answered.get("etag")) or ""
                 _LOG.info("crl_fetched", newer=taken)
             await _no_spinning(loop.time() - begun, new=status != httpx.codes.NOT_MODIFIED)
 

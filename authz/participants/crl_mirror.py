@@ -14,8 +14,10 @@ from typing import Final
 
 import httpx
 import structlog
+from cryptography import x509
 
 from authz.domain.errors import Refused
+from authz.edge.entity_tag import usable_tag
 
 WAIT: Final = 30
 """Seconds of a long poll (RFC 7240 `Prefer: wait`)."""
@@ -35,7 +37,7 @@ class CrlMirror:
         urls: where they are published.
         put: verifies a CRL and keeps it in memory; True when it is newer than what was held; raises `Refused` when
             it is not a CRL of a known issuer.
-        folder: where verified CRLs are kept, one file for each URL; Envoy reads it too.
+        folder: where verified CRLs are kept, one file for each CA and scope; Envoy reads it too.
         client: HTTP client, owned by the caller.
     """
 
@@ -87,10 +89,9 @@ class CrlMirror:
                 if len(der) > MAX_CRL_BYTES:
                     raise httpx.DecodingError("the CRL is too large")
         if self._put(bytes(der)):
-            await asyncio.to_thread(self._keep, url, bytes(der))
+            await asyncio.to_thread(self._keep, bytes(der))
             _log.info("CRL taken", url=url, length=len(der))
-        newer: str | None = answer.headers.get("etag")
-        return newer
+        return usable_tag(answer.headers.get("etag"))
 
     async def _follow(self, url: str) -> None:
         etag: str | None = None
@@ -110,12 +111,27 @@ class CrlMirror:
                 await asyncio.sleep(_PAUSE)
             etag = newer
 
-    def _keep(self, url: str, der: bytes) -> None:
-        # A name from the URL's hash: no part of a URL becomes part of a path.
-        path = self._folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.crl"
+    def _keep(self, der: bytes) -> None:
+        path = self._folder / f"{_name_of(der)}.crl"
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
             file.write(der)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+def _name_of(der: bytes) -> str:
+    """A file name for a verified CRL, by who signed it and what it is about.
+
+    Never by its URL: over plain HTTP somebody on the path can answer one URL with the CRL of another, and that would
+    push the right one out of the folder until its CA signs the next.
+    """
+    crl = x509.load_der_x509_crl(der)
+    about = [crl.issuer.public_bytes()]
+    for kind in (x509.AuthorityKeyIdentifier, x509.IssuingDistributionPoint):
+        try:
+            about.append(crl.extensions.get_extension_for_class(kind).value.public_bytes())
+        except x509.ExtensionNotFound:
+            about.append(b"")
+    return hashlib.sha256(b"\x00".join(about)).hexdigest()[:16]

@@ -10,6 +10,7 @@ import pytest
 from authz.domain.errors import Refused
 from authz.participants import crl_mirror
 from authz.participants.crl_mirror import CrlMirror
+from pki.crl_store import CrlStore
 from tests.fakes.certificates import FakeAuthority
 
 URL = "http://pki.test/crl/issuing.crl"
@@ -114,3 +115,25 @@ async def test_it_goes_on_after_an_error(ca: FakeAuthority, tmp_path: Path, monk
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert len(crls.held()) == 2
+
+
+async def test_an_entity_tag_that_no_header_can_hold_is_not_sent_back(ca: FakeAuthority, tmp_path: Path) -> None:
+    answer = httpx.Response(200, content=ca.crl(), headers=[(b"etag", b'"\xe9"')])
+    async with client(lambda _: answer) as http:
+        assert await CrlMirror([URL], ca.crl_store().put, tmp_path, http).fetch(URL, None) is None
+
+
+async def test_a_crl_under_the_url_of_another_does_not_push_it_out(ca: FakeAuthority, tmp_path: Path) -> None:
+    root = "http://pki.test/crl/root.crl"
+    crls, served = CrlStore([ca.root.der, ca.issuing.der]), {root: ca.root_crl(), URL: ca.crl(number=5)}
+    async with client(lambda request: httpx.Response(200, content=served[str(request.url)])) as http:
+        mirror = CrlMirror([root, URL], crls.put, tmp_path, http)
+        await mirror.fetch(root, None)
+        served[root] = ca.crl(number=6)
+        await mirror.fetch(root, None)
+        await mirror.fetch(URL, None)
+    again = CrlStore([ca.root.der, ca.issuing.der])
+    async with client(serving(b"")) as http:
+        CrlMirror([URL], again.put, tmp_path, http).load()
+    assert {crl.der for crl in again.held()} == {crl.der for crl in crls.held()}
+    assert len(again.held()) == 2
