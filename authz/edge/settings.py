@@ -23,7 +23,8 @@ class SettingsError(SluisError):
 class Settings(BaseModel):
     """Base of every settings model: frozen, and an unknown key is an error instead of a silent typing mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # The docstring below a key is its description: the reference pages are made of them (`python -m docs.reference`).
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:

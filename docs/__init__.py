@@ -1,0 +1,1 @@
+"""The documentation; this package only makes its generated pages."""
