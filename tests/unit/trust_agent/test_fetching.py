@@ -148,8 +148,8 @@ async def test_an_entity_tag_that_no_header_can_hold_does_not_end_the_polling_of
     url = "http://pki.test/crl/issuing.crl"
     fetcher = Fetcher(store, Sources("default", (url,), 30), authz, 5.0)  # type: ignore[arg-type]
     answer = httpx.Response(200, content=b"crl", headers=[(b"etag", b'"\xe9"')])
-    fetcher._plain = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer))  # noqa: SLF001  the one way in
-    poll = fetcher._crl_poll(url)  # noqa: SLF001
+    fetcher._plain = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer))
+    poll = fetcher._crl_poll(url)
     await poll()
     await poll()
     assert store.crls == [b"crl", b"crl"]
