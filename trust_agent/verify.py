@@ -13,7 +13,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -27,6 +27,9 @@ from trust_agent.jws import KeySet, parse_jws, verify_jws
 
 _TYPES: Final = ("at+jwt", "application/at+jwt")
 _SCHEME: Final = "bearer "
+
+_REFUSAL_COUNTS: Final = timedelta(seconds=1)
+"""How long a refused certificate is refused again without another look."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -51,6 +54,10 @@ class Recent(Generic[_K, _V]):
         self._items[key] = item
         if len(self._items) > self._limit:
             self._items.popitem(last=False)
+
+    def discard(self, key: _K) -> None:
+        """Forget the entry, if there is one."""
+        self._items.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -130,6 +137,13 @@ class VerifiedToken:
     not_after: float
 
 
+@dataclass(frozen=True, slots=True)
+class _RefusedCertificate:
+    reason: Reason
+    detail: str
+    at: datetime
+
+
 class Verifier:
     """Checks certificates and tokens against the trust store.
 
@@ -137,7 +151,8 @@ class Verifier:
         trust: keys, CRLs and revocations.
         rules: which tokens count.
         max_tokens: verified tokens that are remembered (about 3 kB each).
-        max_certificates: parsed certificates that are remembered (about 10 kB each).
+        max_certificates: certificates that are remembered, those that passed (parsed, about 10 kB each) and, for a
+            second, those that were refused (a digest each).
     """
 
     def __init__(
@@ -148,6 +163,7 @@ class Verifier:
         self._tokens: Recent[bytes, VerifiedToken] = Recent(max_tokens)
         self._keys_of_tokens: KeySet | None = None
         self._presented: Recent[str, PresentedCertificate] = Recent(max_certificates)
+        self._refused: Recent[bytes, _RefusedCertificate] = Recent(max_certificates)
 
     def certificate(self, xfcc: str | None, verified_by_edge: str | None, at: datetime) -> ValidatedCertificate:
         """Check 2: the certificate of the connection.
@@ -160,16 +176,35 @@ class Verifier:
         Raises:
             Refused: CERTIFICATE_*, CRL_* or CREDENTIAL_REVOKED.
         """
-        presented = self._presented.get(xfcc) if xfcc else None
-        if presented is None:
-            presented = parse_xfcc(xfcc)
+        known = self._presented.get(xfcc) if xfcc else None
+        if known is None and xfcc:
+            self._require_not_just_refused(xfcc, at)
+        presented = known or parse_xfcc(xfcc)
+        try:
+            certificate = self._trust.validator.validate(presented.leaf_der, presented.chain_der, at)
+        except Refused as refusal:
+            self._remember_refusal(xfcc or "", refusal, at)
+            raise
+        if known is None:
+            # Only now: what anybody can make for himself is not kept, and pushes out nobody.
             self._presented.put(xfcc or "", presented)
-        certificate = self._trust.validator.validate(presented.leaf_der, presented.chain_der, at)
         if verified_by_edge != "1":
             raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
         if self._trust.is_credential_revoked(certificate.thumbprint):
             raise Refused(Reason.CREDENTIAL_REVOKED, "this credential was revoked")
         return certificate
+
+    def _require_not_just_refused(self, xfcc: str, at: datetime) -> None:
+        # Building a path for a stranger takes milliseconds, in which nobody else gets a decision.
+        refused = self._refused.get(_digest(xfcc))
+        if refused is not None and timedelta(0) <= at - refused.at < _REFUSAL_COUNTS:
+            raise Refused(refused.reason, refused.detail)
+
+    def _remember_refusal(self, xfcc: str, refusal: Refused, at: datetime) -> None:
+        self._presented.discard(xfcc)
+        if refusal.reason.value.startswith("certificate_"):
+            # Not what a missing or stale CRL brings about: that ends as soon as the CRL is there.
+            self._refused.put(_digest(xfcc), _RefusedCertificate(refusal.reason, refusal.detail, at))
 
     async def token(
         self, authorization: Sequence[str], certificate: ValidatedCertificate, at: datetime
@@ -241,6 +276,10 @@ class Verifier:
             not_before=claims.issued_at - rules.skew,
             not_after=claims.expires_at + rules.skew,
         )
+
+
+def _digest(xfcc: str) -> bytes:
+    return hashlib.sha256(xfcc.encode("utf-8", "surrogatepass")).digest()
 
 
 def _bearer(authorization: Sequence[str]) -> str:

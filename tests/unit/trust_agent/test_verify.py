@@ -374,3 +374,59 @@ def test_a_remembered_certificate_expires_all_the_same() -> None:
     with pytest.raises(Refused) as caught:
         verifier.certificate(header, "1", NOW + timedelta(hours=2))
     assert caught.value.reason in {Reason.CRL_STALE, Reason.CERTIFICATE_EXPIRED}
+
+
+class _CountingValidator:
+    """The real validator, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def validate(self, leaf_der: bytes, chain_der: Sequence[bytes], at: Any) -> Any:
+        self.asked += 1
+        return VALIDATOR.validate(leaf_der, chain_der, at)
+
+
+def _refused(verifier: Verifier, header: str, *, seconds: float = 0) -> Reason:
+    with pytest.raises(Refused) as caught:
+        verifier.certificate(header, None, NOW + timedelta(seconds=seconds))
+    return caught.value.reason
+
+
+def test_a_stranger_who_keeps_asking_costs_one_validation_a_second() -> None:
+    verifier, trust = make()
+    trust.validator = counting = _CountingValidator()  # type: ignore[assignment]
+    rogue = FakeAuthority().rogue()
+    stranger = rogue.issue("uzovi:5000")
+    header = xfcc(stranger, (stranger.pem, rogue.issuing.pem))
+    reasons = {_refused(verifier, header, seconds=moment / 100) for moment in range(100)}
+    assert reasons == {Reason.CERTIFICATE_UNTRUSTED}
+    assert counting.asked == 1
+    _refused(verifier, header, seconds=1)
+    assert counting.asked == 2
+    # Somebody else is not refused with him, and a clock set back does not make a refusal last.
+    assert verifier.certificate(_xfcc(MINE), "1", NOW).thumbprint == CERTIFICATE.thumbprint
+    _refused(verifier, header, seconds=-10)
+    assert counting.asked == 4
+
+
+def test_strangers_push_nobody_out_and_are_not_kept() -> None:
+    verifier, trust = make(max_certificates=2)
+    header = _xfcc(MINE)
+    verifier.certificate(header, "1", NOW)
+    for number in range(5):
+        stranger = FakeAuthority().issue(f"uzovi:500{number}")
+        _refused(verifier, xfcc(stranger, (stranger.pem,)))
+    assert list(verifier._presented._items) == [header]
+    assert len(verifier._refused) == 2
+    assert verifier.certificate(header, "1", NOW).thumbprint == CERTIFICATE.thumbprint
+    assert trust.refetches == 0
+
+
+def test_a_missing_crl_is_not_remembered_as_a_refusal() -> None:
+    verifier, trust = make()
+    trust.validator = CA.validator(CA.crl_store(CA.root_crl()))
+    header = _xfcc(MINE)
+    assert _refused(verifier, header) is Reason.CRL_MISSING
+    trust.validator = VALIDATOR
+    assert verifier.certificate(header, "1", NOW).thumbprint == CERTIFICATE.thumbprint
