@@ -16,6 +16,8 @@ from authz.store.tables import metadata
 
 BATCH: Final = 1_000
 """Entries read at a time; about 1 MB."""
+_LAST: Final = 2**63 - 1
+"""What a database can count to; an entry that somebody put there must not stop the reading of the others."""
 
 _CHECKPOINT: Final = metadata.tables["audit_checkpoint"]
 # SQLite stores any type in any column; what somebody put there must arrive as bytes to be judged, whatever it is.
@@ -88,7 +90,7 @@ class StoredAuditLog:
                     ENTRY.c.outcome,
                     ENTRY.c.reason,
                     ENTRY.c.trace_id,
-                ).where(ENTRY.c.entry_index >= start, ENTRY.c.entry_index < stop)
+                ).where(ENTRY.c.entry_index >= start, ENTRY.c.entry_index < min(stop, _LAST))
             )
             return {row[0]: Terms(*row[1:], names=frozenset(names[row[0]])) for row in rows}
 
@@ -120,7 +122,7 @@ class StoredAuditLog:
 def _range(start: int, stop: int, *columns: ColumnElement[Any]) -> Select[Any]:
     return (
         select(*columns)
-        .where(ENTRY.c.entry_index >= start, ENTRY.c.entry_index < stop)
+        .where(ENTRY.c.entry_index >= start, ENTRY.c.entry_index < min(stop, _LAST))
         .order_by(ENTRY.c.entry_index)
         .limit(BATCH)
     )
@@ -131,13 +133,18 @@ def _entry(row: Row[Any]) -> LogEntry:
 
 
 def _checkpoint(row: Row[Any]) -> StoredCheckpoint:
-    hashes = tuple(row.frontier[start : start + HASH_BYTES] for start in range(0, len(row.frontier), HASH_BYTES))
-    return StoredCheckpoint(row.size, row.note, hashes)
+    # SQLite stores any type in any column; what is no text or no bytes is an empty one, which the verifier names.
+    note = row.note if isinstance(row.note, str) else ""
+    frontier = row.frontier if isinstance(row.frontier, bytes) else b""
+    hashes = tuple(frontier[start : start + HASH_BYTES] for start in range(0, len(frontier), HASH_BYTES))
+    return StoredCheckpoint(row.size, note, hashes)
 
 
 async def _names(connection: AsyncConnection, start: int, stop: int) -> dict[int, set[tuple[TermKind, str]]]:
     found: dict[int, set[tuple[TermKind, str]]] = defaultdict(set)
-    rows = await connection.execute(select(TERM).where(TERM.c.entry_index >= start, TERM.c.entry_index < stop))
+    rows = await connection.execute(
+        select(TERM).where(TERM.c.entry_index >= start, TERM.c.entry_index < min(stop, _LAST))
+    )
     for row in rows:
         found[row.entry_index].add((row.kind, row.value))
     return found

@@ -61,6 +61,10 @@ def prepare_file(path: str) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
+def _any_text(stored: bytes) -> str:
+    return stored.decode(errors="surrogateescape")
+
+
 def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
     def connect(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's adapted connection
         # The driver's own idea of transactions would begin them late and never immediately; the event below does it.
@@ -72,6 +76,8 @@ def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
         if readonly:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()
+        # Text that somebody damaged must arrive to be judged, instead of making the whole log unreadable.
+        connection.driver_connection.text_factory = _any_text
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")

@@ -226,6 +226,27 @@ async def test_a_rewritten_past_with_a_checkpoint_of_another_key_is_caught(
     assert report.covered == 15
 
 
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("UPDATE audit_checkpoint SET note = x'ff' WHERE size = 20", FindingKind.CHECKPOINT),
+        ("UPDATE audit_checkpoint SET note = CAST(x'ff' AS TEXT) WHERE size = 20", FindingKind.CHECKPOINT),
+        ("UPDATE audit_checkpoint SET note = 5, frontier = 5 WHERE size = 20", FindingKind.CHECKPOINT),
+        ("UPDATE audit_entry SET record_id = CAST(x'ff' AS TEXT) WHERE entry_index = 7", FindingKind.ALTERED),
+        ("UPDATE audit_term SET value = CAST(x'ff' AS TEXT) WHERE entry_index = 7", FindingKind.ALTERED),
+        ("UPDATE audit_entry SET entry_index = 9223372036854775807 WHERE entry_index = 7", FindingKind.MISSING),
+        ("UPDATE audit_entry SET entry_index = 9223372036854775800 WHERE entry_index = 7", FindingKind.MISSING),
+    ],
+)
+async def test_what_no_column_should_hold_is_named_and_stops_nothing(
+    desk: ReadingDesk, tamper: Callable[..., None], statement: str, kind: FindingKind
+) -> None:
+    tamper(statement)
+    report = (await desk.verify())[0]
+    assert report.findings[0].kind is kind
+    assert report.findings[0].first in {7, 20}
+
+
 async def test_a_log_without_any_checkpoint_is_not_called_intact(
     desk: ReadingDesk, tamper: Callable[..., None]
 ) -> None:
