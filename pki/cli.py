@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from pki.cli_dnssec import dnssec_app
+
 if TYPE_CHECKING:
     from authz.domain.identifiers import Identifier
     from pki.app import OpenAuthority
@@ -27,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dnssec_app, name="dnssec")
 
 Config = Annotated[Path, typer.Option("--config", envvar="SLUIS_PKI_CONFIG", help="Settings file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
