@@ -5,7 +5,8 @@ can write; WAL and synchronous=FULL, so that what was acknowledged survives a cr
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, event
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from authz.domain.errors import SluisError
+from pki.store.lane import WriterLane
 
 BUSY_TIMEOUT: Final = 20_000
 """Milliseconds that a writer on SQLite waits for its turn."""
@@ -37,7 +39,9 @@ class Database:
         # SQLite reads one snapshot anyway; PostgreSQL would look anew at each statement.
         postgresql = self._engine.dialect.name == "postgresql"
         self._snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if postgresql else {}
+        self._lane: WriterLane | None = None
         if self._engine.dialect.name == "sqlite":
+            self._lane = WriterLane(Path(f"{self._engine.url.database}.lane"))
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
 
@@ -50,7 +54,7 @@ class Database:
             StoreUnavailable: anything else that the database reports.
         """
         try:
-            async with self._engine.begin() as connection:
+            async with self._lane.turn() if self._lane else nullcontext(), self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise

@@ -1,0 +1,201 @@
+"""CRLs of 100,000 revoked certificates: making them, and revoking one more beside that.
+
+    python -m deploy.bench.crl
+
+A register of its own on SQLite, in a temporary folder, filled with rows as issuing would leave them; the CA, its key,
+the transactions and the CRL are the product's own. What is measured are whole operations: transaction, signature and
+`fsync` included.
+"""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from sqlalchemy import insert
+
+from authz.edge.settings import load_settings
+from pki.app import OpenAuthority, open_authority
+from pki.ceremony import CeremonyPlan, hold_ceremony
+from pki.publishing import CrlPublisher
+from pki.records import operator
+from pki.revocation import RevocationReason
+from pki.settings import PkiSettings
+from pki.store.register import Register
+from pki.store.tables import certificates
+
+REVOKED: Final = 100_000
+SINGLE: Final = 50
+"""Revocations measured one by one."""
+CRL_BUDGET: Final = 2.0
+"""Seconds, shared `spec/pki.md`, "Revocation"."""
+REVOKE_BUDGET: Final = 50.0
+"""Milliseconds, issue "Certificates and DNSSEC that the whole sector could rely on"."""
+_BATCH: Final = 5_000
+_PASSPHRASE: Final = b"only for this bench, and thrown away"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        what: in words.
+        measured: the figure.
+        unit: of both.
+        budget: at most this; None when nobody set one.
+    """
+
+    what: str
+    measured: float
+    unit: str
+    budget: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is within its budget; None without one."""
+        return None if self.budget is None else self.measured <= self.budget
+
+
+def measure(revoked: int = REVOKED, single: int = SINGLE) -> list[Row]:
+    """Measure everything.
+
+    Args:
+        revoked: certificates on the CRL before.
+        single: revocations measured one by one, in each situation.
+    """
+    with tempfile.TemporaryDirectory(prefix="sluis-crl-bench") as folder:
+        return asyncio.run(_measure(Path(folder), revoked, single))
+
+
+async def _measure(folder: Path, revoked: int, single: int) -> list[Row]:
+    async with _authority(folder) as pki:
+        await _fill(pki, revoked, "revoked")
+        await _fill(pki, single * 2, "active")
+        publisher = CrlPublisher(pki.cas)
+        started = time.perf_counter()
+        [crl] = await publisher.rebuild(pki.database, pki.clock.now())
+        rebuilt = time.perf_counter() - started
+        if len(x509.load_der_x509_crl(crl.der)) != revoked:
+            raise RuntimeError("the CRL does not have what was revoked")
+        signed = [await _seconds(pki, publisher) for _ in range(5)]
+        active = await pki.find(status="active", limit=single * 2)
+        alone = [await _revoke(pki, item.serial_number) for item in active[:single]]
+        beside = await _beside(pki, publisher, [item.serial_number for item in active[single:]])
+        async with pki.database.read() as connection:
+            listed = x509.load_der_x509_crl((await Register(connection).crls())[0].der)
+        if len(listed) != revoked + 2 * single:
+            raise RuntimeError("a revocation is not on the CRL")
+    count = f"{revoked:,} revoked"
+    return [
+        Row(f"CRL made from the register, {count}", rebuilt, "s", CRL_BUDGET),
+        Row("the same, signed anew (every 30 minutes)", statistics.median(signed), "s", CRL_BUDGET),
+        Row("size of that CRL", len(crl.der) / 1e6, "MB"),
+        Row(f"one revoke, {count}, median", statistics.median(alone), "ms", REVOKE_BUDGET),
+        Row("one revoke beside unceasing regeneration, median", statistics.median(beside), "ms", REVOKE_BUDGET),
+        Row("the same, p95", sorted(beside)[int(len(beside) * 0.95)], "ms"),
+    ]
+
+
+async def _seconds(pki: OpenAuthority, publisher: CrlPublisher) -> float:
+    started = time.perf_counter()
+    async with pki.database.write() as connection:
+        await publisher.publish(Register(connection), pki.cas[0], pki.clock.now())
+    return time.perf_counter() - started
+
+
+async def _revoke(pki: OpenAuthority, serial_number: str) -> float:
+    """Milliseconds until the revocation is durable and on the CRL."""
+    started = time.perf_counter()
+    await pki.revoke(RevocationReason.CESSATION_OF_OPERATION, operator("bench"), serial_number=serial_number)
+    return (time.perf_counter() - started) * 1000
+
+
+async def _beside(pki: OpenAuthority, publisher: CrlPublisher, serial_numbers: list[str]) -> list[float]:
+    stop = asyncio.Event()
+
+    async def regenerate() -> None:
+        while not stop.is_set():
+            await _seconds(pki, publisher)
+
+    task = asyncio.create_task(regenerate())
+    try:
+        return [await _revoke(pki, serial_number) for serial_number in serial_numbers]
+    finally:
+        stop.set()
+        await task
+
+
+async def _fill(pki: OpenAuthority, number: int, status: str) -> None:
+    now = datetime.now(UTC)
+    for first in range(0, number, _BATCH):
+        rows = [_row(pki, now, status) for _ in range(min(_BATCH, number - first))]
+        async with pki.database.write() as connection:
+            await connection.execute(insert(certificates), rows)
+
+
+def _row(pki: OpenAuthority, now: datetime, status: str) -> dict[str, Any]:
+    ended = status == "revoked"
+    return {
+        "issuer": pki.cas[0].name,
+        "serial_number": f"{secrets.randbits(158) | 1 << 158:x}",
+        "environment": "TST",
+        "identifier": f"oin:{secrets.randbelow(10**20):020}",
+        "status": status,
+        "subject_key": secrets.token_hex(32),
+        "organization": "Bench",
+        "common_name": "bench.example.nl",
+        "kvk": "12345678",
+        "dns_names": json.dumps([]),
+        "not_before": now,
+        "not_after": now + timedelta(days=397),
+        "intent_at": now,
+        "tbs": b"",
+        "issued_at": now,
+        "certificate": b"",
+        "revoked_at": now if ended else None,
+        "revocation_reason": RevocationReason.SUPERSEDED.value if ended else None,
+        "crl_pending": ended,
+    }
+
+
+@contextlib.asynccontextmanager
+async def _authority(folder: Path) -> AsyncIterator[OpenAuthority]:
+    secret = folder / "issuing.passphrase"
+    secret.write_bytes(_PASSPHRASE)
+    secret.chmod(0o600)
+    files = hold_ceremony(
+        CeremonyPlan(
+            folder=folder / "ca",
+            organization="Bench",
+            environment="TST",
+            base_url="http://127.0.0.1:18080",
+            listen_port=18080,
+            root_passphrase=_PASSPHRASE,
+            issuing_passphrase=_PASSPHRASE,
+            issuing_passphrase_file=secret,
+        ),
+        datetime.now(UTC) - timedelta(minutes=1),
+    )
+    async with open_authority(load_settings(PkiSettings, files["pki.toml"]), pooled=True) as pki:
+        yield pki
+
+
+def main() -> None:
+    """Print the rows."""
+    for row in measure():
+        verdict = "" if row.met is None else f"  (at most {row.budget:g}: {'met' if row.met else 'NOT MET'})"
+        print(f"{row.what:60} {row.measured:8.3f} {row.unit}{verdict}")
+
+
+if __name__ == "__main__":
+    main()
