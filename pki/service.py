@@ -17,8 +17,11 @@ from authz.domain.errors import SluisError
 from authz.edge.logs import configure_logs
 from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
-from pki.app import OpenAuthority, open_authority
+from pki.app import OpenAuthority, open_authority, read_certificate
+from pki.enrolment import Enrolment
 from pki.http.application import create_application
+from pki.http.est import EstApplication
+from pki.http.peers import Peers
 from pki.http.published import Published
 from pki.settings import PkiSettings
 from pki.shipping import Shipper
@@ -43,12 +46,18 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         await pki.withdrawal.sweep()
         published = Published(pki)
         await published.load()
+        est = EstApplication(
+            Enrolment(pki),
+            Peers(pki, published),
+            (read_certificate(settings.root.certificate), *(ca.der for ca in pki.cas)),
+            attempts_per_minute=settings.enrolment.attempts_per_minute,
+        )
         work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki, stop), _let_go(stop, published)]
         if settings.audit.url is not None:
             work.append(Shipper(settings.audit, pki.database, pki.clock).run(stop))
         tasks = [asyncio.create_task(item) for item in work]
         try:
-            await serve_uds(create_application(published), socket, stop=stop)
+            await serve_uds(create_application(published, est), socket, stop=stop)
         finally:
             stop.set()
             # Each ends between two steps; one that hangs in a request is cut off.

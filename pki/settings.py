@@ -80,6 +80,17 @@ class IssuingSettings(Settings):
     """DNS names of one label that may be certified; a lab may need `localhost`, production nothing."""
 
 
+class EnrolmentSettings(Settings):
+    """One-time codes and EST."""
+
+    two_person: bool = False
+    """A second operator approves each code; in production (PRD) always."""
+    code_days: Annotated[int, Field(ge=1, le=30)] = 7
+    """How long a code works."""
+    attempts_per_minute: Annotated[int, Field(ge=1, le=600)] = 10
+    """Failed attempts from one address; further ones wait."""
+
+
 class CrlSettings(Settings):
     """How often CRLs are made; relying parties allow an age of an hour."""
 
@@ -120,6 +131,7 @@ class PkiSettings(Settings):
     publication: PublicationSettings
     tls: TlsSettings | None = None
     issuing: IssuingSettings = IssuingSettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()
     crl: CrlSettings = CrlSettings()
     audit: AuditSettings = AuditSettings()
     run_dir: SettingsPath | None = None

@@ -1,7 +1,8 @@
 """The HTTP application of `pki serve`: CRLs, CA certificates and health.
 
 Specification: RFC 5280 sections 4.2.1.13 and 4.2.2.1 (plain HTTP), RFC 9110 section 13 (conditional requests), RFC 7240
-section 4.3 (`Prefer: wait`). Everything here is public and signed by itself, so neither listener asks who calls.
+section 4.3 (`Prefer: wait`). All of that is public and signed by itself, so neither listener asks who calls; EST, which
+asks for itself, is mounted beside it.
 """
 
 import re
@@ -9,9 +10,10 @@ from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from litestar import Litestar, MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Request, Response, asgi, get
 from litestar.exceptions import HTTPException
 
+from pki.http.est import PREFIX, EstApplication
 from pki.http.published import Document, Published
 
 MAX_WAIT: Final = 60
@@ -24,11 +26,12 @@ _HEADERS: Final = {
 }
 
 
-def create_application(published: Published) -> Litestar:
+def create_application(published: Published, est: EstApplication | None = None) -> Litestar:
     """The application over what is published.
 
     Args:
         published: loaded documents.
+        est: enrolment; None to publish only.
     """
 
     @get(["/crl/{name:str}", "/ca/{name:str}"])
@@ -44,7 +47,7 @@ def create_application(published: Published) -> Litestar:
         )
 
     return Litestar(
-        [document, health],
+        [document, health, *([asgi(PREFIX, is_mount=True, copy_scope=False)(est)] if est else [])],
         openapi_config=None,
         logging_config=None,
         exception_handlers={HTTPException: _refuse, Exception: _fail},

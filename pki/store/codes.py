@@ -141,11 +141,7 @@ class Codes:
         """
         table = enrolment_codes.c
         unsigned = exists().where(
-            certificates.c.issuer == table.issuer,
-            certificates.c.serial_number == table.serial_number,
-            certificates.c.status == "revoked",
-            certificates.c.certificate.is_(None),
-            certificates.c.revocation_reason == RevocationReason.CESSATION_OF_OPERATION.value,
+            certificates.c.issuer == table.issuer, certificates.c.serial_number == table.serial_number, *_UNSIGNED
         )
         return await self._change(
             and_(
@@ -158,6 +154,13 @@ class Codes:
             issuer=issuer,
             serial_number=serial_number,
         )
+
+    async def is_spent(self, code: EnrolmentCode) -> bool:
+        """Whether the certificate that a used code was for was signed, or still may be (see `claim`)."""
+        query = select(certificates.c.id).where(
+            certificates.c.issuer == code.issuer, certificates.c.serial_number == code.serial_number, *_UNSIGNED
+        )
+        return (await self._db.execute(query)).first() is None
 
     async def block(self, subject_keys: Sequence[str], why: str, operator: str, at: datetime) -> int:
         """Never certify these keys. Returns how many were not blocked before."""
@@ -184,6 +187,12 @@ class Codes:
         return bool(result.rowcount)
 
 
+_UNSIGNED: Final = (
+    certificates.c.status == "revoked",
+    certificates.c.certificate.is_(None),
+    certificates.c.revocation_reason == RevocationReason.CESSATION_OF_OPERATION.value,
+)
+"""A row whose intent was given up."""
 _FIELDS: Final = (
     "selector", "environment", "organization", "kvk", "status", "two_person", "created_by", "created_at", "expires_at",
     "approved_by", "approved_at", "attempts", "used_at", "issuer", "serial_number", "salt", "verifier",

@@ -1,0 +1,174 @@
+"""The desk where operators hand out enrolment codes, and where keys are blocked.
+
+Specification: shared `spec/pki.md`, "Issuing": a code is bound to the identity by an operator, and by two in
+production. That the two have different names is kept by the database. How an operator is known is not this module's
+matter: it takes the name that the command line or console established.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from authz.domain.audit import EventType
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from pki.app import OpenAuthority
+from pki.codes import draw_code, new_salt, read_code, verifier_of
+from pki.issuing import Holder
+from pki.records import Actor
+from pki.requests import parse_request
+from pki.revocation import RevocationReason
+from pki.store.codes import Codes, EnrolmentCode
+from pki.store.register import LIVE, UNDERWAY, Register, Registered
+from pki.store.tables import certificates, enrolment_codes
+from pki.trail import Trail
+
+
+class CodeDesk:
+    """Makes, approves, lists and withdraws codes; blocks keys.
+
+    Args:
+        pki: the open authority.
+    """
+
+    def __init__(self, pki: OpenAuthority) -> None:
+        self._pki = pki
+        self._trail = Trail(pki)
+
+    async def create(
+        self, environment: str, holder: Holder, operator: Actor, *, life: timedelta | None = None
+    ) -> tuple[EnrolmentCode, str]:
+        """A code for a party that the operator vetted. Its text is returned here and is nowhere afterwards.
+
+        Args:
+            environment: that the certificate will be for.
+            holder: as vetted; names that could not be certified are refused now, not when the holder comes.
+            operator: who vetted.
+            life: how long it works; that of the settings when None.
+
+        Raises:
+            Refused: CODE_EXISTS, PARAMETER_MALFORMED, REQUEST_MALFORMED, LINT_FAILED.
+        """
+        settings = self._pki.settings.enrolment
+        at = self._pki.clock.now()
+        two = settings.two_person or environment == "PRD"
+        code, salt = draw_code(), new_salt()
+        async with self._trail.refusals(EventType.CODE_CREATE, operator, holder.identifier.subject):
+            self._rehearse(environment, holder, at)
+            verifier = await asyncio.to_thread(verifier_of, code, salt)
+            async with self._pki.database.write() as connection:
+                codes = Codes(connection)
+                await codes.expire(at)
+                await codes.add(
+                    selector=code.selector,
+                    salt=salt,
+                    verifier=verifier,
+                    environment=environment,
+                    identifier=holder.identifier.subject,
+                    organization=holder.organization,
+                    kvk=holder.kvk,
+                    dns_names=json.dumps(holder.dns_names),
+                    status="pending" if two else "ready",
+                    two_person=two,
+                    created_by=operator.id,
+                    created_at=at,
+                    expires_at=at + (life or timedelta(days=settings.code_days)),
+                )
+                made = await _known(codes, code.selector)
+                await self._trail.code(connection, EventType.CODE_CREATE, operator, made)
+        return made, code.text()
+
+    async def approve(self, selector: str, operator: Actor) -> EnrolmentCode:
+        """A second operator agrees with identity and names.
+
+        Raises:
+            Refused: APPROVER_IS_CREATOR; CODE_UNKNOWN, no code with that reference waits for approval.
+        """
+        async with (
+            self._trail.refusals(EventType.CODE_APPROVE, operator, "unknown"),
+            self._pki.database.write() as connection,
+        ):
+            codes = Codes(connection)
+            if not await codes.approve(selector, operator.id, self._pki.clock.now()):
+                raise Refused(Reason.CODE_UNKNOWN, "Expected the reference of a code that waits for approval.")
+            approved = await _known(codes, selector)
+            await self._trail.code(connection, EventType.CODE_APPROVE, operator, approved)
+        return approved
+
+    async def withdraw(self, selector: str, operator: Actor) -> EnrolmentCode:
+        """The code will not work any more.
+
+        Raises:
+            Refused: CODE_UNKNOWN, no open code has that reference.
+        """
+        async with (
+            self._trail.refusals(EventType.CODE_WITHDRAW, operator, "unknown"),
+            self._pki.database.write() as connection,
+        ):
+            codes = Codes(connection)
+            if not await codes.withdraw(selector):
+                raise Refused(Reason.CODE_UNKNOWN, "Expected the reference of a code that is open.")
+            withdrawn = await _known(codes, selector)
+            await self._trail.code(connection, EventType.CODE_WITHDRAW, operator, withdrawn)
+        return withdrawn
+
+    async def find(self, *, still_open: bool) -> list[EnrolmentCode]:
+        """Codes, newest first; what expired is shown as expired."""
+        async with self._pki.database.write() as connection:
+            codes = Codes(connection)
+            await codes.expire(self._pki.clock.now())
+            conditions = [enrolment_codes.c.status.in_(("pending", "ready", "locked"))] if still_open else []
+            return await codes.find(*conditions)
+
+    async def block_keys(self, subject_keys: Sequence[str], why: str, operator: Actor) -> tuple[int, list[Registered]]:
+        """Never certify these keys again, and revoke what has them (keyCompromise).
+
+        Args:
+            subject_keys: hex SHA-256 of subjectPublicKeyInfo.
+            why: a coded word.
+            operator: who says so.
+
+        Returns:
+            How many were not blocked before, and what was revoked.
+        """
+        async with self._pki.database.write() as connection:
+            added = await Codes(connection).block(subject_keys, why, operator.id, self._pki.clock.now())
+            details = {"keys": len(subject_keys), "added": added, "why": why}
+            await self._trail.write(connection, EventType.KEY_BLOCK, operator, "unknown", details=details)
+        # A second transaction on purpose: whoever is certified meanwhile is either found here or sees the block when
+        # its outcome is recorded (`Register.complete`).
+        async with self._pki.database.read() as connection:
+            found = await Register(connection).find(
+                certificates.c.subject_key.in_(subject_keys), certificates.c.status.in_((*LIVE, *UNDERWAY))
+            )
+        if not found:
+            return added, []
+        return added, await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
+
+    def _rehearse(self, environment: str, holder: Holder, at: datetime) -> None:
+        ca = next((ca for ca in self._pki.cas if ca.environment == environment), None)
+        if ca is None:
+            known = ", ".join(self._pki.settings.environments())
+            raise Refused(Reason.PARAMETER_MALFORMED, f"environment: expected one out of {known}.")
+        key = ec.generate_private_key(ec.SECP256R1())
+        csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+        ca.forget(ca.prepare(holder, parse_request(csr.public_bytes(Encoding.DER)), at))
+
+
+def read_selector(text: str) -> str | None:
+    """The reference of a code as an operator typed it; None when it has not that form."""
+    padded = read_code(text.strip() + "0" * 32)
+    return padded.selector if padded else None
+
+
+async def _known(codes: Codes, selector: str) -> EnrolmentCode:
+    found = await codes.by_selector(selector)
+    if found is None:
+        raise LookupError("a code that was changed a moment ago is gone")
+    return found

@@ -1,0 +1,74 @@
+"""Who is at the other end of TLS: the presented certificate, validated against our own CAs and our newest CRLs."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
+from pki.app import OpenAuthority, read_certificate
+from pki.http.published import Published
+from pki.validation import CertificateValidator, CrlStore, PinnedIssuer, ValidatedCertificate
+
+_LOG: Final = structlog.get_logger(__name__)
+
+
+class Peers:
+    """Validates certificates that this authority issued.
+
+    Args:
+        pki: the open authority.
+        published: for the CRLs.
+
+    Raises:
+        AuthorityError: the root certificate cannot be read.
+    """
+
+    def __init__(self, pki: OpenAuthority, published: Published) -> None:
+        root = read_certificate(pki.settings.root.certificate)
+        cas = [ca.der for ca in pki.cas]
+        self._clock = pki.clock
+        self._published = published
+        self._names = (pki.settings.root.name, *(ca.name for ca in pki.cas))
+        self._crls = CrlStore([root, *cas])
+        self._seen: dict[str, str] = {}
+        self._refreshing = asyncio.Lock()
+        self._validator = CertificateValidator(
+            anchors=[root],
+            issuers=[PinnedIssuer(ca.key, "sluis", ca.environment) for ca in pki.cas],
+            intermediates=cas,
+            crls=self._crls,
+        )
+
+    async def validate(
+        self, header: str | None, *, verified: bool
+    ) -> tuple[PresentedCertificate, ValidatedCertificate]:
+        """The certificate of this connection, valid and not revoked at this moment.
+
+        Args:
+            header: what Envoy says about it.
+            verified: whether Envoy verified its path.
+
+        Raises:
+            Refused: CERTIFICATE_* or CRL_*.
+        """
+        presented = parse_xfcc(header)
+        await self._refresh()
+        current = self._validator.validate(presented.leaf_der, presented.chain_der, self._clock.now())
+        if not verified:
+            raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "The certificate was not verified in the handshake.")
+        return presented, current
+
+    async def _refresh(self) -> None:
+        async with self._refreshing:
+            for name in self._names:
+                document = await self._published.get(f"/crl/{name}.crl")
+                if document is None or self._seen.get(name) == document.etag:
+                    continue
+                try:
+                    await asyncio.to_thread(self._crls.put, document.content)
+                except Refused as refused:  # an old root CRL, say: what it does not cover is refused by the validator
+                    _LOG.warning("crl_unusable", crl=name, reason=refused.reason)
+                self._seen[name] = document.etag
