@@ -202,7 +202,7 @@ def load_cas(settings: PkiSettings) -> tuple[IssuingCa, ...]:
             load_key_file(issuer.key, read_passphrase(issuer.passphrase_file)),
             Publication(settings.publication.base_url, issuer.name),
             issuer.environment,
-            settings.issuing.local_names,
+            local_names=settings.issuing.local_names,
         )
         for issuer in settings.issuers
     )

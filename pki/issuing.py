@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -19,14 +18,13 @@ from authz.domain.errors import InvalidValue, Refused, SluisError
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.encoding import ToBeSigned, join_certificate
-from pki.lint import lint_system_certificate
+from pki.lint import Around, lint_system_certificate
+from pki.lint_pkilint import lint_certificate
 from pki.names import CertificateIdentity, subject_name
 from pki.profiles import BACKDATE, SYSTEM_LIFETIME, Publication, system_certificate
 from pki.requests import CertificateRequest
 from pki.signer import Signer
-
-_NO_SIGNATURE: Final = b"\x30\x06\x02\x01\x01\x02\x01\x01"
-"""Stands in the place of a signature while the certificate is linted; it verifies under no key."""
+from pki.throwaway import certificate_to_lint
 
 
 class IssuingError(SluisError):
@@ -76,6 +74,7 @@ class IssuingCa:
         published: where it publishes.
         environment: the only environment it issues for.
         local_names: DNS names of one label that may be certified (a lab's `localhost`).
+        uzi_authority: OID under which an AGB-code is repeated in UZI layout; None leaves that out.
 
     Raises:
         IssuingError: the key is not that of the certificate.
@@ -87,7 +86,9 @@ class IssuingCa:
         signer: Signer,
         published: Publication,
         environment: str,
+        *,
         local_names: Sequence[str] = (),
+        uzi_authority: str | None = None,
     ) -> None:
         self.certificate = x509.load_der_x509_certificate(certificate)
         self.der = certificate
@@ -95,7 +96,8 @@ class IssuingCa:
         self.published = published
         self.environment = environment
         self.key = hashlib.sha256(signer.public_key).hexdigest()
-        self._local_names = tuple(local_names)
+        self._uzi_authority = uzi_authority
+        self._around = Around(self.certificate, published, environment, frozenset(local_names))
         self._outstanding: set[bytes] = set()
         if self.certificate.public_key() != load_der_public_key(signer.public_key):
             raise IssuingError(f"the key of issuing CA {published.name} does not belong to its certificate")
@@ -142,12 +144,14 @@ class IssuingCa:
                     self.published,
                     CertificateIdentity(self.environment, holder.identifier),
                     holder.dns_names,
+                    uzi_authority=self._uzi_authority,
                 ),
             ).encode()
         except InvalidValue as error:
             raise Refused(Reason.REQUEST_MALFORMED, f"A certificate cannot be made: {error}.") from error
-        unsigned = x509.load_der_x509_certificate(join_certificate(tbs, self.signer.algorithm, _NO_SIGNATURE))
-        lint_system_certificate(unsigned, self.certificate, self._local_names)
+        unsigned = certificate_to_lint(tbs, self.signer)
+        lint_system_certificate(x509.load_der_x509_certificate(unsigned), self._around)
+        lint_certificate(unsigned, self._around.local_names)
         self._outstanding.add(hashlib.sha256(tbs).digest())
         return Prepared(serial_number, tbs, start, end)
 

@@ -31,6 +31,8 @@ from authz.domain.reasons import Reason
 SLUIS_ARC: Final = f"2.25.{uuid.UUID('0fbdd57b-86a8-4553-9ea1-58d5373e1b3c').int}"
 IDENTITY_OID: Final = x509.ObjectIdentifier(f"{SLUIS_ARC}.1")
 """type-id of the otherName that holds a SluisIdentity."""
+UZI_LAYOUT_OID: Final = x509.ObjectIdentifier("2.5.5.5")
+"""type-id of the otherName in UZI layout, beside ours, for readers that know only that one (spec/pki.md, optional)."""
 SYSTEM_POLICY_OID: Final = x509.ObjectIdentifier(f"{SLUIS_ARC}.2.1")
 """certificatePolicies of a system certificate."""
 
@@ -44,7 +46,12 @@ MAX_DNS_NAME_LENGTH: Final = 253
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _KVK = re.compile(r"[0-9]{8}")
-_MAX_TEXT = {NameOID.ORGANIZATION_NAME: 64, NameOID.COMMON_NAME: 64}  # RFC 5280 appendix A.1, upper bounds
+_OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,9})){2,15}")
+_UZI_REPEATS = re.compile(rf"{_OID.pattern}-1-000000000-S-00000000-00\.000-(?P<agb>[0-9]{{8}})".encode("ascii"))
+_IA5_STRING: Final = 0x16
+_MAX_UZI_NAME: Final = 127  # bytes; DER writes such a length in one byte
+_MAX_TEXT = {NameOID.ORGANIZATION_NAME: 64, NameOID.COMMON_NAME: 64}
+"""RFC 5280 appendix A.1, upper bounds; counted in UTF-8 bytes, as OpenSSL and pyca/cryptography count."""
 
 
 class _SluisIdentity(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
@@ -100,24 +107,30 @@ def decode_identity(der: bytes) -> CertificateIdentity:
 def identity_of(certificate: x509.Certificate) -> CertificateIdentity:
     """The identity that a certificate claims under the scheme `sluis`.
 
-    The subjectAltName may hold DNS names, which are not looked at here, and exactly one otherName, ours. Every other
-    type of name is refused rather than ignored: a certificate that says something in a place where another reader
-    might look for an identity is not one that our CA makes.
+    The subjectAltName may hold DNS names, which are not looked at here, and exactly one otherName of ours; beside it at
+    most one in UZI layout, which must name the same AGB-code. Every other type of name is refused rather than ignored:
+    a certificate that says something else in a place where another reader might look for an identity is not one that
+    our CA makes.
 
     Does not check the signature, the issuer, the times or the revocation.
 
     Raises:
         Refused: CERTIFICATE_IDENTITY.
     """
-    others = []
+    own, repeated = [], []
     for name in alternative_names(certificate):
-        if isinstance(name, x509.OtherName):
-            others.append(name)
+        if isinstance(name, x509.OtherName) and name.type_id == IDENTITY_OID:
+            own.append(name.value)
+        elif isinstance(name, x509.OtherName) and name.type_id == UZI_LAYOUT_OID:
+            repeated.append(name.value)
         elif not isinstance(name, x509.DNSName):
             raise _no_identity("its subjectAltName holds a type of name that has no place there")
-    if len(others) != 1 or others[0].type_id != IDENTITY_OID:
+    if len(own) != 1 or len(repeated) > 1:
         raise _no_identity("its subjectAltName must hold exactly one identity name")
-    return decode_identity(others[0].value)
+    identity = decode_identity(own[0])
+    if repeated and not _repeats(repeated[0], identity.identifier):
+        raise _no_identity("its two identity names do not say the same")
+    return identity
 
 
 def alternative_names(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
@@ -168,8 +181,8 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
     """Build the subject of a system certificate: C, O, organizationIdentifier, serialNumber, CN, each once.
 
     Args:
-        organization: legal name, at most 64 characters.
-        common_name: what people call the system, at most 64 characters.
+        organization: legal name, at most 64 bytes in UTF-8.
+        common_name: what people call the system, at most 64 bytes in UTF-8.
         kvk: 8 digits; becomes `NTRNL-<KvK>` (ETSI EN 319 412-1 section 5.1.4).
         identifier: repeated in serialNumber for people who read certificates; no part of Sluis reads it there.
 
@@ -179,8 +192,8 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
     if not _KVK.fullmatch(kvk) or not kvk.strip("0"):
         raise InvalidValue("not a KvK number: expected eight digits")
     for oid, text in ((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)):
-        if not text.strip() or len(text) > _MAX_TEXT[oid] or not is_display_text(text):
-            raise InvalidValue("an organisation and a common name have 1 to 64 printable characters")
+        if not text.strip() or not is_display_text(text) or len(text.encode()) > _MAX_TEXT[oid]:
+            raise InvalidValue("an organisation and a common name have 1 to 64 printable characters (bytes in UTF-8)")
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "NL"),
@@ -192,8 +205,31 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
     )
 
 
-def subject_alternative_name(identity: CertificateIdentity, dns_names: Sequence[str]) -> x509.SubjectAlternativeName:
+def uzi_layout(authority: str, identifier: Identifier) -> x509.OtherName:
+    """An AGB-code once more, as `<OID-CA>-1-<UZI 9>-S-<URA 8>-00.000-<AGB 8>`, with zeros for what is not known.
+
+    Args:
+        authority: OID of the CA, dotted; the operator's own.
+        identifier: an AGB-code.
+
+    Raises:
+        InvalidValue: not an AGB-code, or not an OID that fits.
+    """
+    text = f"{authority}-1-000000000-S-00000000-00.000-{identifier.value}".encode("ascii")
+    if identifier.kind is not IdentifierKind.AGB or not _OID.fullmatch(authority) or len(text) > _MAX_UZI_NAME:
+        raise InvalidValue("the UZI layout repeats an AGB-code under the OID of a CA")
+    return x509.OtherName(UZI_LAYOUT_OID, bytes((_IA5_STRING, len(text))) + text)
+
+
+def subject_alternative_name(
+    identity: CertificateIdentity, dns_names: Sequence[str], uzi_authority: str | None = None
+) -> x509.SubjectAlternativeName:
     """DNS names, and the identity.
+
+    Args:
+        identity: vetted.
+        dns_names: vetted.
+        uzi_authority: OID of the CA, to repeat an AGB-code in UZI layout; None leaves that out.
 
     Raises:
         InvalidValue: a DNS name is malformed, given twice, or there are more than `MAX_DNS_NAMES`.
@@ -202,7 +238,10 @@ def subject_alternative_name(identity: CertificateIdentity, dns_names: Sequence[
         raise InvalidValue(f"a certificate has at most {MAX_DNS_NAMES} different DNS names")
     if not all(is_host_name(name) for name in dns_names):
         raise InvalidValue("not a DNS name: expected lower-case letters, digits, hyphens and dots")
-    return x509.SubjectAlternativeName([*(x509.DNSName(name) for name in dns_names), encode_identity(identity)])
+    names: list[x509.GeneralName] = [*(x509.DNSName(name) for name in dns_names), encode_identity(identity)]
+    if uzi_authority is not None and identity.identifier.kind is IdentifierKind.AGB:
+        names.append(uzi_layout(uzi_authority, identity.identifier))
+    return x509.SubjectAlternativeName(names)
 
 
 def is_host_name(text: str) -> bool:
@@ -213,6 +252,14 @@ def is_host_name(text: str) -> bool:
 def is_display_text(text: str) -> bool:
     """Whether people can read all of `text`: no control, format, surrogate or unassigned characters."""
     return text.isprintable()
+
+
+def _repeats(value: bytes, identifier: Identifier) -> bool:
+    text = value[2:]
+    match = _UZI_REPEATS.fullmatch(text)
+    exact = len(text) <= _MAX_UZI_NAME and value[:2] == bytes((_IA5_STRING, len(text)))
+    said = match["agb"].decode("ascii") if match is not None and exact else None
+    return identifier.kind is IdentifierKind.AGB and said == identifier.value
 
 
 def _encoded(identity: CertificateIdentity) -> bytes:

@@ -1,7 +1,9 @@
 """What stands in each kind of certificate, with the clause beside each field.
 
 Specification: shared `spec/pki.md`, "Issuing"; RFC 5280 section 4.2. A profile only says what belongs in; `pki.lint`
-checks the result independently before it is signed.
+checks the result independently before it is signed. The subject is built in `pki.names.subject_name`: C, O,
+organizationIdentifier `NTRNL-<KvK>`, serialNumber, CN (spec/pki.md); the serial number in `pki.issuing`: 159 bits, of
+which at least 64 from a good random source (RFC 5280 4.1.2.2, CA/B Baseline Requirements 7.1).
 """
 
 from collections.abc import Sequence
@@ -37,10 +39,12 @@ class Publication:
     Attributes:
         base_url: plain http URL without a final slash.
         name: of the CA, a path segment.
+        has_ocsp: whether its certificates name an OCSP responder.
     """
 
     base_url: str
     name: str
+    has_ocsp: bool = False
 
     @property
     def crl_url(self) -> str:
@@ -52,6 +56,11 @@ class Publication:
         """The certificate of the CA in DER."""
         return f"{self.base_url}/ca/{self.name}.crt"
 
+    @property
+    def ocsp_url(self) -> str | None:
+        """Where the OCSP responder answers for this CA (RFC 6960 appendix A); None when it has none."""
+        return f"{self.base_url}/ocsp/{self.name}" if self.has_ocsp else None
+
 
 def system_certificate(
     public_key: bytes,
@@ -59,6 +68,8 @@ def system_certificate(
     published: Publication,
     identity: CertificateIdentity,
     dns_names: Sequence[str],
+    *,
+    uzi_authority: str | None = None,
 ) -> Extensions:
     """Extensions of a system certificate.
 
@@ -68,6 +79,7 @@ def system_certificate(
         published: by the issuing CA.
         identity: vetted by an operator, never taken from the request.
         dns_names: vetted likewise.
+        uzi_authority: OID of the CA under which an AGB-code is repeated in UZI layout; None leaves that out.
 
     Raises:
         InvalidValue: a DNS name is malformed.
@@ -81,11 +93,12 @@ def system_certificate(
         (_usage(*usages), True),  # RFC 5280 4.2.1.3; spec/pki.md: critical digitalSignature
         # spec/pki.md: one certificate both calls (RFC 8705) and serves
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (subject_alternative_name(identity, dns_names), False),  # RFC 5280 4.2.1.6; spec/pki.md: "SAN always"
+        # RFC 5280 4.2.1.6: not critical beside a subject; spec/pki.md: "SAN always", DNS names plus otherName
+        (subject_alternative_name(identity, dns_names, uzi_authority), False),
         (_subject_key(public_key), False),  # RFC 5280 4.2.1.2
         (_authority_key(issuer_key), False),  # RFC 5280 4.2.1.1
         (_distribution_point(published), False),  # RFC 5280 4.2.1.13
-        (_authority_information(published), False),  # RFC 5280 4.2.2.1: caIssuers
+        (_authority_information(published), False),  # RFC 5280 4.2.2.1; spec/pki.md: caIssuers, OCSP optional
         (
             x509.CertificatePolicies([x509.PolicyInformation(SYSTEM_POLICY_OID, None)]),
             False,
@@ -108,9 +121,25 @@ def issuing_authority(public_key: bytes, root_key: bytes, root: Publication) -> 
 def root_authority(public_key: bytes) -> Extensions:
     """Extensions of a self-signed root."""
     return (
-        (x509.BasicConstraints(ca=True, path_length=1), True),  # one level of issuing CAs
+        # RFC 5280 4.2.1.9: one level of issuing CAs, and above it the next root under a cross-certificate of this one
+        (x509.BasicConstraints(ca=True, path_length=2), True),
         (_usage("key_cert_sign", "crl_sign"), True),  # RFC 5280 4.2.1.3
         (_subject_key(public_key), False),  # RFC 5280 4.2.1.2: MUST in every CA certificate
+    )
+
+
+def cross_certificate(public_key: bytes, by_key: bytes, by: Publication) -> Extensions:
+    """Extensions of a certificate by one root for another, so that who trusts the first can reach the second.
+
+    RFC 4210 section 4.4 (root key update), with the new root under a name of its own.
+    """
+    return (
+        (x509.BasicConstraints(ca=True, path_length=1), True),  # RFC 5280 4.2.1.9: issuing CAs below, nothing more
+        (_usage("key_cert_sign", "crl_sign"), True),  # RFC 5280 4.2.1.3
+        (_subject_key(public_key), False),  # RFC 5280 4.2.1.2: the same as in the other root's own certificate
+        (_authority_key(by_key), False),  # RFC 5280 4.2.1.1
+        (_distribution_point(by), False),  # RFC 5280 4.2.1.13: it can be revoked like any other
+        (_authority_information(by), False),  # RFC 5280 4.2.2.1
     )
 
 
@@ -132,5 +161,9 @@ def _distribution_point(published: Publication) -> x509.CRLDistributionPoints:
 
 
 def _authority_information(published: Publication) -> x509.AuthorityInformationAccess:
-    name = x509.UniformResourceIdentifier(published.certificate_url)
-    return x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, name)])
+    issuers = x509.UniformResourceIdentifier(published.certificate_url)
+    access = [x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, issuers)]
+    if published.ocsp_url is not None:
+        responder = x509.UniformResourceIdentifier(published.ocsp_url)
+        access.append(x509.AccessDescription(AuthorityInformationAccessOID.OCSP, responder))
+    return x509.AuthorityInformationAccess(access)

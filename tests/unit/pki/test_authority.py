@@ -311,6 +311,7 @@ async def test_every_step_is_recorded_and_so_is_every_refusal(pki: OpenAuthority
     [
         ({"common_name": "x\x00y"}, Reason.REQUEST_MALFORMED),
         ({"common_name": "x" * 65}, Reason.REQUEST_MALFORMED),
+        ({"common_name": "é" * 33}, Reason.REQUEST_MALFORMED),  # 66 bytes
         ({"dns": ("*.example.nl",)}, Reason.REQUEST_MALFORMED),
         ({"dns": ("a.example.nl", "a.example.nl")}, Reason.REQUEST_MALFORMED),
         ({"dns": ("localhost",)}, Reason.LINT_FAILED),

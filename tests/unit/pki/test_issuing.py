@@ -15,7 +15,7 @@ from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.encoding import CrlEntry, ToBeSigned, join_certificate
 from pki.issuing import Holder, IssuingCa, IssuingError
-from pki.lint import lint_system_certificate
+from pki.lint import Around, lint_system_certificate
 from pki.names import SYSTEM_POLICY_OID, CertificateIdentity
 from pki.profiles import Publication, system_certificate
 from pki.requests import CertificateRequest
@@ -80,6 +80,10 @@ def test_an_rsa_key_may_also_encipher(world: World) -> None:
     assert usage.key_encipherment
 
 
+def around(world: World) -> Around:
+    return Around(world.ca.certificate, PUBLISHED, "TST")
+
+
 Change = Callable[[dict[str, object], dict[x509.ObjectIdentifier, tuple[x509.ExtensionType, bool]]], object]
 
 
@@ -124,7 +128,7 @@ _BREAKS: list[tuple[str, Change]] = [
 @pytest.mark.parametrize(("clause", "change"), _BREAKS, ids=[f"{at}-{item[0]}" for at, item in enumerate(_BREAKS)])
 def test_each_lint_refuses_what_breaks_its_rule(clause: str, change: Change, world: World) -> None:
     good = world.ca.redeem(world.ca.prepare(HOLDER, new_request(), NOW))
-    lint_system_certificate(x509.load_der_x509_certificate(good), world.ca.certificate, ())
+    lint_system_certificate(x509.load_der_x509_certificate(good), around(world))
     request = new_request()
     certificate = x509.load_der_x509_certificate(good)
     identity = CertificateIdentity("TST", HOLDER.identifier)
@@ -143,7 +147,7 @@ def test_each_lint_refuses_what_breaks_its_rule(clause: str, change: Change, wor
     tbs = ToBeSigned(**fields, extensions=list(extensions.values())).encode()  # type: ignore[arg-type]
     odd = x509.load_der_x509_certificate(join_certificate(tbs, world.ca.signer.algorithm, b"\x30\x00"))
     with pytest.raises(Refused) as caught:
-        lint_system_certificate(odd, world.ca.certificate, ())
+        lint_system_certificate(odd, around(world))
     assert caught.value.reason is Reason.LINT_FAILED
     assert clause in caught.value.detail
 
@@ -153,7 +157,7 @@ def test_a_name_of_one_label_only_where_it_is_allowed(world: World) -> None:
     with pytest.raises(Refused) as caught:
         world.ca.prepare(holder, new_request(), NOW)
     assert caught.value.reason is Reason.LINT_FAILED
-    lab = IssuingCa(world.fake.issuing.der, world.ca.signer, PUBLISHED, "TST", ["localhost"])
+    lab = IssuingCa(world.fake.issuing.der, world.ca.signer, PUBLISHED, "TST", local_names=["localhost"])
     assert lab.prepare(holder, new_request(), NOW)
 
 
