@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trust_agent.material import sync_folder
+from trust_agent.material import open_private, sync_folder
 
 MAGIC: Final = b"SLUISJ1\n"
 MAX_RECORD: Final = 64 * 1024
@@ -136,7 +136,7 @@ def prepare(path: Path, size: int) -> Path:
         OSError: no room, or the folder is not writable; nothing is left behind.
     """
     try:
-        with path.open("wb") as file:
+        with open_private(path) as file:
             file.write(MAGIC)
             for _ in range(size // _BLOCK):
                 file.write(bytes(_BLOCK))

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -82,19 +82,30 @@ class MaterialFile:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash it holds the old content or the new, never a part.
+    """Write a file so that after a crash it holds the old content or the new, never a part; its owner reads it only.
 
     Raises:
         OSError: the disk does not take it.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
+    with open_private(temporary) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file for writing, new and empty, that only its owner may read, whatever the umask is.
+
+    Raises:
+        OSError: it can not be made.
+    """
+    # One that was left behind by a crash may have another mode: that of a file is given once.
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def sync_folder(folder: Path) -> None:

@@ -250,3 +250,22 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, wait: float
     whole = {line.strip() for line in acknowledged if line.endswith("\n")}
     assert len(whole) > 5
     assert whole <= kept
+
+
+def readable_by_others(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.stat().st_mode & 0o077]
+
+
+async def test_nobody_else_may_read_what_is_kept(tmp_path: Path) -> None:
+    # As left behind by a crash of an earlier version, with the usual umask.
+    for name in ("next.spare", ".shipped.new"):
+        (tmp_path / name).touch(mode=0o644)
+    journal = await journal_with(tmp_path, *(str(n) + "x" * 60_000 for n in range(20)), segment_bytes=256 * 1024)
+    journal.confirm(5)
+    assert len(Segment.all(tmp_path)) > 1
+    assert readable_by_others(tmp_path) == []
+    await journal.close()
+    with Segment.all(tmp_path)[-1].path.open("ab") as file:
+        file.write(b"torn")
+    assert Journal(tmp_path).open().torn_bytes == len(b"torn")
+    assert readable_by_others(tmp_path) == []
