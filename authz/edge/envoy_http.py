@@ -126,15 +126,21 @@ def _strip_inbound() -> Json:
     }
 
 
+# CONNECT over HTTP/2 has no path: without the answer here, each one would leave an error of the script in the log.
 _PRELUDE_LUA: Final = f"""
 function envoy_on_request(handle)
+  local path = handle:headers():get(":path")
+  if path == nil then
+    handle:respond({{[":status"] = "400"}}, "")
+    return
+  end
   local stream = handle:streamInfo()
   local ssl = stream:downstreamSslConnection()
   if ssl ~= nil and ssl:peerCertificateValidated() then
     handle:headers():replace("{EDGE_VERIFIED_HEADER}", "1")
   end
   handle:headers():replace("{PEER_ADDRESS_HEADER}", stream:downstreamDirectRemoteAddress())
-  handle:headers():replace("{RAW_PATH_HEADER}", handle:headers():get(":path"))
+  handle:headers():replace("{RAW_PATH_HEADER}", path)
 end
 """
 

@@ -45,6 +45,14 @@ def test_the_order_of_filters_is_the_order_of_trust() -> None:
     assert filters(service()) == ["lua.prelude", "buffer", "router"]
 
 
+def test_a_request_without_a_path_ends_at_once() -> None:
+    script = manager(agent())["http_filters"][0]["typed_config"]["default_source_code"]["inline_string"]
+    missing, _, rest = script.partition("local stream")
+    assert "if path == nil then" in missing
+    assert "handle:respond" in missing
+    assert 'get(":path")' not in rest
+
+
 def test_nothing_passes_without_a_decision() -> None:
     asked = manager(agent())["http_filters"][1]["typed_config"]
     assert asked["failure_mode_allow"] is False
