@@ -20,7 +20,7 @@ from authz.audit.reading import ReadingDesk
 from authz.directory.scheme import Imported, import_scheme
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
 from authz.domain.clock import Clock, SystemClock
-from authz.domain.errors import SluisError
+from authz.domain.errors import InvalidValue, SluisError
 from authz.edge.tracing import new_trace
 from authz.grants.records import SOURCE
 from authz.settings import AuthzSettings
@@ -131,11 +131,13 @@ class Operations:
             until: when the revocation may be forgotten; default: when nothing it could stop is valid any more.
 
         Raises:
-            InvalidValue: malformed.
+            InvalidValue: malformed, or `until` has passed.
         """
         life = timedelta(seconds=self.settings.tokens.lifetime + self.settings.tokens.skew)
         span = life if kind is RevocationKind.JTI else LONGEST_CERTIFICATE
         revocation = Revocation(kind, value, until or self.clock.now() + span)
+        if revocation.expires_at <= self.clock.now():
+            raise InvalidValue("a revocation that ends before it begins stops nothing: give a later moment")
         async with self._database() as database:
             record = self._record(EventType.TOKEN_REVOKE, Action.EXECUTE, AuditObject(kind.value, value, "none"))
             return await StoredRevocations(database, self.clock).add([revocation], [record])

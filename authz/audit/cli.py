@@ -21,7 +21,7 @@ from authz.audit.export import ExportInvalid, verify_export
 from authz.audit.log import StoredCheckpoint
 from authz.audit.note import MAX_NOTE_BYTES, Checkpoint, NoteInvalid, VerifierKey
 from authz.audit.reading import ReadingDesk
-from authz.audit.search import MAX_RESULTS, Criteria
+from authz.audit.search import MAX_INDEX, MAX_RESULTS, Criteria
 from authz.audit.verify import Report
 from authz.domain.audit import EventType, Outcome
 from authz.domain.errors import InvalidValue, Refused
@@ -105,7 +105,9 @@ def list_entries(
 
 
 @audit_app.command()
-def show(ctx: typer.Context, index: Annotated[int, typer.Argument(min=0)], *, json: Json = False) -> None:
+def show(
+    ctx: typer.Context, index: Annotated[int, typer.Argument(min=0, max=MAX_INDEX - 1)], *, json: Json = False
+) -> None:
     """One record, whole, by its index. This reading is itself recorded."""
 
     async def act(desk: ReadingDesk) -> None:

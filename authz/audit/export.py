@@ -5,6 +5,7 @@ exact text that was committed to, so that no re-encoding on the way can break a 
 entry below its largest checkpoint and is verified as a whole; a selection carries an inclusion proof with each entry.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -86,8 +87,11 @@ _decoder = msgspec.json.Decoder(Header | CheckpointLine | EntryLine)
 
 
 def encode_line(line: Header | CheckpointLine | EntryLine) -> bytes:
-    """One line, with its newline."""
-    return _encoder.encode(line) + b"\n"
+    """One line, with its newline. ASCII: what a record says may reach a terminal, which obeys more than ASCII's."""
+    encoded = _encoder.encode(line)
+    if not encoded.isascii():
+        encoded = json.dumps(msgspec.json.decode(encoded), separators=(",", ":")).encode("ascii")
+    return encoded + b"\n"
 
 
 def checkpoint_line(checkpoint: StoredCheckpoint) -> CheckpointLine:

@@ -14,6 +14,8 @@ from authz.domain.errors import InvalidValue
 
 MAX_RESULTS: Final = 10_000
 """Entries one search returns at most; more is an export."""
+MAX_INDEX: Final = 2**63 - 1
+"""What a database can count to."""
 MAX_TERM_LENGTH: Final = 512
 """Characters; the longest is an audience. PostgreSQL indexes at most 2,704 bytes."""
 
@@ -70,6 +72,8 @@ class Criteria:
     def __post_init__(self) -> None:
         if not 0 < self.limit <= MAX_RESULTS:
             raise InvalidValue(f"a search returns between 1 and {MAX_RESULTS} entries")
+        if self.below is not None and not 0 <= self.below <= MAX_INDEX:
+            raise InvalidValue("no record has such an index")
         for moment in (self.since, self.until):
             if moment is not None and moment.utcoffset() is None:
                 raise InvalidValue("a time in a search says its offset from UTC")

@@ -239,8 +239,10 @@ class LogVerifier:
 
 
 def _commitment(entry: LogEntry, index: int) -> bytes:
-    # The database can hold any number where a time should be; one that does not fit never gave this commitment.
-    if entry.payload is None or entry.salt is None or not -(2**63) <= entry.received_us < 2**63:
+    # A database or a file can hold any number where a time or an index should be; one that does not fit never gave
+    # this commitment.
+    fits = -(2**63) <= entry.received_us < 2**63 and 0 <= index < 2**64
+    if entry.payload is None or entry.salt is None or not fits:
         return b""
     return commit(entry.salt, index, entry.received_us, entry.payload)
 

@@ -9,15 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.audit.log import LogEntry, StoredCheckpoint
 from authz.audit.merkle import HASH_BYTES
-from authz.audit.search import Criteria, TermKind, Terms, to_microseconds
+from authz.audit.search import MAX_INDEX, Criteria, TermKind, Terms, to_microseconds
 from authz.store.appending import ENTRY, TERM
 from authz.store.database import Database
 from authz.store.tables import metadata
 
 BATCH: Final = 1_000
 """Entries read at a time; about 1 MB."""
-_LAST: Final = 2**63 - 1
-"""What a database can count to; an entry that somebody put there must not stop the reading of the others."""
+_LAST: Final = MAX_INDEX  # an entry that somebody put there must not stop the reading of the others
 
 _CHECKPOINT: Final = metadata.tables["audit_checkpoint"]
 # SQLite stores any type in any column; what somebody put there must arrive as bytes to be judged, whatever it is.

@@ -98,6 +98,7 @@ def test_show_shows_one_record_or_refuses(run: Run) -> None:
     code, out, err = run("show", "999")
     assert (code, out) == (2, "")
     assert err.startswith("refused (not_found): ")
+    assert run("show", "9223372036854775807")[0] == 2
 
 
 def test_verify_says_intact_and_after_one_altered_byte_names_the_record(run: Run, tmp_path: Path) -> None:

@@ -146,3 +146,20 @@ async def test_lines_in_the_wrong_place_are_refused(desk: ReadingDesk, key: Veri
     for wrong in ([*lines, lines[0]], [*lines, lines[1]], [lines[0], *lines], [lines[4], *lines]):
         with pytest.raises(ExportInvalid):
             verify(wrong, key)
+
+
+@pytest.mark.parametrize("index", [-1, 2**63, 2**64, 2**80])
+async def test_an_index_that_no_log_has_is_named(desk: ReadingDesk, key: VerifierKey, index: int) -> None:
+    lines = await lines_of(desk)
+    lines[7]["index"] = index
+    assert not verify(lines, key).intact
+
+
+async def test_an_export_holds_nothing_that_a_terminal_obeys(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey
+) -> None:
+    await database.record(audit_record(user="\x9b31m\u202eabc\x1b[2J"))
+    await checkpointer.checkpoint()
+    exported = [line async for line in desk.export()]
+    assert b"".join(exported).replace(b"\n", b"").decode("ascii").isprintable()
+    assert verify_export(exported, [key]).intact
