@@ -23,14 +23,19 @@ from pyhanko_certvalidator.errors import (
     ValidationError,
 )
 from pyhanko_certvalidator.path import ValidationPath
-from pyhanko_certvalidator.policy_decl import CertRevTrustPolicy, RevocationCheckingPolicy, RevocationCheckingRule
+from pyhanko_certvalidator.policy_decl import (
+    CertRevTrustPolicy,
+    PKIXValidationParams,
+    RevocationCheckingPolicy,
+    RevocationCheckingRule,
+)
 from pyhanko_certvalidator.registry import SimpleTrustManager
 from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
 from pyhanko_certvalidator.validate import async_validate_path
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from pki.algorithms import AllowedAlgorithms
+from pki.algorithms import STANDARD, AlgorithmRules, AllowedAlgorithms
 
 MAX_CERTIFICATE_BYTES: Final = 16_384
 MAX_CHAIN: Final = 5
@@ -59,6 +64,23 @@ class Parsed:
 
     def __hash__(self) -> int:
         return hash(self.der)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInputs:
+    """The inputs of path validation about certificate policies (RFC 5280 section 6.1.1 (c) to (g)).
+
+    Attributes:
+        acceptable: dotted OIDs; empty accepts any policy.
+        explicit: a path must be valid for at least one of them.
+        inhibit_mapping: no CA may say that two policies are the same.
+        inhibit_any: anyPolicy is not taken for a policy.
+    """
+
+    acceptable: frozenset[str] = frozenset()
+    explicit: bool = False
+    inhibit_mapping: bool = False
+    inhibit_any: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +119,8 @@ def parse(der: bytes) -> Parsed:
         raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate cannot be read as X.509.") from error
     if certificate.version is not x509.Version.v3:
         raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate is not of X.509 version 3.")
+    if certificate.serial_number < 0:  # RFC 5280 section 4.1.2.2; in a CRL it could not be looked up
+        raise Refused(Reason.CERTIFICATE_MALFORMED, "The serial number of the certificate is negative.")
     return Parsed(der, certificate, unchecked)
 
 
@@ -106,16 +130,32 @@ class PathChecker:
     Args:
         anchors: trusted CA certificates; they need not be self-signed.
         intermediates: CA certificates that complete a path; not trusted by themselves.
+        policies: what is asked of certificate policies; by default nothing that the CAs do not ask themselves.
+        rules: allowed keys and algorithms.
 
     Raises:
         ValueError: no anchors.
     """
 
-    def __init__(self, anchors: Sequence[Parsed], intermediates: Sequence[Parsed]) -> None:
+    def __init__(
+        self,
+        anchors: Sequence[Parsed],
+        intermediates: Sequence[Parsed],
+        *,
+        policies: PolicyInputs = PolicyInputs(),
+        rules: AlgorithmRules = STANDARD,
+    ) -> None:
         if not anchors:
             raise ValueError("nothing to trust: at least one anchor is needed")
         self._anchors = tuple(anchors)
         self._known = tuple(intermediates)
+        self._rules = rules
+        self._parameters = PKIXValidationParams(
+            user_initial_policy_set=policies.acceptable or frozenset({"any_policy"}),
+            initial_explicit_policy=policies.explicit,
+            initial_policy_mapping_inhibit=policies.inhibit_mapping,
+            initial_any_policy_inhibit=policies.inhibit_any,
+        )
 
     def check(self, leaf: Parsed, chain: Sequence[Parsed], at: datetime) -> CheckedPath:
         """Find a path from an anchor to `leaf` that is valid at `at`.
@@ -130,7 +170,8 @@ class PathChecker:
                 same name ends here); CERTIFICATE_ALGORITHM; CERTIFICATE_EXPIRED and CERTIFICATE_NOT_YET_VALID, for the
                 leaf; CERTIFICATE_PATH, anything else that RFC 5280 section 6.1 refuses.
         """
-        pool = {item.der: item for item in (*self._anchors, *self._known, *chain, leaf)}
+        # By object and not by bytes: asn1crypto may write a certificate differently from how it read it.
+        pool = {id(item.unchecked): item for item in (*self._anchors, *self._known, *chain, leaf)}
         signatures = _Signatures()
         context = ValidationContext(
             trust_manager=SimpleTrustManager.build(trust_roots=[item.unchecked for item in self._anchors]),
@@ -138,12 +179,12 @@ class PathChecker:
             moment=at,
             allow_fetching=False,
             revinfo_policy=_NO_REVOCATION_HERE,
-            algorithm_usage_policy=AllowedAlgorithms(),
+            algorithm_usage_policy=AllowedAlgorithms(self._rules),
             signature_validator=signatures,
             time_tolerance=timedelta(0),
         )
         path = _finish(self._find(context, leaf, signatures, at))
-        certificates = tuple(pool[certificate.dump()] for certificate in path.iter_certs(include_root=True))
+        certificates = tuple(pool[id(certificate)] for certificate in path.iter_certs(include_root=True))
         if len(certificates) < 2:  # noqa: PLR2004  an anchor presented as a leaf: nothing was verified
             raise Refused(Reason.CERTIFICATE_IS_CA, "A trust anchor is not a client certificate.")
         anchor = certificates[0].certificate
@@ -161,7 +202,7 @@ class PathChecker:
             async for path in paths:
                 signatures.failed = False
                 try:
-                    await async_validate_path(context, path)
+                    await async_validate_path(context, path, self._parameters)
                 except ValidationError as error:
                     refusals.append(_refusal(error, leaf, at, signature_failed=signatures.failed))
                 else:

@@ -10,10 +10,9 @@ is the work of whoever asks.
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -24,12 +23,18 @@ from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.algorithms import is_acceptable_key
 from pki.crl_store import CrlStore, VerifiedCrl, spki_sha256
-from pki.names import ENVIRONMENTS, CertificateIdentity, dns_names_of, identity_of, organization_of
-from pki.path import MAX_CHAIN, CheckedPath, Parsed, PathChecker, parse
+from pki.names import ENVIRONMENTS, CertificateIdentity, dns_names_of, organization_of
+from pki.ocsp_store import OcspStore
+from pki.path import MAX_CHAIN, CheckedPath, PathChecker, parse
+from pki.revocation_check import RevocationCheck, Span
+from pki.schemes import SCHEMES, PinnedIssuer
+from pki.schemes.table import IdentityTable
 
 __all__ = [
     "CertificateValidator",
     "CrlStore",
+    "IdentityTable",
+    "OcspStore",
     "PinnedIssuer",
     "ValidatedCertificate",
     "VerifiedCrl",
@@ -43,26 +48,6 @@ MAX_CRL_AGE: Final = timedelta(hours=1)
 """shared `spec/pki.md`, "Validating" rule 4: the field's rule."""
 MAX_AUTHORITY_CRL_AGE: Final = timedelta(days=190)
 """A root is offline and signs its CRL twice a year, in a ceremony."""
-_CLOCK_SKEW: Final = timedelta(seconds=60)
-"""How far the clock of a CA may run ahead of ours before its CRL counts as not yet made."""
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedIssuer:
-    """An issuing CA, by its key, and what it is believed about.
-
-    Pinning the key of the CA that issues, and not just a root, keeps every other CA under that root from asserting
-    identities (shared `spec/pki.md`, "Validating" rule 3).
-
-    Attributes:
-        spki_sha256: hex SHA-256 of the issuing CA's subjectPublicKeyInfo.
-        scheme: how the identity is written in its certificates.
-        environment: PRD, TST or ACC: the only environment it may issue for.
-    """
-
-    spki_sha256: str
-    scheme: str
-    environment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +79,6 @@ class ValidatedCertificate:
     dns_names: tuple[str, ...]
 
 
-def _sluis(certificate: x509.Certificate) -> CertificateIdentity:
-    return identity_of(certificate)
-
-
-_SCHEMES: Mapping[str, Callable[[x509.Certificate], CertificateIdentity]] = MappingProxyType({"sluis": _sluis})
-
-
 def thumbprint_of(der: bytes) -> str:
     """`x5t#S256` of a certificate: base64url SHA-256 of its DER, without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode("ascii")
@@ -111,8 +89,7 @@ class _Remembered:
     """An outcome, and the span of time in which nothing it rests on changes."""
 
     certificate: ValidatedCertificate
-    fresh_from: datetime
-    fresh_until: datetime
+    span: Span
 
 
 class CertificateValidator:
@@ -123,6 +100,7 @@ class CertificateValidator:
         issuers: the issuing CAs whose identities are believed.
         intermediates: DER of CA certificates between anchors and leaves.
         crls: verified CRLs, kept fresh by their owner.
+        ocsp: verified OCSP answers, kept fresh by their owner; they count beside CRLs.
         environment: when given, certificates of any other environment are refused.
         max_crl_age: how old the CRL of an issuing CA may be.
         max_authority_crl_age: how old the CRL that speaks about CA certificates may be.
@@ -139,6 +117,7 @@ class CertificateValidator:
         issuers: Sequence[PinnedIssuer],
         intermediates: Sequence[bytes],
         crls: CrlStore,
+        ocsp: OcspStore | None = None,
         environment: str | None = None,
         max_crl_age: timedelta = MAX_CRL_AGE,
         max_authority_crl_age: timedelta = MAX_AUTHORITY_CRL_AGE,
@@ -146,22 +125,23 @@ class CertificateValidator:
     ) -> None:
         if not issuers:
             raise ValueError("nobody to believe: at least one pinned issuer is needed")
-        for issuer in issuers:
-            if issuer.scheme not in _SCHEMES:
-                raise ValueError(f"unknown identity scheme; known are {sorted(_SCHEMES)}")
-            if issuer.environment not in ENVIRONMENTS or (environment and environment not in ENVIRONMENTS):
-                raise ValueError(f"unknown environment; known are {sorted(ENVIRONMENTS)}")
-            if len(issuer.spki_sha256) != hashlib.sha256().digest_size * 2:
-                raise ValueError("a pin is the hex SHA-256 of a subjectPublicKeyInfo")
+        if environment is not None and environment not in ENVIRONMENTS:
+            raise ValueError(f"unknown environment: expected one of {', '.join(sorted(ENVIRONMENTS))}")
         self._paths = PathChecker([parse(der) for der in anchors], [parse(der) for der in intermediates])
         self._issuers = {issuer.spki_sha256.lower(): issuer for issuer in issuers}
-        self._crls = crls
+        if len(self._issuers) != len(issuers):
+            raise ValueError("the same issuing CA is pinned twice")
+        self._revocation = RevocationCheck(
+            crls=crls,
+            ocsp=ocsp,
+            paths=self._paths,
+            max_crl_age=max_crl_age,
+            max_authority_crl_age=max_authority_crl_age,
+        )
         self._environment = environment
-        self._max_crl_age = max_crl_age
-        self._max_authority_crl_age = max_authority_crl_age
         self._max_remembered = max_remembered
         self._remembered: dict[bytes, _Remembered] = {}
-        self._remembered_version = -1
+        self._remembered_version = (-1, -1)
 
     def validate(self, leaf_der: bytes, chain_der: Sequence[bytes], at: datetime) -> ValidatedCertificate:
         """Validate a certificate at one moment.
@@ -179,16 +159,16 @@ class CertificateValidator:
         """
         if len(chain_der) > MAX_CHAIN:
             raise Refused(Reason.CERTIFICATE_PATH, f"More than {MAX_CHAIN} certificates were sent along.")
-        version = self._crls.version
+        version = self._revocation.version
         if version != self._remembered_version:
             self._remembered = {}
             self._remembered_version = version
         digest = hashlib.sha256(leaf_der).digest()
         known = self._remembered.get(digest)
-        if known is not None and known.fresh_from <= at <= known.fresh_until:
+        if known is not None and at in known.span:
             return known.certificate
         outcome = self._validate(leaf_der, chain_der, at)
-        if version == self._crls.version:
+        if version == self._revocation.version:
             if len(self._remembered) >= self._max_remembered:
                 self._remembered.pop(next(iter(self._remembered)), None)
             self._remembered[digest] = outcome
@@ -205,7 +185,9 @@ class CertificateValidator:
         # 3. The identity, as the pinned issuing CA writes it.
         identity, issuer = self._identify(path)
         # 4. Revocation, for every certificate in the path.
-        crls = self._require_unrevoked(path, at)
+        span = self._revocation.require(path, at, issuer.max_crl_age)
+        for item in path.certificates:
+            span = span.within(Span(item.certificate.not_valid_before_utc, item.certificate.not_valid_after_utc))
         certificate = leaf.certificate
         return _Remembered(
             ValidatedCertificate(
@@ -218,16 +200,9 @@ class CertificateValidator:
                 not_after=certificate.not_valid_after_utc,
                 subject=certificate.subject.rfc4514_string(),
                 organization=organization_of(certificate),
-                dns_names=dns_names_of(certificate),
+                dns_names=_dns_names(certificate),
             ),
-            fresh_from=max(
-                *(item.certificate.not_valid_before_utc for item in path.certificates),
-                *(crl.this_update - _CLOCK_SKEW for crl, _ in crls),
-            ),
-            fresh_until=min(
-                *(item.certificate.not_valid_after_utc for item in path.certificates),
-                *(min(crl.next_update, crl.this_update + max_age) for crl, max_age in crls),
-            ),
+            span,
         )
 
     def _identify(self, path: CheckedPath) -> tuple[CertificateIdentity, PinnedIssuer]:
@@ -237,32 +212,28 @@ class CertificateValidator:
                 Reason.CERTIFICATE_ISSUER_UNPINNED,
                 "The certificate authority that issued the certificate may not name parties of this network.",
             )
-        identity = _SCHEMES[issuer.scheme](path.certificates[-1].certificate)
         # The issuing CA is for one environment; the place that asks may be, too.
-        if {issuer.environment, self._environment or issuer.environment} != {identity.environment}:
+        if self._environment not in {None, issuer.environment}:
             raise Refused(Reason.CERTIFICATE_ENVIRONMENT, "The certificate is for another environment.")
-        return identity, issuer
-
-    def _require_unrevoked(self, path: CheckedPath, at: datetime) -> list[tuple[VerifiedCrl, timedelta]]:
-        used = []
-        for issuer, subject in path.links:
-            is_ca = subject is not path.certificates[-1]
-            max_age = self._max_authority_crl_age if is_ca else self._max_crl_age
-            crl = self._crls.covering(subject.certificate, spki_sha256(issuer.certificate), is_ca=is_ca)
-            _require_not_listed(crl, subject, at, max_age)
-            if crl is not None:
-                used.append((crl, max_age))
-        return used
+        leaf = path.certificates[-1].certificate
+        _require_policy(leaf, issuer.policies)
+        return SCHEMES[issuer.scheme](leaf, issuer), issuer
 
 
-def _require_not_listed(crl: VerifiedCrl | None, subject: Parsed, at: datetime, max_age: timedelta) -> None:
-    if crl is None:
-        raise Refused(Reason.CRL_MISSING, "Whether the certificate is revoked is not known here at this moment.")
-    # A revocation outlives the freshness of the list that says so.
-    if crl.lists(subject.certificate.serial_number):
-        raise Refused(Reason.CERTIFICATE_REVOKED, "The certificate has been revoked.")
-    if not crl.this_update - _CLOCK_SKEW <= at <= min(crl.next_update, crl.this_update + max_age):
-        raise Refused(Reason.CRL_STALE, "What is known here about revoked certificates is not of this moment.")
+def _dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    # Whether a subjectAltName must be there is the scheme's business; an identity in a subject needs none.
+    return dns_names_of(certificate) if _value(certificate.extensions, x509.SubjectAlternativeName) else ()
+
+
+def _require_policy(certificate: x509.Certificate, policies: tuple[str, ...]) -> None:
+    """Step 3, where a CA key issues several kinds: the certificate is of one of the kinds that count."""
+    if not policies:
+        return
+    named = _value(certificate.extensions, x509.CertificatePolicies) or ()
+    if not {policy.policy_identifier.dotted_string for policy in named} & set(policies):
+        raise Refused(
+            Reason.CERTIFICATE_USAGE, "The certificate is of a kind that does not count here (certificate policies)."
+        )
 
 
 def _require_client_certificate(certificate: x509.Certificate) -> None:

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     CRL_MISSING = "crl_missing"
     CRL_STALE = "crl_stale"
     CRL_INVALID = "crl_invalid"
+    OCSP_INVALID = "ocsp_invalid"
     CREDENTIAL_UNKNOWN = "credential_unknown"
     CREDENTIAL_BLOCKED = "credential_blocked"
     CREDENTIAL_REVOKED = "credential_revoked"

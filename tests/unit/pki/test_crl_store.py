@@ -86,8 +86,12 @@ def test_partial_and_indirect_lists_are_refused(odd: dict[str, object], ca: Fake
     refused(store, ca.crl(extensions=[point(**odd)]))
 
 
-def test_delta_lists_and_unknown_critical_extensions_are_refused(ca: FakeAuthority, store: CrlStore) -> None:
-    refused(store, ca.crl(extensions=[(x509.DeltaCRLIndicator(1), True)]))
+def test_a_delta_must_say_so_critically(ca: FakeAuthority, store: CrlStore) -> None:
+    refused(store, ca.crl(extensions=[(x509.DeltaCRLIndicator(1), False)]))
+    assert store.put(ca.crl(extensions=[(x509.DeltaCRLIndicator(1), True)]))
+
+
+def test_unknown_critical_extensions_are_refused(ca: FakeAuthority, store: CrlStore) -> None:
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
     refused(store, ca.crl(extensions=[(unknown, True)]))
     assert store.put(ca.crl(extensions=[(unknown, False)]))
