@@ -147,11 +147,15 @@ def _signed(tbs: bytes, algorithm: str, signature: bytes) -> bytes:
 
 
 def _serial(number: int) -> bytes:
-    return _tlv(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+    size = number.bit_length() // 8 + 1
+    return bytes((0x02, size)) + number.to_bytes(size, "big")
 
 
 def _utc_time(moment: datetime) -> bytes:
-    return _tlv(0x17, moment.strftime("%y%m%d%H%M%SZ").encode("ascii"))
+    # Cut from the ISO form, which is several times faster than strftime.
+    text = moment.isoformat()
+    digits = text[2:4] + text[5:7] + text[8:10] + text[11:13] + text[14:16] + text[17:19]
+    return b"\x17\x0d" + digits.encode("ascii") + b"Z"
 
 
 def _tlv(tag: int, body: bytes) -> bytes:

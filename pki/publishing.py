@@ -74,8 +74,11 @@ class CrlPublisher:
         for name in sorted(self._cas):
             async with database.write() as connection:
                 register = Register(connection)
-                await register.forget_crl(name)
-                made.append(await self.publish(register, self._cas[name], at))
+                number = await register.next_crl_number(name)
+                entries = await register.crl_entries(name, at)
+                await register.forget_crl_parts(name)
+                await register.put_crl_parts(name, _taken_up({}, {item.serial_number: item for item in entries}))
+                made.append(await self._make(register, self._cas[name], at, number))
         return made
 
     async def introduce(self, database: Database) -> None:

@@ -164,7 +164,7 @@ def _row(pki: OpenAuthority, now: datetime, status: str) -> dict[str, Any]:
         "certificate": b"",
         "revoked_at": now if ended else None,
         "revocation_reason": RevocationReason.SUPERSEDED.value if ended else None,
-        "crl_pending": ended,
+        "listed": ended,
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import and_, delete, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pki.encoding import CrlEntry
@@ -34,6 +34,21 @@ class StoredCrl:
     def der(self) -> bytes:
         """The whole list."""
         return self.signed.der
+
+
+def _ended(at: datetime) -> ColumnElement[bool]:
+    return certificates.c.not_after <= at - KEEP_AFTER_EXPIRY
+
+
+def _belongs(at: datetime) -> ColumnElement[bool]:
+    return and_(or_(certificates.c.status == "revoked", certificates.c.held_at.isnot(None)), ~_ended(at))
+
+
+def _entry(serial: str, revoked: datetime | None, held: datetime | None, reason: str | None) -> CrlEntry:
+    moment = revoked or held
+    if moment is None:
+        raise TypeError("a certificate that is neither revoked nor on hold has no place on a CRL")
+    return CrlEntry(int(serial, 16), moment, _CODES[reason or _HELD])
 
 
 class CrlRegister:
@@ -72,25 +87,33 @@ class CrlRegister:
         changing at this moment are left to that one.
         """
         columns = certificates.c
-        ended = columns.not_after <= at - KEEP_AFTER_EXPIRY
-        gone = (
-            select(columns.id).where(text("listed"), ended, columns.issuer == issuer).with_for_update(skip_locked=True)
+        gone = select(columns.id).where(text("listed"), columns.issuer == issuer, _ended(at))
+        await self._db.execute(
+            update(certificates).where(columns.id.in_(gone.with_for_update(skip_locked=True))).values(crl_pending=True)
         )
-        await self._db.execute(update(certificates).where(columns.id.in_(gone)).values(crl_pending=True))
         pending = select(columns.id).where(columns.issuer == issuer, text("crl_pending"))
-        belongs = and_(or_(columns.status == "revoked", columns.held_at.isnot(None)), ~ended)
         statement = (
             update(certificates)
             .where(columns.id.in_(pending.with_for_update(skip_locked=True)))
-            .values(crl_pending=False, listed=belongs)
+            .values(crl_pending=False, listed=_belongs(at))
             .returning(
-                columns.serial_number, columns.listed, columns.revoked_at, columns.held_at, columns.revocation_reason
+                columns.serial_number, columns.revoked_at, columns.held_at, columns.revocation_reason, columns.listed
             )
         )
         return {
-            int(serial, 16): CrlEntry(int(serial, 16), revoked or held, _CODES[reason or _HELD]) if listed else None
-            for serial, listed, revoked, held, reason in await self._db.execute(statement)
+            int(serial, 16): _entry(serial, revoked, held, reason) if listed else None
+            for serial, revoked, held, reason, listed in await self._db.execute(statement)
         }
+
+    async def crl_entries(self, issuer: str, at: datetime) -> list[CrlEntry]:
+        """Everything that belongs on the CRL, whatever is on it; from now on all of it counts as taken up."""
+        columns = certificates.c
+        settled = update(certificates).values(crl_pending=False, listed=_belongs(at))
+        differs = or_(text("crl_pending"), columns.listed != _belongs(at))
+        await self._db.execute(settled.where(columns.issuer == issuer, differs))
+        fields = (columns.serial_number, columns.revoked_at, columns.held_at, columns.revocation_reason)
+        query = select(*fields).where(columns.issuer == issuer, _belongs(at))
+        return [_entry(*row) for row in await self._db.execute(query)]
 
     async def crl_parts(self, issuer: str) -> dict[int, bytes]:
         """The encoded entries of a CRL by part, in their order."""
@@ -106,15 +129,9 @@ class CrlRegister:
         rows = [{"issuer": issuer, "part": part, "entries": entries} for part, entries in parts.items()]
         await self._db.execute(insert(crl_parts), rows)
 
-    async def forget_crl(self, issuer: str) -> None:
-        """Everything revoked or on hold is to be taken up anew."""
-        columns = certificates.c
+    async def forget_crl_parts(self, issuer: str) -> None:
+        """Away with all parts; others are put in their place."""
         await self._db.execute(delete(crl_parts).where(crl_parts.c.issuer == issuer))
-        await self._db.execute(
-            update(certificates)
-            .where(columns.issuer == issuer, or_(columns.status == "revoked", columns.held_at.isnot(None)))
-            .values(crl_pending=True)
-        )
 
     async def put_crl(self, crl: StoredCrl) -> None:
         """Replace the newest CRL of a CA (its parts are there) and let other processes know."""

@@ -107,12 +107,22 @@ for _status in ("superseding", "renewing"):
 Index("serial_per_issuer", certificates.c.issuer, certificates.c.serial_number, unique=True)
 Index("by_status", certificates.c.status, certificates.c.not_after)
 Index("by_revocation", certificates.c.revoked_at)
+Index("by_serial", certificates.c.serial_number)
+Index("by_identifier", certificates.c.identifier, certificates.c.environment)
 # What a CRL has to take up, and what has left it after it expired: few rows beside those that are on it.
-for _name, _column, _condition in (
-    ("crl_pending", certificates.c.issuer, "crl_pending"),
-    ("crl_listed", certificates.c.not_after, "listed"),
-):
-    Index(_name, _column, sqlite_where=text(_condition), postgresql_where=text(_condition))
+Index(
+    "crl_pending",
+    certificates.c.issuer,
+    sqlite_where=text("crl_pending"),
+    postgresql_where=text("crl_pending"),
+)
+Index(
+    "crl_listed",
+    certificates.c.issuer,
+    certificates.c.not_after,
+    sqlite_where=text("listed"),
+    postgresql_where=text("listed"),
+)
 
 subject_keys = Table(
     "subject_keys",
@@ -232,3 +242,43 @@ blocked_keys = Table(
     Column("blocked_at", UtcDateTime, nullable=False),
 )
 """Keys that are never certified, whoever asks: compromised, or of a published list of weak keys."""
+
+expiry_notices = Table(
+    "expiry_notices",
+    metadata,
+    Column("issuer", String(64), primary_key=True),
+    Column("serial_number", String(40), primary_key=True),
+    Column("days", Integer, primary_key=True, autoincrement=False),
+    Column("noticed_at", UtcDateTime, nullable=False),
+)
+"""Which certificate was noticed at which number of days before its end: once each, whoever comes first."""
+
+domain_standing = Table(
+    "domain_standing",
+    metadata,
+    Column("name", String(253), primary_key=True),
+    Column("subject", String(64), nullable=False),  # a party with a certificate for it
+    Column("state", String(16), nullable=False),  # a DNSSEC state, `absent`, or `unknown` before the first check
+    Column("since", UtcDateTime, nullable=False),
+    Column("checked_at", UtcDateTime, nullable=False),
+    Column("message", Text),
+)
+"""The DNSSEC standing of participants' domains at their last check."""
+Index("by_checked_at", domain_standing.c.checked_at)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("delivery_id", String(36), nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_status", Integer),
+    Column("delivered_at", UtcDateTime),
+    Column("given_up_at", UtcDateTime),
+)
+"""Notices on their way to the configured receiver, written in the transaction of what they tell."""
+_waiting = text("delivered_at IS NULL AND given_up_at IS NULL")
+Index("webhook_due", webhook_deliveries.c.next_attempt_at, sqlite_where=_waiting, postgresql_where=_waiting)

@@ -13,9 +13,12 @@ def upgrade() -> None:
     """Add what is kept for CRLs; the CRLs themselves are made anew from the register at the next start."""
     for name in ("crl_pending", "listed"):
         op.add_column("certificates", sa.Column(name, sa.Boolean, nullable=False, server_default=sa.text("false")))
-    for name, column, condition in (("crl_pending", "issuer", "crl_pending"), ("crl_listed", "not_after", "listed")):
+    for name, columns, condition in (
+        ("crl_pending", ["issuer"], "crl_pending"),
+        ("crl_listed", ["issuer", "not_after"], "listed"),
+    ):
         op.create_index(
-            name, "certificates", [column], sqlite_where=sa.text(condition), postgresql_where=sa.text(condition)
+            name, "certificates", columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition)
         )
     op.execute("UPDATE certificates SET crl_pending = true WHERE status = 'revoked' OR held_at IS NOT NULL")
     op.drop_table("crls")
@@ -48,6 +51,9 @@ def upgrade() -> None:
     )
     # Who follows revocations asks for those of the last hours.
     op.create_index("by_revocation", "certificates", ["revoked_at"])
+    # Whoever is looked up by serial number or identifier alone must not wait for a look at every row.
+    op.create_index("by_serial", "certificates", ["serial_number"])
+    op.create_index("by_identifier", "certificates", ["identifier", "environment"])
 
 
 def downgrade() -> None:
