@@ -59,7 +59,7 @@ from pki.dnssec.chain import ChainValidator
 from pki.dnssec.model import Answer
 from pki.dnssec.standing import CachedStanding
 from pki.dnssec.transport import Resolver
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+from pki.validation import CertificateValidator, CrlStore
 
 BUNDLE = "default"
 _log = structlog.get_logger()
@@ -159,6 +159,7 @@ async def opened(
             audit=database,
             issuer=settings.issuer,
             lifetime=settings.tokens.lifetime,
+            blind=lambda: follower.blind,
         )
         document = _document(sign_bundle(archive, _BundleSigner(files.bundle)))
         bundles = Publication(lambda: document, Changed())
@@ -230,15 +231,16 @@ async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> 
 
 def _certificates(settings: AuthzSettings, pins: Sequence[str]) -> tuple[CrlStore, CertificateValidator]:
     anchors = [certificate_der(path) for path in settings.clients.anchors]
-    issuers = [certificate_der(issuer.certificate) for issuer in settings.clients.issuers]
-    crls = CrlStore([*anchors, *issuers])
+    intermediates = [certificate_der(path) for path in settings.clients.intermediates]
+    intermediates += [certificate_der(issuer.certificate) for issuer in settings.clients.issuers]
+    crls = CrlStore([*anchors, *intermediates])
     validator = CertificateValidator(
         anchors=anchors,
         issuers=[
-            PinnedIssuer(pin, issuer.scheme, settings.environment.value)
+            issuer.pin(pin, settings.environment.value)
             for pin, issuer in zip(pins, settings.clients.issuers, strict=True)
         ],
-        intermediates=issuers,
+        intermediates=intermediates,
         crls=crls,
         environment=settings.environment.value,
         max_crl_age=timedelta(seconds=settings.clients.max_crl_age),

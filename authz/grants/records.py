@@ -20,7 +20,9 @@ from authz.participants.authentication import AuthenticatedClient
 from authz.policy.engine import Decision
 
 SOURCE: Final = "sluis/authz"
-_ERRORS: Final = frozenset({Reason.POLICY_UNAVAILABLE, Reason.AUDIT_UNAVAILABLE, Reason.INTERNAL_ERROR})
+_ERRORS: Final = frozenset(
+    {Reason.POLICY_UNAVAILABLE, Reason.AUDIT_UNAVAILABLE, Reason.REVOCATIONS_STALE, Reason.INTERNAL_ERROR}
+)
 _IP_ADDRESS: Final = 2
 
 

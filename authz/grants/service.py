@@ -5,6 +5,7 @@ Specification: shared `spec/authorization.md`, "Rules". Parsing and error render
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -13,6 +14,7 @@ from authz.audit.log import AuditLog
 from authz.domain.claims import MAX_LIFETIME, AccessTokenClaims
 from authz.domain.errors import Refused
 from authz.domain.identifiers import IdentifierKind
+from authz.domain.reasons import Reason
 from authz.grants import records, steps
 from authz.grants.audience import AudienceDirectory, DomainStanding
 from authz.grants.records import RequestContext
@@ -74,6 +76,7 @@ class TokenService:
         audit: where records become durable.
         issuer: `iss`, exactly as in the metadata.
         lifetime: of a token, in seconds, at most one hour.
+        blind: whether what is stored was not seen for too long to say who takes part and what is revoked.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class TokenService:
         audit: AuditLog,
         issuer: str,
         lifetime: int = DEFAULT_LIFETIME,
+        blind: Callable[[], bool] = lambda: False,
     ) -> None:
         if not 0 < lifetime <= MAX_LIFETIME:
             raise ValueError("the life of a token is more than zero and at most one hour")
@@ -102,13 +106,16 @@ class TokenService:
         self._audit = audit
         self._issuer = issuer
         self._lifetime = lifetime
+        self._blind = blind
 
     def authenticate(self, connection: Connection, at: datetime) -> AuthenticatedClient:
         """Rules 1 and 2, before anything that the caller wrote is read.
 
         Raises:
-            Refused: see `ClientAuthenticator.authenticate`.
+            Refused: see `ClientAuthenticator.authenticate`; REVOCATIONS_STALE when it can not be known.
         """
+        if self._blind():
+            raise Refused(Reason.REVOCATIONS_STALE, "who takes part and what is revoked is not known at this moment")
         return self._authenticator.authenticate(connection, at)
 
     def authenticate_current(self, connection: Connection, at: datetime) -> AuthenticatedClient:
@@ -117,7 +124,7 @@ class TokenService:
         Raises:
             Refused: as `authenticate`, and CREDENTIAL_REVOKED.
         """
-        client = self._authenticator.authenticate(connection, at)
+        client = self.authenticate(connection, at)
         return steps.current_client(client, self._revocations.list).client
 
     async def issue(self, client: AuthenticatedClient, request: TokenRequest, context: RequestContext) -> IssuedToken:

@@ -9,7 +9,9 @@ CERTIFICATE_REASONS: Final = frozenset(
 ) | {Reason.CREDENTIAL_UNKNOWN, Reason.CREDENTIAL_REVOKED}
 """The caller hears `Invalid Client Certificate`, whichever it is; the audit record says which."""
 
-SERVER_REASONS: Final = frozenset({Reason.POLICY_UNAVAILABLE, Reason.AUDIT_UNAVAILABLE, Reason.INTERNAL_ERROR})
+SERVER_REASONS: Final = frozenset(
+    {Reason.POLICY_UNAVAILABLE, Reason.AUDIT_UNAVAILABLE, Reason.REVOCATIONS_STALE, Reason.INTERNAL_ERROR}
+)
 """Not the caller's doing: an opaque 500."""
 
 TRANSPORT_STATUS: Final = {

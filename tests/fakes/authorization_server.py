@@ -199,6 +199,11 @@ class AuthorizationServer:
         """Let the server see what the command line changed."""
         await self.server.follower.look()
 
+    async def later(self, **by: float) -> None:
+        """Let time pass for a server that keeps looking at what is stored."""
+        self.clock.advance(**by)
+        await self.server.follower.look()
+
 
 def prepare(folder: Path, authority: FakeAuthority) -> Path:
     """Write settings, certificates, CRLs and scheme of a server; returns the settings file."""

@@ -130,16 +130,16 @@ async def test_the_feed_names_what_is_revoked_until_it_expires(fresh: Authorizat
     assert (after["tokens"], after["grants"]) == ([JTI], ["grant-1"])
     assert after["version"] > before["version"]
     assert newer != etag
-    fresh.clock.advance(seconds=900 + 60)
+    await fresh.later(seconds=900 + 60)
     expired, _ = await feed(fresh)
     assert (expired["tokens"], expired["grants"]) == ([], ["grant-1"])
 
 
 async def test_the_feed_is_signed_again_before_it_grows_old(fresh: AuthorizationServer) -> None:
     first, etag = await feed(fresh)
-    fresh.clock.advance(seconds=59)
+    await fresh.later(seconds=59)
     assert (await fresh.send("GET", "/revocations", headers={"if-none-match": etag})).status_code == 304
-    fresh.clock.advance(seconds=1)
+    await fresh.later(seconds=1)
     second, _ = await feed(fresh, **{"if-none-match": etag})
     assert (second["version"], second["iat"] - first["iat"]) == (first["version"], 60)
 
@@ -184,7 +184,7 @@ async def test_a_new_key_signs_only_after_readers_could_fetch_it(fresh: Authoriz
         (959, made.kid, True),
         (1, made.kid, False),
     ):
-        fresh.clock.advance(seconds=seconds)
+        await fresh.later(seconds=seconds)
         publish_crls(fresh.settings.state_dir.parent, fresh.authority, at=fresh.clock.now())
         fresh.server.mirror.load()
         token = (await fresh.oauth()).json()["access_token"]

@@ -112,11 +112,11 @@ async def test_23_revoked(fresh: AuthorizationServer) -> None:
 
 
 async def test_23_a_stale_crl(fresh: AuthorizationServer) -> None:
-    fresh.clock.advance(minutes=60)
+    await fresh.later(minutes=60)
     assert (await fresh.oauth()).status_code == 200
-    fresh.clock.advance(seconds=1)
+    await fresh.later(seconds=1)
     await refused(fresh, fresh.zorgkantoor, Reason.CRL_STALE)
-    assert (await fresh.client.get("/health")).json()["problems"] == ["crl_stale", "database_unavailable"]
+    assert (await fresh.client.get("/health")).json()["problems"] == ["crl_stale"]
 
 
 async def test_23_no_crl(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

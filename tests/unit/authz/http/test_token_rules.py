@@ -207,3 +207,15 @@ async def test_71_a_log_that_can_not_be_written(authz: AuthorizationServer, monk
 async def test_a_holder_of_the_register_is_not_a_consumer(authz: AuthorizationServer) -> None:
     answer = await authz.oauth(authz.authority.issue(CIZ), client_id=CIZ, scope="registers/onbekend:read")
     assert answer.json()["error"] == "invalid_scope"
+
+
+async def test_a_server_that_no_longer_sees_what_is_revoked(
+    authz: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("authz.participants.following.Follower.blind", True)
+        for answer in (await authz.iwlz(), await authz.oauth()):
+            assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+        record = await authz.last_record()
+        assert (record.outcome, record.reason) == (Outcome.ERROR, Reason.REVOCATIONS_STALE)
+    assert (await authz.iwlz()).status_code == 200
