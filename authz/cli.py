@@ -54,7 +54,6 @@ def serve(config: Config = Path("authz.toml")) -> None:
     settings = _settings(config)
     configure_logs("authz")
     settings.crl_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    authorities = (*settings.clients.anchors, *(issuer.certificate for issuer in settings.clients.issuers))
     with _refusals(), run_folder(settings.run_dir) as folder:
         # The longest body is a batch of audit records; the token endpoint has its own, smaller limit.
         limits = EdgeLimits(max_body_bytes=1024 * 1024)
@@ -63,7 +62,7 @@ def serve(config: Config = Path("authz.toml")) -> None:
             service_front(sender="authz", admin=folder.admin, service=folder.service, listeners=[listener]),
             [
                 OwnCertificate(settings.certificate.certificate, settings.certificate.key),
-                PeerValidation(authorities, settings.crl_folder),
+                PeerValidation(settings.clients.authorities, settings.crl_folder),
             ],
             concurrency=settings.listen.envoy_threads,
         )

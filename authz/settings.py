@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from authz.domain.claims import MAX_LIFETIME
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from authz.participants.model import Environment
+from pki.issuer_settings import IssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$")]
@@ -44,17 +45,12 @@ class OwnCertificateSettings(Settings):
     key: ExistingFile
 
 
-class IssuerSettings(Settings):
-    """An issuing CA whose certificates carry identities that count."""
-
-    certificate: ExistingFile
-    scheme: str = "sluis"
-
-
 class ClientSettings(Settings):
     """How certificates of clients are validated; `crl_urls` must cover every CA in a path, the root included."""
 
     anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    intermediates: tuple[ExistingFile, ...] = Field(default=(), max_length=16)
+    """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
     """Fetched ahead of time and only from here, never from what a certificate names (cases/oauth.md 74)."""
@@ -62,6 +58,11 @@ class ClientSettings(Settings):
     """Seconds; the field's rule is one hour."""
     max_authority_crl_age: Seconds = 190 * 24 * 3600.0
     """Seconds; the root is offline and signs its CRL in a ceremony."""
+
+    @property
+    def authorities(self) -> tuple[Path, ...]:
+        """Files of every CA certificate of a path, for Envoy and for CRLs."""
+        return (*self.anchors, *self.intermediates, *(issuer.certificate for issuer in self.issuers))
 
 
 class KeySettings(Settings):

@@ -1,9 +1,10 @@
 """OCSP answers that a relying party holds, verified when they come in; the counterpart of `pki.crl_store`.
 
 Specification: RFC 6960 sections 3.2 and 4.2.2; shared `spec/pki.md`, "Validating" rule 4: "OCSP where configured.
-Unknown = refuse", and nothing is fetched in the request path. The owner fetches answers ahead of time (`request_for` says
-what to ask) or receives them, and puts them in here. An answer counts when it is signed with the key of the CA that
-issued the certificate, or with a key that this CA certified for OCSP and exempted from checking (id-pkix-ocsp-nocheck).
+Unknown = refuse", and nothing is fetched in the request path. The owner fetches answers ahead of time (`request_for`
+says what to ask) or receives them, and puts them in here. An answer counts when it is signed with the key of the CA
+that issued the certificate, or with a key that this CA certified for OCSP and exempted from checking
+(id-pkix-ocsp-nocheck).
 
 Freshness is judged per decision by `pki.revocation_check`. A nonce is not asked for: answers are made ahead of time.
 """

@@ -1,8 +1,8 @@
 """Is any certificate of a path revoked, as far as is known here at this moment? Not knowing counts as revoked.
 
 Specification: shared `spec/pki.md`, "Validating" rule 4; RFC 5280 section 6.3.3; RFC 6960 section 3.2. Every link of
-the path is looked at. What is known was fetched and verified ahead of time (`CrlStore`, `OcspStore`); nothing is fetched
-here and no clock is read. Soft-fail does not exist.
+the path is looked at. What is known was fetched and verified ahead of time (`CrlStore`, `OcspStore`); nothing is
+fetched here and no clock is read. Soft-fail does not exist.
 """
 
 from dataclasses import dataclass

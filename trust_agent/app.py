@@ -22,7 +22,7 @@ from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
 from pki.crl_store import CrlStore, spki_sha256
-from pki.validation import CertificateValidator, PinnedIssuer
+from pki.validation import CertificateValidator
 from trust_agent.authz_client import AuthzClient
 from trust_agent.decision import Decider, ServiceRules
 from trust_agent.edge import ExtAuthz
@@ -73,17 +73,18 @@ def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
     """The trust store with what was kept before taken in."""
     clients, ages = settings.clients, settings.freshness
     anchors = [der for path in clients.anchors for der in _certificates(path)]
-    issuers = [der for issuer in clients.issuers for der in _certificates(issuer.certificate)]
+    intermediates = [der for path in clients.intermediates for der in _certificates(path)]
+    intermediates += [der for issuer in clients.issuers for der in _certificates(issuer.certificate)]
     pinned = [
-        PinnedIssuer(spki_sha256(x509.load_der_x509_certificate(der)), issuer.scheme, clients.environment)
+        issuer.pin(spki_sha256(x509.load_der_x509_certificate(der)), clients.environment)
         for issuer in clients.issuers
         for der in _certificates(issuer.certificate)[:1]
     ]
-    crls = CrlStore([*anchors, *issuers])
+    crls = CrlStore([*anchors, *intermediates])
     validator = CertificateValidator(
         anchors=anchors,
         issuers=pinned,
-        intermediates=issuers,
+        intermediates=intermediates,
         crls=crls,
         environment=clients.environment,
         max_crl_age=timedelta(seconds=ages.crl),

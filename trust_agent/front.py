@@ -43,10 +43,9 @@ def render_front(settings: AgentSettings, folder: RunFolder) -> Front:
         upstream=upstream,
         decision_timeout=settings.limits.decision_timeout,
     )
-    authorities = (*settings.clients.anchors, *(issuer.certificate for issuer in settings.clients.issuers))
     secrets: list[TlsSecret] = [
         OwnCertificate(settings.certificate.certificate, settings.certificate.key),
-        PeerValidation(authorities, trust_folder(settings) / "crls"),
+        PeerValidation(settings.clients.authorities, trust_folder(settings) / "crls"),
         PeerValidation(register.anchors, server_name=register.server_name, name="register"),
     ]
     return Front(config, secrets, concurrency=settings.limits.envoy_threads)

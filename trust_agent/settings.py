@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
+from pki.issuer_settings import IssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/?#@]+(/[^\s?#]*)?$")]
@@ -36,20 +37,20 @@ class OwnCertificateSettings(Settings):
     key: ExistingFile
 
 
-class IssuerSettings(Settings):
-    """An issuing CA whose certificates carry identities that count."""
-
-    certificate: ExistingFile
-    scheme: str = "sluis"
-
-
 class ClientSettings(Settings):
     """How the certificates of callers are validated; `crl_urls` must cover every CA in a path, the root included."""
 
     environment: Literal["PRD", "TST", "ACC"]
     anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    intermediates: tuple[ExistingFile, ...] = Field(default=(), max_length=16)
+    """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
+
+    @property
+    def authorities(self) -> tuple[Path, ...]:
+        """Files of every CA certificate of a path, for Envoy and for CRLs."""
+        return (*self.anchors, *self.intermediates, *(issuer.certificate for issuer in self.issuers))
 
 
 class BundleKeySettings(Settings):

@@ -1,8 +1,8 @@
 """Scheme `mapped`: the certificate says nothing usable, a table of the operator says whose it is (as VECOZO works).
 
 Specification: shared `spec/pki.md`, "Validating" rule 3. An entry names a certificate by its thumbprint, or by its
-serial number under the key of the pinned CA. The names in the certificate are not read at all. A certificate that is not in
-the table is nobody's, so a renewed one is refused until the table says whose it is.
+serial number under the key of the pinned CA. The names in the certificate are not read at all. A certificate that is
+not in the table is nobody's, so a renewed one is refused until the table says whose it is.
 """
 
 import base64

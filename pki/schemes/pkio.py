@@ -2,8 +2,8 @@
 
 Specification: shared `spec/pki.md`, "Validating" rule 3; ETSI EN 319 412-1 section 5.1.4 for organizationIdentifier
 (`NTRNL-<KvK>`). The KvK number is the identity where it stands; a certificate without one is of a government body,
-whose OIN stands in serialNumber (20 digits). One certificate gives one identity, always the same one. When both stand and the
-OIN was derived from a KvK number (prefix 00000003), they must be of one organisation.
+whose OIN stands in serialNumber (20 digits). One certificate gives one identity, always the same one. When both stand
+and the OIN was derived from a KvK number (prefix 00000003), they must be of one organisation.
 
 serialNumber may also hold a number that the issuer chose; it is read only when no organizationIdentifier is there.
 The environment comes from the pin. Names in subjectAltName are not looked at: no identity is read there.

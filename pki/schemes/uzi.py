@@ -7,8 +7,8 @@ IA5String
 
 for example `2.16.528.1.1007.99.2110-1-900012345-S-90000123-00.000-01234567`. From G4 on a permanentIdentifier (RFC
 4043) repeats the URA; where both stand, they must agree. An AGB-code of zeros means that the subscriber has none: then
-the URA is the identity. Only type `S` (a system) counts: the same layout names people (`Z`, `N`, `M`), and a person's card is
-not a system of the organisation that employs the person.
+the URA is the identity. Only type `S` (a system) counts: the same layout names people (`Z`, `N`, `M`), and a person's
+card is not a system of the organisation that employs the person.
 
 The environment is not in such a certificate; it comes from the pin. Does not read the common name or serialNumber.
 """

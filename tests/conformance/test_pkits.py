@@ -1,9 +1,9 @@
 """NIST PKITS: 224 certification paths with published outcomes, through our own path and revocation checks.
 
 `pkits.txt` says what NIST expects, `DIFFERENCES` where we decide otherwise on purpose (docs/decisions/0016); a test
-fails when we deviate anywhere else, and also when a difference disappears. Certificates and CRLs come unchanged from the
-package `cryptography-vectors`. They have RSA keys of 2048 bits, which the product refuses: only here is it told that
-such keys are acceptable.
+fails when we deviate anywhere else, and also when a difference disappears. Certificates and CRLs come unchanged from
+the package `cryptography-vectors`. They have RSA keys of 2048 bits, which the product refuses: only here is it told
+that such keys are acceptable.
 """
 
 import warnings
