@@ -58,7 +58,7 @@ class OpenAuthority:
         self, holder: Holder, request: CertificateRequest, actor: Actor, *, environment: str | None = None
     ) -> Issued:
         """Enrol a party; see `Authority.issue`. The environment may be left out when there is only one."""
-        return await self.authority.issue(self._environment(environment), holder, request, actor)
+        return await self.authority.issue(self.environment(environment), holder, request, actor)
 
     async def renew(
         self,
@@ -74,7 +74,7 @@ class OpenAuthority:
         Raises:
             Refused: CERTIFICATE_UNKNOWN, the party has no active certificate.
         """
-        found = await self.find(identifier=identifier, environment=self._environment(environment), status="active")
+        found = await self.find(identifier=identifier, environment=self.environment(environment), status="active")
         if not found:
             raise Refused(
                 Reason.CERTIFICATE_UNKNOWN, "This identifier has no active certificate here; issue one instead."
@@ -99,7 +99,7 @@ class OpenAuthority:
         if serial_number is not None:
             found = await self.find(serial_number=serial_number)
         elif identifier is not None:
-            found = await self.withdrawal.live(self._environment(environment), identifier.subject)
+            found = await self.withdrawal.live(self.environment(environment), identifier.subject)
         else:
             raise Refused(Reason.PARAMETER_MISSING, "Name a serial number or an identifier.")
         return await self.withdrawal.revoke(found, reason, actor)
@@ -131,7 +131,12 @@ class OpenAuthority:
         issuer = x509.load_der_x509_certificate(certificate).issuer
         return pem_chain([certificate, *(ca.der for ca in self.cas if ca.certificate.subject == issuer)])
 
-    def _environment(self, given: str | None) -> str:
+    def environment(self, given: str | None) -> str:
+        """The environment that is meant: the only one when none is given.
+
+        Raises:
+            Refused: PARAMETER_MALFORMED.
+        """
         known = self.settings.environments()
         if given is None and len(known) == 1:
             return known[0]

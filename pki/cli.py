@@ -5,21 +5,30 @@ Exit status: 0 done; 1 it could not be done (settings, keys, database); 2 refuse
 imported by the command that needs it, because scripts call `pki issue` many times.
 """
 
-import asyncio
-import json
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pki.cli_dnssec import dnssec_app
+from pki.cli_enrolment import block_key, code_app
+from pki.cli_shared import (
+    CONFIG,
+    AsJson,
+    Config,
+    Environment,
+    Identity,
+    emit,
+    identifier,
+    operator,
+    settings_of,
+    table,
+    with_authority,
+)
 
 if TYPE_CHECKING:
-    from authz.domain.identifiers import Identifier
     from pki.app import OpenAuthority
-    from pki.settings import PkiSettings
     from pki.store.register import Registered
 
 app = typer.Typer(
@@ -30,16 +39,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dnssec_app, name="dnssec")
+app.add_typer(code_app, name="code")
+app.command("block-key")(block_key)
 
-Config = Annotated[Path, typer.Option("--config", envvar="SLUIS_PKI_CONFIG", help="Settings file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
-Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
 RequestFile = Annotated[Path | None, typer.Option("--csr", help="PKCS#10 request, PEM or DER.")]
 NewKey = Annotated[Path | None, typer.Option("--new-key", help="Make a key and write it here, instead of --csr.")]
 Out = Annotated[Path, typer.Option("--out", help="Write the certificate and its issuer here (PEM).")]
-_CONFIG: Final = Path("pki.toml")
-_Result = TypeVar("_Result")
 
 
 @app.command()
@@ -70,7 +75,7 @@ def ceremony(
         passphrase_files=(root_passphrase_file, issuing_passphrase_file),
         kinds=(root_key, issuing_key),
     )
-    _print(
+    emit(
         {name: str(path) for name, path in files.items()},
         as_json,
         lambda: "\n".join(f"{path}" for path in files.values()) + f"\n\nRead {files['transcript.md']} now.",
@@ -78,12 +83,12 @@ def ceremony(
 
 
 @app.command()
-def serve(config: Config = _CONFIG) -> None:
+def serve(config: Config = CONFIG) -> None:
     """Publish CRLs and CA certificates behind Envoy, do what falls due, ship audit records."""
     from authz.edge.logs import configure_logs  # noqa: PLC0415
     from pki.serving import run_serve  # noqa: PLC0415
 
-    settings = _settings(config)
+    settings = settings_of(config)
     configure_logs("pki")
     raise typer.Exit(run_serve(settings, config))
 
@@ -99,7 +104,7 @@ def issue(
     csr: RequestFile = None,
     new_key: NewKey = None,
     environment: Environment = None,
-    config: Config = _CONFIG,
+    config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Give a party its certificate, after you made sure who it is."""
@@ -108,15 +113,15 @@ def issue(
         from pki.commands import Delivery  # noqa: PLC0415
         from pki.issuing import Holder  # noqa: PLC0415
 
-        holder = Holder(_identifier(identity), organization, kvk, tuple(dns or ()))
+        holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
         files = Delivery(out, new_key, overwrite=False)
         request = files.request(csr)
-        issued = await pki.issue(holder, request, _operator(), environment=environment)
+        issued = await pki.issue(holder, request, operator(), environment=environment)
         files.write(pki.chain_pem(issued.certificate))
         return issued.registered
 
-    registered = _with_authority(config, act)
-    _print(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
+    registered = with_authority(config, act)
+    emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
 
 
 @app.command()
@@ -130,7 +135,7 @@ def renew(
     overlap_days: Annotated[int | None, typer.Option(help="How long the old one works beside it; 0 to 30.")] = None,
     ends_on_use: Annotated[bool, typer.Option(help="The old one ends at the first confirmed use.")] = False,
     environment: Environment = None,
-    config: Config = _CONFIG,
+    config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Replace the active certificate; both work until the overlap ends. Existing files are replaced."""
@@ -145,12 +150,12 @@ def renew(
         options: dict[str, Any] = {"dns_names": dns, "ends_on_use": ends_on_use}
         if overlap_days is not None:
             options["overlap"] = timedelta(days=overlap_days)
-        issued = await pki.renew(_identifier(identity), request, _operator(), environment=environment, **options)
+        issued = await pki.renew(identifier(identity), request, operator(), environment=environment, **options)
         files.write(pki.chain_pem(issued.certificate))
         return issued.registered
 
-    registered = _with_authority(config, act)
-    _print(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
+    registered = with_authority(config, act)
+    emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
 
 
 @app.command()
@@ -160,7 +165,7 @@ def revoke(
     serial: Annotated[str | None, typer.Option("--serial", help="One certificate, by serial number (hex).")] = None,
     reason: Annotated[str, typer.Option(help="RFC 5280 reason; removeFromCRL releases a hold.")] = "unspecified",
     environment: Environment = None,
-    config: Config = _CONFIG,
+    config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Withdraw certificates; the CRL has it when this returns."""
@@ -175,11 +180,11 @@ def revoke(
         except ValueError as error:
             known = ", ".join(RevocationReason)
             raise Refused(Reason.PARAMETER_MALFORMED, f"Expected a reason out of {known}.") from error
-        who = _identifier(identity) if identity is not None else None
-        return await pki.revoke(why, _operator(), identifier=who, environment=environment, serial_number=serial)
+        who = identifier(identity) if identity is not None else None
+        return await pki.revoke(why, operator(), identifier=who, environment=environment, serial_number=serial)
 
-    changed = _with_authority(config, act)
-    _print(
+    changed = with_authority(config, act)
+    emit(
         [_shown(item) for item in changed],
         as_json,
         lambda: "\n".join(f"{reason}: {item.reference} of {item.identifier}" for item in changed),
@@ -197,7 +202,7 @@ def list_certificates(
     environment: Environment = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 1000,
     out: Annotated[Path | None, typer.Option(help="Write the chain of the one certificate found here (PEM).")] = None,
-    config: Config = _CONFIG,
+    config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Show what is in the register."""
@@ -208,7 +213,7 @@ def list_certificates(
         from pki.commands import Delivery  # noqa: PLC0415
 
         found = await pki.find(
-            identifier=_identifier(identity) if identity is not None else None,
+            identifier=identifier(identity) if identity is not None else None,
             serial_number=serial,
             status=status,
             environment=environment,
@@ -220,21 +225,18 @@ def list_certificates(
             Delivery(out, None, overwrite=False).write(pki.chain_pem(found[0].certificate))
         return found
 
-    found = _with_authority(config, act)
+    found = with_authority(config, act)
 
-    def table() -> str:
-        rows = [("identity", "env", "status", "serial number", "until", "organisation")]
+    def text() -> str:
+        rows: list[tuple[str, ...]] = [("identity", "env", "status", "serial number", "until", "organisation")]
         rows += [
             (str(item.identifier), item.environment, "on hold" if item.held_at else item.status, item.serial_number,
              f"{item.not_after:%Y-%m-%d}", item.organization)
             for item in found
         ]  # fmt: skip
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        return table(rows)
 
-    _print([_shown(item) for item in found], as_json, table)
+    emit([_shown(item) for item in found], as_json, text)
 
 
 def main() -> None:
@@ -254,52 +256,10 @@ def main() -> None:
         sys.exit(1)
 
 
-def _settings(config: Path) -> "PkiSettings":
-    from authz.edge.settings import load_settings  # noqa: PLC0415
-    from pki.settings import PkiSettings  # noqa: PLC0415
-
-    return load_settings(PkiSettings, config)
-
-
-def _with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, _Result]]") -> _Result:
-    from pki.app import open_authority  # noqa: PLC0415
-
-    settings = _settings(config)
-
-    async def work() -> _Result:
-        async with open_authority(settings) as pki:
-            return await act(pki)
-
-    return asyncio.run(work())
-
-
-def _identifier(text: str) -> "Identifier":
-    from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
-    from authz.domain.identifiers import Identifier  # noqa: PLC0415
-    from authz.domain.reasons import Reason  # noqa: PLC0415
-
-    try:
-        return Identifier.parse_subject(text)
-    except InvalidValue as error:
-        raise Refused(Reason.PARAMETER_MALFORMED, f"--identity: {error}.") from error
-
-
-def _operator() -> Any:  # noqa: ANN401  pki.records.Actor, imported late
-    import getpass  # noqa: PLC0415
-
-    from pki.records import operator  # noqa: PLC0415
-
-    return operator(getpass.getuser())
-
-
 def _shown(item: "Registered") -> dict[str, Any]:
     from pki.commands import shown  # noqa: PLC0415
 
     return shown(item)
-
-
-def _print(value: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401, FBT001  a JSON value
-    typer.echo(json.dumps(value, indent=2) if as_json else text())
 
 
 if __name__ == "__main__":

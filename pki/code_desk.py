@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -28,6 +29,9 @@ from pki.store.codes import Codes, EnrolmentCode
 from pki.store.register import LIVE, UNDERWAY, Register, Registered
 from pki.store.tables import certificates, enrolment_codes
 from pki.trail import Trail
+
+_AT_ONCE: Final = 500
+"""Keys in one transaction: a list may have a million."""
 
 
 class CodeDesk:
@@ -137,19 +141,24 @@ class CodeDesk:
         Returns:
             How many were not blocked before, and what was revoked.
         """
-        async with self._pki.database.write() as connection:
-            added = await Codes(connection).block(subject_keys, why, operator.id, self._pki.clock.now())
-            details = {"keys": len(subject_keys), "added": added, "why": why}
-            await self._trail.write(connection, EventType.KEY_BLOCK, operator, "unknown", details=details)
-        # A second transaction on purpose: whoever is certified meanwhile is either found here or sees the block when
-        # its outcome is recorded (`Register.complete`).
-        async with self._pki.database.read() as connection:
-            found = await Register(connection).find(
-                certificates.c.subject_key.in_(subject_keys), certificates.c.status.in_((*LIVE, *UNDERWAY))
-            )
-        if not found:
-            return added, []
-        return added, await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
+        added, revoked = 0, []
+        keys = list(dict.fromkeys(subject_keys))
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            async with self._pki.database.write() as connection:
+                new = await Codes(connection).block(some, why, operator.id, self._pki.clock.now())
+                details = {"keys": len(some), "added": new, "why": why}
+                await self._trail.write(connection, EventType.KEY_BLOCK, operator, "unknown", details=details)
+            added += new
+            # A second transaction on purpose: whoever is certified meanwhile is either found here or sees the block
+            # when its outcome is recorded (`Register.complete`).
+            async with self._pki.database.read() as connection:
+                found = await Register(connection).find(
+                    certificates.c.subject_key.in_(some), certificates.c.status.in_((*LIVE, *UNDERWAY))
+                )
+            if found:
+                revoked += await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
+        return added, revoked
 
     def _rehearse(self, environment: str, holder: Holder, at: datetime) -> None:
         ca = next((ca for ca in self._pki.cas if ca.environment == environment), None)

@@ -117,8 +117,8 @@ class Delivery:
         """Write the chain, and the key that was made for it; each appears whole or not at all."""
         self._check()
         if self._key_file is not None:
-            _write(self._key_file, self._key, 0o600)
-        _write(self._out, chain.encode("ascii"), 0o644)
+            write_file(self._key_file, self._key, 0o600)
+        write_file(self._out, chain.encode("ascii"), 0o644)
 
     def _check(self) -> None:
         for path in (self._out, self._key_file):
@@ -150,7 +150,8 @@ def shown(item: Registered) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
+def write_file(path: Path, content: bytes, mode: int) -> None:
+    """Write a file so that it appears whole or not at all, also after a power cut."""
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,0 +1,94 @@
+"""What the commands of `pki` share: options, the open authority, and who the operator is.
+
+Everything slow is imported inside, so that showing help imports none of it.
+"""
+
+import asyncio
+import json
+import os
+import pwd
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from authz.domain.identifiers import Identifier
+    from pki.app import OpenAuthority
+    from pki.records import Actor
+    from pki.settings import PkiSettings
+
+Config = Annotated[Path, typer.Option("--config", envvar="SLUIS_PKI_CONFIG", help="Settings file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
+Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
+CONFIG: Final = Path("pki.toml")
+Result = TypeVar("Result")
+
+
+def settings_of(config: Path) -> "PkiSettings":
+    """The checked settings.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    from authz.edge.settings import load_settings  # noqa: PLC0415
+    from pki.settings import PkiSettings  # noqa: PLC0415
+
+    return load_settings(PkiSettings, config)
+
+
+def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]") -> Result:
+    """Open the authority, do one thing with it, close it."""
+    from pki.app import open_authority  # noqa: PLC0415
+
+    settings = settings_of(config)
+
+    async def work() -> Result:
+        async with open_authority(settings) as pki:
+            return await act(pki)
+
+    return asyncio.run(work())
+
+
+def identifier(text: str) -> "Identifier":
+    """What `--identity` says.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED.
+    """
+    from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
+    from authz.domain.identifiers import Identifier  # noqa: PLC0415
+    from authz.domain.reasons import Reason  # noqa: PLC0415
+
+    try:
+        return Identifier.parse_subject(text)
+    except InvalidValue as error:
+        raise Refused(Reason.PARAMETER_MALFORMED, f"--identity: {error}.") from error
+
+
+def operator() -> "Actor":
+    """Who is at the keyboard: the login of the process, or who became it by sudo (decision 0015)."""
+    from pki.records import operator as named  # noqa: PLC0415
+
+    # Not LOGNAME or USER, which anybody sets. sudo sets its own two, and only for who came through it.
+    came_from = os.environ.get("SUDO_UID", "")
+    uid = int(came_from) if came_from.isdecimal() else os.getuid()
+    try:
+        return named(pwd.getpwuid(uid).pw_name)
+    except KeyError:  # in a container a uid often has no name
+        return named(f"uid-{uid}")
+
+
+def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401, FBT001  a JSON value
+    """Print for a program or for a person."""
+    typer.echo(json.dumps(value, indent=2) if as_json else text())
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Columns for a person; the first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
