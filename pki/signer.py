@@ -1,11 +1,13 @@
-"""Keys hide behind `Signer.sign(bytes)`: an encrypted file here, PKCS#11 beside it later.
+"""Keys hide behind `Signer.sign(bytes)`: an encrypted file here, PKCS#11 in `pki.signer_pkcs11`.
 
 Specification: shared `spec/pki.md`, "Issuing" (keys behind a Signer), RFC 5208/8018 (encrypted PKCS#8). A signer signs
 what it is given; deciding what may be signed is the authority's work.
 """
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives import hashes
@@ -24,6 +26,10 @@ from authz.domain.errors import SluisError
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 MIN_PASSPHRASE: Final = 12
 """Characters; the passphrase is all that protects a stolen key file."""
+KINDS: Final[Mapping[str, str | int]] = MappingProxyType(
+    {"ec-p256": "secp256r1", "ec-p384": "secp384r1", "rsa-3072": 3072, "rsa-4096": 4096}
+)
+"""Kinds of key that a CA or a party may have: the curve, or the bits of the modulus (spec/pki.md)."""
 _READABLE_BY_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -127,13 +133,12 @@ def new_key(kind: str) -> PrivateKey:
     Raises:
         SignerError: another kind.
     """
-    curves: dict[str, ec.EllipticCurve] = {"ec-p256": ec.SECP256R1(), "ec-p384": ec.SECP384R1()}
-    sizes = {"rsa-3072": 3072, "rsa-4096": 4096}
-    if kind in curves:
-        return ec.generate_private_key(curves[kind])
-    if kind in sizes:
-        return rsa.generate_private_key(65537, sizes[kind])
-    raise SignerError(f"unknown kind of key; expected one of {', '.join((*curves, *sizes))}")
+    name = KINDS.get(kind)
+    if name is None:
+        raise SignerError(f"unknown kind of key; expected one of {', '.join(KINDS)}")
+    if isinstance(name, int):
+        return rsa.generate_private_key(65537, name)
+    return ec.generate_private_key(ec.SECP256R1() if name == "secp256r1" else ec.SECP384R1())
 
 
 def key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:

@@ -12,6 +12,7 @@ from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.settings import PkiSettings
 from tests.fakes.clock import FixedClock
 from tests.fakes.postgres import PostgresServer
+from tests.fakes.softhsm import SoftHsm, module
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PASSPHRASE = b"correct horse battery staple"
@@ -39,6 +40,14 @@ def ca_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         min(NOW, datetime.now(UTC)) - timedelta(days=1),
     )
     return folder / "ca"
+
+
+@pytest.fixture(scope="session")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    """Tokens of a real PKCS#11 module."""
+    tokens = SoftHsm(tmp_path_factory.mktemp("hsm"), module())
+    tokens.start()
+    return tokens
 
 
 @pytest.fixture(scope="session")
