@@ -23,6 +23,7 @@ from pki.http.application import create_application
 from pki.http.est import EstApplication
 from pki.http.peers import Peers
 from pki.http.published import Published
+from pki.notices.running import Notices
 from pki.settings import PkiSettings
 from pki.shipping import Shipper
 from pki.store.database import StoreUnavailable
@@ -46,6 +47,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         await pki.withdrawal.sweep()
         published = Published(pki)
         await published.load()
+        notices = Notices(pki)
         est = EstApplication(
             Enrolment(pki),
             Peers(pki, published),
@@ -55,6 +57,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki, stop), _let_go(stop, published)]
         if settings.audit.url is not None:
             work.append(Shipper(settings.audit, pki.database, pki.clock).run(stop))
+        work += notices.work(stop)
         tasks = [asyncio.create_task(item) for item in work]
         try:
             await serve_uds(create_application(published, est), socket, stop=stop)

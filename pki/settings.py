@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
+from pki.notices.settings import DomainSettings, MetricsSettings, NoticesSettings
 
 PlainUrl = Annotated[str, StringConstraints(pattern=r"^http://[a-z0-9.:\[\]-]+(/[a-z0-9/_-]*[a-z0-9])?$")]
 SecureUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?$")]
@@ -134,6 +135,9 @@ class PkiSettings(Settings):
     enrolment: EnrolmentSettings = EnrolmentSettings()
     crl: CrlSettings = CrlSettings()
     audit: AuditSettings = AuditSettings()
+    notices: NoticesSettings = NoticesSettings()
+    dnssec: DomainSettings = DomainSettings()
+    metrics: MetricsSettings | None = None
     run_dir: SettingsPath | None = None
     """Folder for sockets; a temporary one when left out."""
 

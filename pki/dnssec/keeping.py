@@ -35,7 +35,7 @@ class AnchorKeeper:
         seed: what is trusted while there is no file.
         resolver: carries the questions.
         clock: the time.
-        tell: hears what changed; it is told before the change counts here, and again if it fails.
+        tell: hears what changed, after it was written; what could not be told is told after the next look.
         every: seconds between looks.
 
     Raises:
@@ -59,6 +59,7 @@ class AnchorKeeper:
         self._tell = tell
         self._every = every
         self._file = AnchorFile(path, seed)
+        self._untold: tuple[str, ...] = ()
         self.problem = ""
         """Why the last look failed, for metrics and logs; empty when it did not."""
 
@@ -83,8 +84,10 @@ class AnchorKeeper:
         file = AnchorFile(self._path, self._seed)
         changes = await file.refresh(self._resolver, self._clock.now())
         self._file = file
-        if changes and self._tell is not None:
-            await self._tell(changes)
+        self._untold += changes
+        if self._untold and self._tell is not None:
+            await self._tell(self._untold)
+        self._untold = ()
         return changes
 
     async def run(self, stop: asyncio.Event) -> None:

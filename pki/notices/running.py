@@ -1,0 +1,118 @@
+"""The notices of `pki serve` wired together: what runs in the background, and the metrics page.
+
+One look each minute at what is due; each kind of work fails on its own and is tried again at the next look.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from authz.domain.audit import EventType
+from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
+from pki.app import OpenAuthority
+from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
+from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
+from pki.dnssec.keeping import AnchorKeeper
+from pki.dnssec.transport import Resolver
+from pki.notices.expiry import ExpiryNotices
+from pki.notices.giving import Giver, Notice
+from pki.notices.metrics import samples
+from pki.notices.standing import StandingPatrol
+from pki.notices.webhook import Webhook
+from pki.records import RecordMaker
+from pki.store.database import StoreUnavailable
+
+LOOK: Final = 60.0
+"""Seconds between looks at what is due."""
+_LOG: Final = structlog.get_logger(__name__)
+
+
+class Notices:
+    """Everything of this package, for one open authority.
+
+    Args:
+        pki: the open authority.
+
+    Raises:
+        SluisError: an anchor, the anchor file, the webhook's secret or its CA cannot be used.
+    """
+
+    def __init__(self, pki: OpenAuthority) -> None:
+        settings = pki.settings
+        records = RecordMaker(settings.audit.source)
+        hook = settings.notices.webhook
+        self._pki = pki
+        self._giver = Giver(records, settings.audit.source, webhook=hook is not None)
+        self.webhook = Webhook(hook, pki.database, pki.clock, records) if hook is not None else None
+        self.expiry = ExpiryNotices(pki.database, self._giver, pki.clock, settings.notices.expiry_days)
+        self.keeper, self.patrol = self._dnssec()
+
+    def _dnssec(self) -> tuple[AnchorKeeper | None, StandingPatrol | None]:
+        pki, chosen = self._pki, self._pki.settings.dnssec
+        if not chosen.resolvers:
+            return None, None
+        addresses = [parse_address(text) for text in chosen.resolvers]
+        mode = DnssecMode(chosen.mode)
+        keeper = None
+        fixed: tuple[TrustAnchor, ...] = ()
+        if chosen.anchors is not None:
+            fixed = parse_anchors(chosen.anchors.read_text("utf-8"))
+        elif mode is DnssecMode.VALIDATE:
+            keeper = AnchorKeeper(
+                chosen.anchor_state, root_anchors(), Resolver(addresses), pki.clock, tell=self._anchors_changed
+            )
+        validator = choose_validator(mode, addresses, keeper.anchors if keeper else lambda: fixed)
+        interval = timedelta(seconds=chosen.check_seconds)
+        return keeper, StandingPatrol(pki.database, self._giver, pki.clock, validator, interval)
+
+    async def _anchors_changed(self, changes: tuple[str, ...]) -> None:
+        at = self._pki.clock.now()
+        async with self._pki.database.write() as connection:
+            notice = Notice(EventType.ANCHOR_CHANGE, "unknown", {"zone": ".", "changes": list(changes)})
+            await self._giver.give(connection, notice, at)
+
+    def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+        """What runs until `stop`."""
+        found = [self._look(stop)]
+        if self.keeper is not None:
+            found.append(self.keeper.run(stop))
+        if self.webhook is not None:
+            found.append(self.webhook.run(stop))
+        if (listen := self._pki.settings.metrics) is not None:
+            found.append(PageServer({"/metrics": self.page}, (listen.address, listen.port)).run(stop))
+        return found
+
+    async def page(self) -> tuple[int, str, bytes]:
+        """The metrics page."""
+        at = self._pki.clock.now()
+        try:
+            async with self._pki.database.read() as connection:
+                found = await samples(connection, at, self._pki.settings.notices.expiry_days)
+            found.append(("sluis_pki_database_up", {}, 1))
+        except StoreUnavailable:
+            found = [("sluis_pki_database_up", {}, 0)]
+        return 200, METRICS_TYPE, exposition([*found, *self._held()]).encode()
+
+    def _held(self) -> list[Sample]:
+        """What this process knows by itself."""
+        found: list[Sample] = []
+        if self.patrol is not None:
+            found.append(("sluis_pki_dns_blind", {}, float(self.patrol.blind)))
+        if self.keeper is not None:
+            found.append(("sluis_pki_anchor_refresh_failed", {}, float(bool(self.keeper.problem))))
+            found.append(("sluis_pki_anchors_trusted", {}, len(self.keeper.anchors())))
+        return found
+
+    async def _look(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            for look in (self.expiry.look, *([self.patrol.look] if self.patrol else [])):
+                try:
+                    await look()
+                except StoreUnavailable:
+                    _LOG.warning("notices_postponed")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK)

@@ -1,0 +1,39 @@
+"""The operator's pages: fixed paths, GET only, and labels that cannot break out of their line."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from authz.edge.pages import PageServer, exposition
+
+
+async def page() -> tuple[int, str, bytes]:
+    return 200, "text/plain", b"up 1\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/metrics", 200), ("GET", "/metrics?x=1", 200), ("GET", "/other", 404), ("POST", "/metrics", 405)],
+)
+async def test_only_known_paths_are_answered(method: str, path: str, status: int) -> None:
+    async with PageServer({"/metrics": page}, ("127.0.0.1", 0)) as server, httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.request(method, f"http://127.0.0.1:{server.port}{path}")
+    assert answer.status_code == status
+
+
+async def test_an_endless_head_is_not_read() -> None:
+    async with PageServer({"/metrics": page}, ("127.0.0.1", 0)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nx: " + b"a" * 20_000)
+        try:
+            assert await reader.read() == b""
+        except ConnectionResetError:
+            pass
+        finally:
+            writer.close()
+
+
+def test_a_label_cannot_break_out_of_its_line() -> None:
+    text = exposition([("a", {"b": 'x"} 1\nc 2\\'}, 3), ("n_total", {}, 1), ("a", {"b": "y"}, 4)])
+    assert text == '# TYPE a gauge\na{b="x\\"} 1\\nc 2\\\\"} 3\na{b="y"} 4\n# TYPE n_total counter\nn_total 1\n'
