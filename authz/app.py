@@ -20,6 +20,7 @@ from litestar import Litestar
 
 from authz.audit.checkpoint import Checkpointer
 from authz.audit.ingest import Ingest
+from authz.audit.kept import KeptNote
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.directory.book import AddressBook
@@ -145,6 +146,7 @@ async def opened(
             store=StoredAuditLog(database),
             own=own,
             signer=note_signer,
+            kept=KeptNote(settings.keys.folder),
             interval=timedelta(seconds=settings.audit.checkpoint_interval),
         )
         standing = standing or _standing(settings)

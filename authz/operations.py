@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from authz.audit.kept import KeptNote
 from authz.audit.note import VerifierKey
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
@@ -150,12 +151,18 @@ class Operations:
             key = VerifierKey.parse(path.read_text("ascii"))
         except OSError:
             raise KeyFileError(f"{path}: the public key of the log can not be read; run `authz keys init`") from None
+        # Read before the database: what is kept is never newer than what the database then has.
+        try:
+            kept = KeptNote(self.settings.keys.folder).read()
+        except OSError as error:
+            raise KeyFileError(f"the checkpoint beside the key of the log can not be read ({error.strerror})") from None
         async with self._database() as database:
             yield ReadingDesk(
                 reader=StoredAuditLog(database),
                 own=OwnRecords(database, self.clock, SOURCE),
                 keys=[key],
                 user=_operator(),
+                kept=kept,
             )
 
     @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from authz.audit.kept import KeptNote
 from authz.audit.log import AuditUnavailable, CheckpointStore, StoredCheckpoint
 from authz.audit.merkle import CompactTree, ProofInvalid
 from authz.audit.note import Checkpoint, NoteInvalid, NoteSigner, VerifierKey, sign_note
@@ -45,6 +46,7 @@ class Checkpointer:
         own: takes the alert when signing is refused.
         signer: signs; its name is the log's origin.
         former_keys: keys that signed earlier checkpoints of this log.
+        kept: where the last note is kept outside the database.
         interval: time between two looks at the log.
     """
 
@@ -55,12 +57,16 @@ class Checkpointer:
         own: OwnRecords,
         signer: NoteSigner,
         former_keys: tuple[VerifierKey, ...] = (),
+        kept: KeptNote | None = None,
         interval: timedelta = DEFAULT_INTERVAL,
     ) -> None:
         self._store = store
         self._own = own
         self._signer = signer
         self._keys = (signer.verifier, *former_keys)
+        self._kept = kept
+        self._unread = True
+        self._before: Checkpoint | None = None
         self._interval = interval.total_seconds()
         self._tree = CompactTree()
         self._stopping = asyncio.Event()
@@ -95,6 +101,7 @@ class Checkpointer:
         # 1. Where the last checkpoint stands, by us or by another instance.
         last = await self._store.last_checkpoint()
         signed = self._opened(last)
+        kept = self._remembered()
         if signed is not None and last is not None and self._tree.size == 0:
             self._tree = self._resumed(signed, last)
         if (0 if signed is None else signed.size) < self._tree.size:
@@ -102,18 +109,20 @@ class Checkpointer:
                 Finding(FindingKind.CHECKPOINT, self._tree.size - 1, self._tree.size - 1, "its checkpoint is gone")
             )
         size = await self._store.size()
-        known = max(self._tree.size, 0 if signed is None else signed.size)
+        known = max(self._tree.size, *(0 if each is None else each.size for each in (signed, kept)))
         if size < known:
             raise CheckpointRefused(Finding(FindingKind.MISSING, size, known - 1, "records that were signed are gone"))
         if size == self._tree.size:
             return None
         # 2. Every entry since then, recomputed from what is stored.
-        tree = await self._grown(signed, size)
+        tree = await self._grown(size, signed, kept)
         # 3. Only now the signature.
         text = Checkpoint(self._signer.verifier.name, tree.size, tree.root()).text
         stored = StoredCheckpoint(tree.size, sign_note(text, self._signer), tree.frontier)
         await self._store.add_checkpoint(stored)
         self._tree = tree
+        if self._kept is not None:
+            self._kept.write(stored.note)
         return stored
 
     async def _round(self) -> None:
@@ -139,6 +148,18 @@ class Checkpointer:
             )
         return signed
 
+    def _remembered(self) -> Checkpoint | None:
+        """What was signed before this process, from outside the database; None once the tree is past it."""
+        if self._kept is not None and self._unread:
+            try:
+                note = self._kept.read()
+                self._before = None if note is None else Checkpoint.open(note, *self._keys)
+            except (NoteInvalid, OSError):
+                finding = Finding(FindingKind.CHECKPOINT, 0, 0, "the checkpoint beside the key is not ours")
+                raise CheckpointRefused(finding) from None
+            self._unread = False
+        return self._before if self._before is not None and self._before.size > self._tree.size else None
+
     def _resumed(self, signed: Checkpoint, stored: StoredCheckpoint) -> CompactTree:
         try:
             tree = CompactTree.from_frontier(stored.size, stored.frontier)
@@ -150,7 +171,7 @@ class Checkpointer:
             )
         return tree
 
-    async def _grown(self, signed: Checkpoint | None, size: int) -> CompactTree:
+    async def _grown(self, size: int, signed: Checkpoint | None, kept: Checkpoint | None) -> CompactTree:
         tree = CompactTree.from_frontier(self._tree.size, self._tree.frontier)
         async for entry in self._store.entries(tree.size, size):
             if entry.index != tree.size:
@@ -162,6 +183,10 @@ class Checkpointer:
             if signed is not None and tree.size == signed.size and tree.root() != signed.root:
                 raise CheckpointRefused(
                     Finding(FindingKind.REWRITTEN, self._tree.size, size - 1, "another instance signed other records")
+                )
+            if kept is not None and tree.size == kept.size and tree.root() != kept.root:
+                raise CheckpointRefused(
+                    Finding(FindingKind.REWRITTEN, self._tree.size, kept.size - 1, "other records were signed before")
                 )
         if tree.size != size:
             raise CheckpointRefused(Finding(FindingKind.MISSING, tree.size, size - 1, "not there"))

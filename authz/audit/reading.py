@@ -37,13 +37,23 @@ class ReadingDesk:
         own: takes the record of the reading.
         keys: public keys of the log; the first is the current one.
         user: who reads.
+        kept: the last signed checkpoint as it stands outside the database, if any.
     """
 
-    def __init__(self, *, reader: LogReader, own: OwnRecords, keys: Sequence[VerifierKey], user: AuditUser) -> None:
+    def __init__(
+        self,
+        *,
+        reader: LogReader,
+        own: OwnRecords,
+        keys: Sequence[VerifierKey],
+        user: AuditUser,
+        kept: str | None = None,
+    ) -> None:
         self._reader = reader
         self._own = own
         self._keys = tuple(keys)
         self._user = user
+        self._kept = () if kept is None else (kept,)
 
     async def list(self, criteria: Criteria) -> Sequence[LogEntry]:
         """Entries that fit, newest first.
@@ -116,7 +126,7 @@ class ReadingDesk:
         Raises:
             AuditUnavailable: the log can not be read at all.
         """
-        kept = [*await self._reader.checkpoints(), *(self._external(note) for note in elsewhere)]
+        kept = [*await self._reader.checkpoints(), *(self._external(note) for note in (*self._kept, *elsewhere))]
         size = await self._reader.size()
         verifier = LogVerifier(self._keys, kept)
         terms: Mapping[int, Terms] = {}

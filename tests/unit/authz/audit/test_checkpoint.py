@@ -10,13 +10,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from authz.audit.checkpoint import Checkpointer, CheckpointRefused
+from authz.audit.kept import NAME, KeptNote
 from authz.audit.merkle import root_of
 from authz.audit.note import Checkpoint
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
+from authz.audit.reading import ReadingDesk
 from authz.audit.search import Criteria
 from authz.audit.verify import FindingKind
-from authz.domain.audit import EventType, Outcome
+from authz.domain.audit import AuditUser, EventType, Outcome
 from authz.store.audit_log import StoredAuditLog
 from authz.store.database import Database
 from tests.fakes.records import audit_record
@@ -160,3 +162,57 @@ async def test_the_last_records_are_signed_at_stop(
     last = await log.last_checkpoint()
     assert last is not None
     assert last.size == 3
+
+
+@pytest.mark.parametrize("regrown", [0, 2, 5])
+async def test_a_truncated_log_is_not_signed_after_a_restart(
+    *,
+    database: Database,
+    path: Path,
+    tmp_path: Path,
+    log: StoredAuditLog,
+    own: OwnRecords,
+    signer: FileNoteSigner,
+    regrown: int,
+) -> None:
+    def started() -> Checkpointer:
+        return Checkpointer(store=log, own=own, signer=signer, kept=KeptNote(tmp_path))
+
+    for _ in range(2):
+        await grow(database)
+        await started().checkpoint()
+    tamper(
+        path,
+        "DELETE FROM audit_entry WHERE entry_index >= 4",
+        "DELETE FROM audit_term WHERE entry_index >= 4",
+        "DELETE FROM audit_checkpoint WHERE size > 3",
+    )
+    await grow(database, regrown)
+    after = started()
+    for _ in range(2):
+        with pytest.raises(CheckpointRefused) as caught:
+            await after.checkpoint()
+        assert caught.value.finding.kind is (FindingKind.MISSING if regrown < 2 else FindingKind.REWRITTEN)
+    note = (tmp_path / NAME).read_text()
+    assert (tmp_path / NAME).stat().st_mode & 0o077 == 0
+    desk = ReadingDesk(reader=log, own=own, keys=(signer.verifier,), user=AuditUser("os:a", "AUDITOR"), kept=note)
+    assert not (await desk.verify())[0].intact
+
+
+async def test_a_restart_with_the_kept_checkpoint_goes_on(
+    database: Database, tmp_path: Path, log: StoredAuditLog, own: OwnRecords, signer: FileNoteSigner
+) -> None:
+    for size in (3, 6, 9):
+        await grow(database)
+        stored = await Checkpointer(store=log, own=own, signer=signer, kept=KeptNote(tmp_path)).checkpoint()
+        assert stored is not None
+        assert (stored.size, (tmp_path / NAME).read_text()) == (size, stored.note)
+
+
+async def test_a_kept_checkpoint_of_somebody_else_stops_the_signing(
+    database: Database, tmp_path: Path, log: StoredAuditLog, own: OwnRecords, signer: FileNoteSigner
+) -> None:
+    await grow(database)
+    (tmp_path / NAME).write_text("nonsense")
+    with pytest.raises(CheckpointRefused, match="not ours"):
+        await Checkpointer(store=log, own=own, signer=signer, kept=KeptNote(tmp_path)).checkpoint()
