@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -88,9 +88,11 @@ class Journal:
             segments = Segment.all(self._folder)
             torn = 0
             self.next_index = max([self.shipped, *(segment.first for segment in segments[:1])])
-            for segment in segments:
+            for segment, following in zip_longest(segments, segments[1:]):
                 end, count = len(MAGIC), 0
                 for record in segment.records():
+                    if following is not None and record.index >= following.first:
+                        break
                     end, count = record.end, count + 1
                 self.next_index = max(self.next_index, segment.first + count)
                 torn += self._cut(segment, end)
@@ -235,11 +237,13 @@ class Journal:
         segments = Segment.all(self._folder)
         for position, segment in enumerate(segments):
             last = position + 1 == len(segments)
-            if not last and segments[position + 1].first <= self.shipped:
+            end = self.next_index if last else segments[position + 1].first
+            if end <= self.shipped:
                 continue
             for record in self._from_cursor(segment):
-                if record.index >= self.next_index:
-                    return found
+                if record.index >= end:
+                    # Not acknowledged: of an abandoned segment that could not be cut. The index is that of another.
+                    break
                 if record.index < self.shipped:
                     # Segment, offset and index from where the next call reads on.
                     self._cursor = (segment.first, record.end, record.index + 1)

@@ -160,6 +160,53 @@ async def test_a_failing_fsync_refuses_and_leaves_no_trace(tmp_path: Path, monke
     assert texts_of(await journal_with(tmp_path)) == ["a", "b"]
 
 
+async def test_what_an_uncut_segment_still_holds_pushes_no_acknowledged_record_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await journal_with(tmp_path, "a", "b")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        patch.setattr(os, "ftruncate", fail)
+        outcomes = await asyncio.gather(*(journal.append(b"refused") for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(outcome, Refused) for outcome in outcomes)
+    for text in (b"c", b"d", b"e"):
+        await journal.append(text)
+    # The first batch would end in the middle of the refused records, which stand where acknowledged ones belong.
+    shipped: list[str] = []
+    while records := journal.unshipped(4):
+        shipped += [record.payload.decode() for record in records]
+        journal.confirm(records[-1].index + 1)
+    assert shipped == ["a", "b", "c", "d", "e"]
+    await journal.close()
+
+
+async def test_what_an_uncut_segment_still_holds_is_cut_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await journal_with(tmp_path, "a")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        patch.setattr(os, "ftruncate", fail)
+        with pytest.raises(Refused):
+            await journal.append(b"refused")
+    await journal.append(b"b")
+    await journal.close()
+    journal = Journal(tmp_path)
+    assert journal.open().records == 2
+    assert texts_of(journal) == ["a", "b"]
+    await journal.append(b"c")
+    assert texts_of(journal) == ["a", "b", "c"]
+    await journal.close()
+
+
 async def test_a_full_disk_refuses_and_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = await journal_with(tmp_path)
 
