@@ -6,14 +6,16 @@ A key is named by the hex SHA-256 of its subjectPublicKeyInfo, as the register d
 import hashlib
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 WHYS: Final = ("compromised", "weak", "published")
 MAX_HASHES: Final = 1_000_000

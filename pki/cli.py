@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pki.cli_client import enrol, reenrol
 from pki.cli_dnssec import dnssec_app
 from pki.cli_enrolment import block_key, code_app
 from pki.cli_shared import (
@@ -41,6 +42,8 @@ app = typer.Typer(
 app.add_typer(dnssec_app, name="dnssec")
 app.add_typer(code_app, name="code")
 app.command("block-key")(block_key)
+app.command("enrol")(enrol)
+app.command("reenrol")(reenrol)
 
 RequestFile = Annotated[Path | None, typer.Option("--csr", help="PKCS#10 request, PEM or DER.")]
 NewKey = Annotated[Path | None, typer.Option("--new-key", help="Make a key and write it here, instead of --csr.")]

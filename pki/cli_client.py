@@ -1,0 +1,119 @@
+"""Commands of participants: `pki enrol` and `pki reenrol`. They need neither settings nor the authority's database."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from pki.cli_shared import AsJson, Identity, emit, identifier
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from pki.est_client import EstClient
+    from pki.keyset import Keyset
+
+Folder = Annotated[Path, typer.Option("--out-dir", help="Folder for key, certificate and chain: <out-dir>/current/.")]
+KeyKind = Annotated[str, typer.Option("--key", help="ec-p256, ec-p384, rsa-3072 or rsa-4096.")]
+MAX_FILE: Final = 65_536
+
+
+def enrol(
+    *,
+    url: Annotated[str, typer.Option(help="Of the authority: https://<host>[:port].")],
+    ca: Annotated[Path, typer.Option(help="Its root certificate (PEM), received on another way than this one.")],
+    code_file: Annotated[Path, typer.Option(help="File with the one-time code; - is standard input.")],
+    identity: Identity,
+    out_dir: Folder,
+    server_name: Annotated[
+        str | None, typer.Option(help="Name in the server's certificate, if not that of --url.")
+    ] = None,
+    key: KeyKind = "ec-p256",
+    as_json: AsJson = False,
+) -> None:
+    """Get the first certificate, with the one-time code that an operator gave you."""
+    from pki.est_client import EstClient  # noqa: PLC0415
+    from pki.keyset import Keyset  # noqa: PLC0415
+
+    who = identifier(identity)
+    authorities = _read(ca)
+    code = (typer.get_binary_stream("stdin").read(MAX_FILE) if str(code_file) == "-" else _read(code_file)).decode(
+        "ascii", "replace"
+    )
+    client = EstClient(url, authorities, server_name)
+    keyset = Keyset(out_dir.absolute())
+    with keyset.locked():
+        how = {"url": url, "identity": who.subject, "server_name": server_name or ""}
+        obtained = client.enrol(who, code.strip(), keyset.pending_key(key))
+        keyset.remember(how, authorities)
+        keyset.install(obtained.certificate, list(obtained.issuers))
+    _tell(keyset, as_json, "enrolled")
+
+
+def reenrol(
+    *,
+    out_dir: Folder,
+    daemon: Annotated[
+        bool, typer.Option("--daemon", help="Stay, and renew whenever a third of the life is left.")
+    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="Renew although it is not due yet.")] = False,
+    reload_hook: Annotated[
+        str | None, typer.Option(help="Command that makes your programs take the new certificate; no shell.")
+    ] = None,
+    key: KeyKind = "ec-p256",
+    as_json: AsJson = False,
+) -> None:
+    """Renew by the current certificate when a third of its life is left; the old one keeps working meanwhile."""
+    from authz.domain.clock import SystemClock  # noqa: PLC0415
+    from pki.keyset import Keyset, KeysetError  # noqa: PLC0415
+    from pki.renewal import Renewer, due_at  # noqa: PLC0415
+
+    keyset = Keyset(out_dir.absolute())
+    kept = keyset.remembered()
+    who = identifier(kept.get("identity", ""))
+    renewer = Renewer(keyset, _client(keyset, kept), who, SystemClock(), hook=reload_hook, key_kind=key)
+    if daemon:
+        _stay(renewer.run)
+        return
+    step = renewer.step(now=now)
+    if step.failed is not None:
+        raise KeysetError(step.failed)
+    certificate = keyset.certificate()
+    due = "" if certificate is None else f"; next renewal {due_at(certificate):%Y-%m-%d}"
+    _tell(keyset, as_json, ("renewed" if step.renewed else "not due yet") + due)
+
+
+def _client(keyset: "Keyset", kept: dict[str, str]) -> "EstClient":
+    from pki.est_client import EstClient  # noqa: PLC0415
+
+    return EstClient(kept.get("url", ""), _read(keyset.authorities), kept.get("server_name") or None)
+
+
+def _stay(run: "Callable[[threading.Event], None]") -> None:
+    import signal  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    from authz.edge.logs import configure_logs  # noqa: PLC0415
+
+    configure_logs("pki-reenrol")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    run(stop)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_FILE)
+
+
+def _tell(keyset: "Keyset", as_json: bool, what: str) -> None:  # noqa: FBT001  as it came from the command line
+    certificate = keyset.certificate()
+    value = {
+        "outcome": what,
+        "folder": str(keyset.current),
+        "serial_number": f"{certificate.serial_number:x}" if certificate else None,
+        "not_after": certificate.not_valid_after_utc.isoformat() if certificate else None,
+    }
+    emit(value, as_json, lambda: f"{what}\n{keyset.current}/key.pem\n{keyset.current}/chain.pem")
