@@ -100,8 +100,8 @@ def identify(certificate: x509.Certificate, pin: PinnedIssuer) -> CertificateIde
     if PERMANENT_IDENTIFIER in names and permanent_identifier(names[PERMANENT_IDENTIFIER]) != uzi.ura:
         raise _no_identity("its two identity names are not of the same subscriber")
     try:
-        ura = Identifier(IdentifierKind.URA, uzi.ura)
-        found = Identifier(IdentifierKind.AGB, uzi.agb) if uzi.agb.strip("0") else ura
+        has_agb = bool(uzi.agb.strip("0"))
+        found = Identifier(IdentifierKind.AGB, uzi.agb) if has_agb else Identifier(IdentifierKind.URA, uzi.ura)
     except InvalidValue as error:
         raise _no_identity("it names no subscriber") from error
     return CertificateIdentity(pin.environment, found)
