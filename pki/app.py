@@ -23,15 +23,16 @@ from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.authority import Authority, Issued
+from pki.ca_settings import RetiredIssuerSettings
 from pki.encoding import pem_chain
 from pki.issuing import Holder, IssuingCa
 from pki.profiles import Publication
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker
 from pki.requests import CertificateRequest
+from pki.retirement import RetiredCa, Retirement, check_retired
 from pki.revocation import RevocationReason
 from pki.settings import PkiSettings
-from pki.signer import load_key_file, read_passphrase
 from pki.store.database import Database
 from pki.store.migrate import migrate
 from pki.store.register import Register, Registered
@@ -53,6 +54,8 @@ class OpenAuthority:
     authority: Authority
     withdrawal: Withdrawal
     clock: Clock
+    retirement: Retirement
+    retired: tuple[RetiredCa, ...] = ()
 
     async def issue(
         self, holder: Holder, request: CertificateRequest, actor: Actor, *, environment: str | None = None
@@ -157,13 +160,16 @@ async def open_authority(
         pooled: keep database connections open, as a server does.
 
     Raises:
-        AuthorityError: a CA certificate cannot be read.
+        AuthorityError: a CA certificate cannot be read, or two CAs have one name.
         SignerError: a key or passphrase cannot be used.
         IssuingError: a key does not fit its certificate, or the register is of another ceremony.
+        RetirementError: a CA has no key in the settings, but was not retired.
         StoreUnavailable: the database cannot be used.
     """
     clock = clock or SystemClock()
     cas = load_cas(settings)
+    retired = load_retired(settings)
+    active = tuple(settings.active_issuers().values())
     database = Database(settings.database.address, pooled=pooled)
     publisher = CrlPublisher(
         cas,
@@ -174,13 +180,14 @@ async def open_authority(
     try:
         await migrate(database)
         await publisher.introduce(database)
+        await check_retired(database, retired)
         yield OpenAuthority(
             settings,
             database,
             cas,
             Authority(
                 database=database,
-                cas=cas,
+                cas=[ca for ca in cas if ca.name in active],
                 publisher=publisher,
                 clock=clock,
                 records=records,
@@ -188,28 +195,49 @@ async def open_authority(
             ),
             Withdrawal(database=database, publisher=publisher, clock=clock, records=records),
             clock,
+            Retirement(database=database, publisher=publisher, active=active, clock=clock, records=records),
+            retired,
         )
     finally:
         await database.close()
 
 
 def load_cas(settings: PkiSettings) -> tuple[IssuingCa, ...]:
-    """The issuing CAs with their keys.
+    """The issuing CAs with their keys; those that were retired have none.
 
     Raises:
-        AuthorityError: a certificate cannot be read.
+        AuthorityError: a certificate cannot be read, or two CAs have one name, so that nobody could tell their
+            certificates apart by it.
         SignerError: a key or passphrase cannot be used.
         IssuingError: a key does not belong to its certificate.
     """
-    return tuple(
+    cas = tuple(
         IssuingCa(
             read_certificate(issuer.certificate),
-            load_key_file(issuer.key, read_passphrase(issuer.passphrase_file)),
-            Publication(settings.publication.base_url, issuer.name),
+            issuer.open(),
+            Publication(settings.publication.base_url, issuer.name, has_ocsp=settings.publication.ocsp),
             issuer.environment,
             local_names=settings.issuing.local_names,
+            uzi_authority=settings.issuing.uzi_authority,
         )
         for issuer in settings.issuers
+        if not isinstance(issuer, RetiredIssuerSettings)
+    )
+    subjects = [ca.certificate.subject.public_bytes() for ca in cas]
+    if len(set(subjects)) != len(subjects):
+        raise AuthorityError("issuers: expected CA certificates with different subjects; see --generation of ceremony")
+    return cas
+
+
+def load_retired(settings: PkiSettings) -> tuple[RetiredCa, ...]:
+    """The issuing CAs whose key is gone.
+
+    Raises:
+        AuthorityError: a certificate cannot be read.
+    """
+    return tuple(
+        RetiredCa(issuer.name, issuer.environment, read_certificate(issuer.certificate))
+        for issuer in settings.retired_issuers()
     )
 
 

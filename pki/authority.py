@@ -58,7 +58,7 @@ class Authority:
 
     Args:
         database: the register.
-        cas: issuing CAs; the first of an environment issues, the others only publish CRLs (rollover).
+        cas: the issuing CAs that issue, one for each environment; what older ones issued is renewed here too.
         publisher: makes CRLs.
         clock: read once per operation.
         records: makes audit records.
@@ -76,7 +76,7 @@ class Authority:
         lifetime: timedelta = SYSTEM_LIFETIME,
     ) -> None:
         self._database = database
-        self._cas: Mapping[str, IssuingCa] = {ca.environment: ca for ca in reversed(cas)}
+        self._cas: Mapping[str, IssuingCa] = {ca.environment: ca for ca in cas}
         self._publisher = publisher
         self._clock = clock
         self._records = records
@@ -218,7 +218,7 @@ class Authority:
                 register = Register(connection)
                 await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at)
                 if old is not None:
-                    await register.unclaim(old.issuer, old.serial_number, f"{prepared.serial_number:x}")
+                    await register.unclaim(old.serial_number, f"{prepared.serial_number:x}")
                 await self._publisher.publish(register, ca, at)
             raise
 

@@ -37,12 +37,20 @@ class CrlPublisher:
         self._life = life
         self._refresh = refresh
 
-    async def publish(self, register: Register, ca: IssuingCa, at: datetime) -> StoredCrl:
+    async def publish(
+        self, register: Register, ca: IssuingCa, at: datetime, *, until: datetime | None = None
+    ) -> StoredCrl:
         """Make a new CRL with everything that the register says at this point of the transaction.
 
         Only what changed since the one before is encoded; the rest is taken as it was kept, and signed again.
+
+        Args:
+            register: in a transaction.
+            ca: whose.
+            at: thisUpdate.
+            until: nextUpdate of a last CRL; after the usual life when None.
         """
-        return await self._make(register, ca, at, await register.next_crl_number(ca.name))
+        return await self._make(register, ca, at, await register.next_crl_number(ca.name), until)
 
     async def publish_named(self, register: Register, names: Collection[str], at: datetime) -> None:
         """Publish for the CAs of certificates that changed; each once.
@@ -53,9 +61,11 @@ class CrlPublisher:
         for name, number in numbers.items():
             await self._make(register, self._cas[name], at, number)
 
-    async def _make(self, register: Register, ca: IssuingCa, at: datetime, number: int) -> StoredCrl:
+    async def _make(
+        self, register: Register, ca: IssuingCa, at: datetime, number: int, until: datetime | None = None
+    ) -> StoredCrl:
         moment = at.replace(microsecond=0)
-        plan = CrlPlan(number, moment, moment + self._life)
+        plan = CrlPlan(number, moment, until or moment + self._life)
         parts = await register.crl_parts(ca.name)
         changed = _taken_up(parts, await register.crl_changes(ca.name, at))
         await register.put_crl_parts(ca.name, changed)

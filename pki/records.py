@@ -25,6 +25,7 @@ _ACTIONS = {
     EventType.CODE_WITHDRAW: Action.UPDATE,
     EventType.CODE_USE: Action.EXECUTE,
     EventType.KEY_BLOCK: Action.CREATE,
+    EventType.KEY_ROTATE: Action.UPDATE,
     EventType.CERTIFICATE_EXPIRES: Action.READ,
     EventType.DOMAIN_STANDING: Action.UPDATE,
     EventType.ANCHOR_CHANGE: Action.UPDATE,

@@ -4,34 +4,16 @@
 (keys, passphrases) are files of their own.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
+from pki.ca_settings import IssuerSettings, RetiredIssuerSettings, RootSettings, Slug, choose_active
 from pki.notices.settings import DomainSettings, MetricsSettings, NoticesSettings
 
 PlainUrl = Annotated[str, StringConstraints(pattern=r"^http://[a-z0-9.:\[\]-]+(/[a-z0-9/_-]*[a-z0-9])?$")]
 SecureUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-
-
-class RootSettings(Settings):
-    """The offline root: its key is not here, only what must be published."""
-
-    name: Slug = "root"
-    certificate: ExistingFile
-    crl: ExistingFile
-
-
-class IssuerSettings(Settings):
-    """One issuing CA; the first of an environment issues, further ones publish CRLs only (rollover)."""
-
-    name: Slug
-    environment: Literal["PRD", "TST", "ACC"]
-    certificate: ExistingFile
-    key: ExistingFile
-    passphrase_file: ExistingFile
 
 
 class DatabaseSettings(Settings):
@@ -59,6 +41,8 @@ class PublicationSettings(Settings):
     """
 
     base_url: PlainUrl
+    ocsp: bool = False
+    """Certificates name the OCSP responder, at `<base_url>/ocsp/<issuer>`."""
     address: str = "127.0.0.1"
     port: Port
 
@@ -79,6 +63,10 @@ class IssuingSettings(Settings):
     overlap_days: Annotated[int, Field(ge=0, le=30)] = 7
     local_names: tuple[str, ...] = ()
     """DNS names of one label that may be certified; a lab may need `localhost`, production nothing."""
+    active: tuple[Slug, ...] = ()
+    """Names of the issuing CAs that issue, one for each environment; needed only where there are several."""
+    uzi_authority: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]{0,9})){2,15}$")] | None = None
+    """OID of this CA, to repeat AGB-codes in UZI layout for readers that know only that; nothing when left out."""
 
 
 class EnrolmentSettings(Settings):
@@ -127,6 +115,8 @@ class PkiSettings(Settings):
     """Everything that `pki` is told."""
 
     root: RootSettings
+    other_roots: Annotated[tuple[RootSettings, ...], Field(max_length=8)] = ()
+    """Roots before or after it, whose certificates and CRLs are still, or already, published."""
     issuers: Annotated[tuple[IssuerSettings, ...], Field(min_length=1, max_length=16)]
     database: DatabaseSettings
     publication: PublicationSettings
@@ -143,11 +133,28 @@ class PkiSettings(Settings):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [self.root.name, *(issuer.name for issuer in self.issuers)]
+        names = [item.name for item in (*self.roots(), *self.issuers)]
         if len(set(names)) != len(names):
-            raise ValueError("root and issuers: expected a different name for each")
+            raise ValueError("roots and issuers: expected a different name for each")
         return self
+
+    @model_validator(mode="after")
+    def _one_issues(self) -> Self:
+        self.active_issuers()
+        return self
+
+    def roots(self) -> tuple[RootSettings, ...]:
+        """All roots, the main one first."""
+        return (self.root, *self.other_roots)
+
+    def active_issuers(self) -> dict[str, str]:
+        """Environment -> name of the issuing CA that issues in it."""
+        return choose_active(self.issuers, self.issuing.active)
+
+    def retired_issuers(self) -> tuple[RetiredIssuerSettings, ...]:
+        """Those whose key is gone."""
+        return tuple(issuer for issuer in self.issuers if isinstance(issuer, RetiredIssuerSettings))
 
     def environments(self) -> tuple[str, ...]:
         """The environments that are issued for."""
-        return tuple(dict.fromkeys(issuer.environment for issuer in self.issuers))
+        return tuple(self.active_issuers())

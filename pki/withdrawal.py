@@ -158,7 +158,7 @@ class Withdrawal:
                 changed = await register.revoke([item.id for item in items], reason, at, among=among)
                 for item in items:
                     if item.id in changed and item.status in UNDERWAY and item.replaces is not None:
-                        await register.unclaim(item.issuer, item.replaces, item.serial_number)
+                        await register.unclaim(item.replaces, item.serial_number)
                 await register.write(self._record(item, reason, itself()) for item in items if item.id in changed)
                 names |= {item.issuer for item in items if item.id in changed}
             await self._publisher.publish_named(register, sorted(names), at)

@@ -134,6 +134,7 @@ class Reason(StrEnum):
     KEY_REUSED = "key_reused"
     RENEWAL_UNDERWAY = "renewal_underway"
     LINT_FAILED = "lint_failed"
+    ISSUER_IN_USE = "issuer_in_use"
     CERTIFICATE_UNKNOWN = "certificate_unknown"
     CERTIFICATE_NOT_ACTIVE = "certificate_not_active"
 

@@ -27,16 +27,16 @@ class Peers:
     """
 
     def __init__(self, pki: OpenAuthority, published: Published) -> None:
-        root = read_certificate(pki.settings.root.certificate)
+        roots = [read_certificate(root.certificate) for root in pki.settings.roots()]
         cas = [ca.der for ca in pki.cas]
         self._clock = pki.clock
         self._published = published
-        self._names = (pki.settings.root.name, *(ca.name for ca in pki.cas))
-        self._crls = CrlStore([root, *cas])
+        self._names = (*(root.name for root in pki.settings.roots()), *(ca.name for ca in pki.cas))
+        self._crls = CrlStore([*roots, *cas])
         self._seen: dict[str, str] = {}
         self._refreshing = asyncio.Lock()
         self._validator = CertificateValidator(
-            anchors=[root],
+            anchors=roots,
             issuers=[PinnedIssuer(ca.key, "sluis", ca.environment) for ca in pki.cas],
             intermediates=cas,
             crls=self._crls,

@@ -15,6 +15,7 @@ import structlog
 from cryptography import x509
 
 from pki.app import OpenAuthority, read_certificate
+from pki.ca_settings import RootSettings
 from pki.store.database import StoreUnavailable
 from pki.store.register import Register
 
@@ -56,7 +57,7 @@ class Published:
         self._documents: dict[str, Document] = {}
         self._version = -1
         self._changed = asyncio.Event()
-        self._root_crl_seen: object = None
+        self._root_crls_seen: dict[str, object] = {}
         self._closing = asyncio.Event()
 
     async def load(self) -> None:
@@ -67,8 +68,9 @@ class Published:
             AuthorityError: a CA certificate cannot be read.
         """
         settings = self._pki.settings
-        root = read_certificate(settings.root.certificate)
-        fixed = {settings.root.name: root} | {ca.name: ca.der for ca in self._pki.cas}
+        fixed = {root.name: read_certificate(root.certificate) for root in settings.roots()}
+        fixed |= {f"{root.name}-cross": read_certificate(root.cross) for root in settings.roots() if root.cross}
+        fixed |= {ca.name: ca.der for ca in self._pki.cas} | {ca.name: ca.der for ca in self._pki.retired}
         self._documents = {f"/ca/{name}.crt": _certificate(der) for name, der in fixed.items()}
         await self._refresh()
 
@@ -111,8 +113,10 @@ class Published:
         except StoreUnavailable:
             return False
         now = self._pki.clock.now()
-        crls = [document for path, document in self._documents.items() if path.startswith("/crl/")]
-        return len(crls) > len(self._pki.cas) and all(item.ends is None or now < item.ends for item in crls)
+        # The last CRL of a retired CA ends with that CA, and nobody needs it any longer then.
+        names = [root.name for root in self._pki.settings.roots()] + [ca.name for ca in self._pki.cas]
+        crls = [self._documents.get(f"/crl/{name}.crl") for name in names]
+        return all(item is not None and (item.ends is None or now < item.ends) for item in crls)
 
     async def _refresh(self) -> None:
         async with self._pki.database.read() as connection:
@@ -121,28 +125,28 @@ class Published:
             crls = await register.crls() if version != self._version else None
         documents = dict(self._documents)
         if crls is not None:
-            names = {ca.name for ca in self._pki.cas}
+            names = {ca.name for ca in self._pki.cas} | {ca.name for ca in self._pki.retired}
             documents |= {f"/crl/{crl.issuer}.crl": _crl(crl.der) for crl in crls if crl.issuer in names}
             self._version = version
-        documents |= self._root_crl()
+        for root in self._pki.settings.roots():
+            documents |= self._root_crl(root)
         if documents != self._documents:
             self._documents = documents
             # Those who wait hold on to the event they wait for; the next ones get a new one.
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _root_crl(self) -> dict[str, Document]:
-        root = self._pki.settings.root
+    def _root_crl(self, root: RootSettings) -> dict[str, Document]:
         try:
             status = root.crl.stat()
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if seen == self._root_crl_seen:
+            if seen == self._root_crls_seen.get(root.name):
                 return {}
             document = _crl(root.crl.read_bytes())
         except (OSError, ValueError):
-            _LOG.warning("root_crl_unreadable")
+            _LOG.warning("root_crl_unreadable", root=root.name)
             return {}
-        self._root_crl_seen = seen
+        self._root_crls_seen[root.name] = seen
         return {f"/crl/{root.name}.crl": document}
 
 

@@ -222,12 +222,14 @@ class Register(CrlRegister):
         """Intents from before that moment without an outcome: their process died, or is as good as dead."""
         return await self.find(certificates.c.status.in_(UNDERWAY), certificates.c.intent_at < before)
 
-    async def unclaim(self, issuer: str, old: str, serial_number: str) -> None:
-        """The renewal `serial_number` did not come about: the old certificate may be renewed again."""
+    async def unclaim(self, old: str, serial_number: str) -> None:
+        """The renewal `serial_number` did not come about: the old certificate may be renewed again.
+
+        Not by issuer: in a rollover the old certificate is of another CA. The two serial numbers name one renewal.
+        """
         await self._change(
             and_(
                 certificates.c.serial_number == old,
-                certificates.c.issuer == issuer,
                 certificates.c.renewed_by == serial_number,
                 certificates.c.status == "active",
             ),
