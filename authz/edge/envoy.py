@@ -56,6 +56,11 @@ __all__ = [
 
 MAX_CONNECTIONS: Final = 4096
 """Open client connections of one Envoy; more are refused before any work is done for them."""
+MAX_HEAP_BYTES: Final = 1 << 30
+"""Memory of one Envoy. It needs 70 MB, and about 60 kB for each of its connections."""
+_HEAP: Final = "envoy.resource_monitors.fixed_heap"
+_TRACKED_POWER: Final = 14
+"""Streams that hold less than 2^14 bytes are not looked at when memory gets short."""
 _NOT_FOR_REGISTERS: Final = (
     *("authorization", "cookie", XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER),
     *(DOCUMENT_HEADER, REPLACED_HEADER, "x-forwarded-for", "x-envoy-external-address"),
@@ -145,20 +150,44 @@ def datastation_front(
 
 
 def _bootstrap(admin: Path, listeners: list[Json], clusters: list[Json]) -> Json:
-    connections = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
     return {
         "node": {"id": "sluis", "cluster": "sluis"},  # required for secret files, used for nothing else
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
         "static_resources": {"listeners": listeners, "clusters": clusters},
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {"@type": TYPE + connections, "max_active_downstream_connections": MAX_CONNECTIONS},
-                }
-            ]
-        },
+        "overload_manager": _overload_manager(),
     }
+
+
+def _overload_manager() -> Json:
+    """Caps on connections and memory.
+
+    Bodies are taken in before anybody knows who sends them, so a stranger with many connections of many streams could
+    fill the memory: streams that hold much are ended first, and only then are requests turned away.
+    """
+    monitors = TYPE + "envoy.extensions.resource_monitors."
+    connections = monitors + "downstream_connections.v3.DownstreamConnectionsConfig"
+    heap = monitors + "fixed_heap.v3.FixedHeapConfig"
+    return {
+        "refresh_interval": "0.1s",
+        "resource_monitors": [
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {"@type": connections, "max_active_downstream_connections": MAX_CONNECTIONS},
+            },
+            {"name": _HEAP, "typed_config": {"@type": heap, "max_heap_size_bytes": MAX_HEAP_BYTES}},
+        ],
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": _TRACKED_POWER},
+        "actions": [
+            _overload("reset_high_memory_stream", {"scaled": {"scaling_threshold": 0.6, "saturation_threshold": 0.85}}),
+            _overload("shrink_heap", {"threshold": {"value": 0.8}}),
+            _overload("disable_http_keepalive", {"threshold": {"value": 0.85}}),
+            _overload("stop_accepting_requests", {"threshold": {"value": 0.95}}),
+        ],
+    }
+
+
+def _overload(action: str, trigger: Json) -> Json:
+    return {"name": f"envoy.overload_actions.{action}", "triggers": [{"name": _HEAP} | trigger]}
 
 
 def _service_route(listener: Listener) -> Json:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from authz.edge.envoy import (
+    MAX_HEAP_BYTES,
     ClientCertificate,
     DownstreamTls,
     EdgeLimits,
@@ -43,6 +44,19 @@ def filters(config: dict[str, Any]) -> list[str]:
 def test_the_order_of_filters_is_the_order_of_trust() -> None:
     assert filters(agent()) == ["lua.prelude", "ext_authz", "lua.document", "rbac", "router"]
     assert filters(service()) == ["lua.prelude", "buffer", "router"]
+
+
+@pytest.mark.parametrize("config", [agent(), service()])
+def test_bodies_of_strangers_can_not_fill_the_memory(config: dict[str, Any]) -> None:
+    manager = config["overload_manager"]
+    (heap,) = [item for item in manager["resource_monitors"] if item["name"].endswith("fixed_heap")]
+    assert heap["typed_config"]["max_heap_size_bytes"] == MAX_HEAP_BYTES
+    # A stream is looked at before it holds as much as a whole body may have.
+    assert 2 ** manager["buffer_factory_config"]["minimum_account_to_track_power_of_two"] < EdgeLimits().max_body_bytes
+    actions = [item["name"].rpartition(".")[2] for item in manager["actions"]]
+    assert actions[0] == "reset_high_memory_stream"
+    assert actions[-1] == "stop_accepting_requests"
+    assert {trigger["name"] for item in manager["actions"] for trigger in item["triggers"]} == {heap["name"]}
 
 
 def test_a_request_without_a_path_ends_at_once() -> None:
