@@ -148,7 +148,7 @@ class RevocationCheck:
                 found = self._paths.check(parse(listing.complete.signer.public_bytes(Encoding.DER)), (), at)
                 if found.certificates[0] != path.certificates[0]:
                     continue
-                signed = self._require(found, at, max_age, without | {signer})
+                signed = self._require(found, at, self._max_authority_age, without | {signer})
             except Refused:
                 continue  # a key that may not speak has said nothing
             if listing.lists(subject.serial_number):
