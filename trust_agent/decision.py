@@ -224,4 +224,7 @@ class Decider:
             if len(decision.evaluations) != asked or not all(item.allow is True for item in decision.evaluations):
                 # A permit that does not say so of every single evaluation is no clear permit.
                 raise Refused(Reason.POLICY_UNAVAILABLE, "no clear decision could be had")
+            if decision.obligations:
+                # Nothing here carries any out, and a permit under a condition that nobody meets is none.
+                raise Refused(Reason.POLICY_UNAVAILABLE, "the decision asks for what can not be done here")
         return decision

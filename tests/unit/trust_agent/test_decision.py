@@ -269,6 +269,7 @@ NO_PERMIT: dict[str, tuple[Any, Reason]] = {
         _decision(evaluations=(EvaluationDecision(allow=True, reasons=()),) * 2),
         Reason.POLICY_UNAVAILABLE,
     ),
+    "an obligation that nobody meets": (_decision(obligations={"filter": "own"}), Reason.POLICY_UNAVAILABLE),
     "an engine that is away": (PolicyUnavailable("away"), Reason.POLICY_UNAVAILABLE),
     "an engine that breaks": (RuntimeError("secret"), Reason.INTERNAL_ERROR),
 }
