@@ -229,6 +229,10 @@ class _Signatures(DefaultSignatureValidator):
         except InvalidSignature:
             self.failed = True
             raise
+        except (AssertionError, TypeError, ValueError) as error:
+            # What the library makes of an algorithm that is not one of the issuer's key: not that key's signature.
+            self.failed = True
+            raise InvalidSignature from error
 
 
 def _refusal(error: ValidationError, leaf: Parsed, at: datetime, *, signature_failed: bool) -> Refused:

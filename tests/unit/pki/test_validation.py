@@ -1,5 +1,6 @@
 """Validation of presented certificates: each refusal beside what passes (cases/oauth.md 17-25, 29-32, 39)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -85,6 +86,18 @@ def test_20_a_rogue_ca_with_the_same_names_is_untrusted(ca: FakeAuthority, valid
     assert caught.value.reason is Reason.CERTIFICATE_UNTRUSTED
     bare = rogue.issue(odd=Odd(without=[x509.AuthorityKeyIdentifier]))
     assert refusal(validator, bare, ca) is Reason.CERTIFICATE_UNTRUSTED
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_20_a_signature_of_another_kind_than_the_key_of_the_ca_is_untrusted(
+    ca: FakeAuthority, validator: CertificateValidator, *, chained: bool
+) -> None:
+    pretended = replace(ca.issuing, key=rsa.generate_private_key(65537, 3072))
+    for odd in (Odd(), Odd(without=[x509.AuthorityKeyIdentifier])):
+        leaf = ca.issue(issuer=pretended, odd=odd)
+        with pytest.raises(Refused) as caught:
+            validator.validate(leaf.der, (ca.issuing.der,) if chained else (), ca.now)
+        assert caught.value.reason is Reason.CERTIFICATE_UNTRUSTED
 
 
 def test_a_bogus_chain_beside_a_good_certificate_does_no_harm(
