@@ -122,7 +122,8 @@ class Keyset:
             fresh.rename(target)
         _sync(target.parent)
         # Due before the switch: a process killed in between runs the hook once too often, never once too few.
-        _write(self.folder / _RELOAD, b"", 0o600)
+        if self.current.exists():
+            _write(self.folder / _RELOAD, b"", 0o600)
         link = self.folder / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(target.relative_to(self.folder))

@@ -105,8 +105,8 @@ class Renewer:
             if certificate is None:
                 raise KeysetError(f"{self._keyset.current}: no certificate to renew; use `pki enrol` first")
             self._tidy(certificate)
-            if self._keyset.reload_due and not self._reload():
-                return self._again("the reload hook failed")
+            # A hook that keeps failing is told again and again, but stands in the way of no renewal.
+            told = not self._keyset.reload_due or self._reload()
             at, due = self._clock.now(), due_at(certificate)
             if at > certificate.not_valid_after_utc:
                 # A certificate that is over proves nothing: only an operator's code helps.
@@ -115,6 +115,8 @@ class Renewer:
                     LAST_RETRY, failed="the certificate has expired; ask an operator for a code and enrol again"
                 )
             if at < due and not now:
+                if not told:
+                    return self._again("the reload hook failed")
                 self._failures = 0
                 return Step(min((due - at).total_seconds(), LOOK))
             return self._renew(certificate)
