@@ -8,6 +8,7 @@ anything to authenticate with; everything else is for deelnemers.
 from typing import Any, Final
 
 import msgspec
+import structlog
 from litestar import Router, get, post, route
 from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
@@ -26,6 +27,7 @@ from authz.http.faces import JSON_TYPE, OAUTH
 from authz.http.headers import Headers
 from authz.http.parts import Parts, metadata
 
+_log = structlog.get_logger()
 BUNDLE_TYPE: Final = "application/vnd.openpolicyagent.bundles"
 """With any other type OPA falls back from long polling to short polling (spec/policy.md, "Bundles")."""
 FEED_TYPE: Final = "application/jwt"
@@ -41,6 +43,9 @@ async def require_participant(request: AnyRequest) -> Response[bytes] | None:
         keep_client(request, parts.gate.participant(request))
     except Refused as refusal:
         return await parts.gate.refuse(request, refusal, "participants")
+    except Exception as error:  # noqa: BLE001  as at the token endpoint: whatever a certificate causes is recorded
+        _log.error("client not authenticated", error_kind=type(error).__name__)
+        return await parts.gate.refuse(request, Refused(Reason.INTERNAL_ERROR, "unexpected"), "participants")
     return None
 
 

@@ -265,3 +265,17 @@ async def test_start_and_stop_are_recorded(tmp_path_factory: pytest.TempPathFact
         report, _ = await desk.verify()
     assert report.intact
     assert report.covered == report.entries
+
+
+async def test_what_a_certificate_unexpectedly_causes_is_recorded(
+    authz: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pki.validation.CertificateValidator.validate", broken)
+        answer = await authz.send("GET", "/revocations")
+    assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+    record = await authz.last_record()
+    assert (record.event_type, record.reason) == (EventType.ENDPOINT_REFUSED, Reason.INTERNAL_ERROR)
