@@ -30,6 +30,8 @@ _SCHEME: Final = "bearer "
 
 _REFUSAL_COUNTS: Final = timedelta(seconds=1)
 """How long a refused certificate is refused again without another look."""
+MAX_STRANGERS: Final = 50
+"""Certificates that Envoy did not verify, for which the reason is looked up in one second; that takes 4 ms for each."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -164,6 +166,7 @@ class Verifier:
         self._keys_of_tokens: KeySet | None = None
         self._presented: Recent[str, PresentedCertificate] = Recent(max_certificates)
         self._refused: Recent[bytes, _RefusedCertificate] = Recent(max_certificates)
+        self._second, self._strangers = 0, 0
 
     def certificate(self, xfcc: str | None, verified_by_edge: str | None, at: datetime) -> ValidatedCertificate:
         """Check 2: the certificate of the connection.
@@ -179,6 +182,8 @@ class Verifier:
         known = self._presented.get(xfcc) if xfcc else None
         if known is None and xfcc:
             self._require_not_just_refused(xfcc, at)
+            if verified_by_edge != "1":
+                self._require_few_strangers(at)
         presented = known or parse_xfcc(xfcc)
         try:
             certificate = self._trust.validator.validate(presented.leaf_der, presented.chain_der, at)
@@ -199,6 +204,15 @@ class Verifier:
         refused = self._refused.get(_digest(xfcc))
         if refused is not None and timedelta(0) <= at - refused.at < _REFUSAL_COUNTS:
             raise Refused(refused.reason, refused.detail)
+
+    def _require_few_strangers(self, at: datetime) -> None:
+        # Whom Envoy does not know is refused whatever is found here: looking serves the auditor, up to a point.
+        second = int(at.timestamp())
+        if second != self._second:
+            self._second, self._strangers = second, 0
+        self._strangers += 1
+        if self._strangers > MAX_STRANGERS:
+            raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
 
     def _remember_refusal(self, xfcc: str, refusal: Refused, at: datetime) -> None:
         self._presented.discard(xfcc)

@@ -20,7 +20,7 @@ from tests.fakes.certificates import NOW, FakeAuthority
 from tests.fakes.datastation import AUDIENCE, ISSUER, SCOPE, TokenKey, b64, claims
 from tests.unit.authz.edge.test_client_certificate import xfcc
 from trust_agent.jws import KeySet, KeysInvalid
-from trust_agent.verify import TokenRules, VerifiedToken, Verifier
+from trust_agent.verify import MAX_STRANGERS, TokenRules, VerifiedToken, Verifier
 
 if TYPE_CHECKING:
     from pki.validation import CertificateValidator
@@ -430,3 +430,21 @@ def test_a_missing_crl_is_not_remembered_as_a_refusal() -> None:
     assert _refused(verifier, header) is Reason.CRL_MISSING
     trust.validator = VALIDATOR
     assert verifier.certificate(header, "1", NOW).thumbprint == CERTIFICATE.thumbprint
+
+
+def test_many_strangers_cost_a_bounded_part_of_each_second() -> None:
+    verifier, trust = make()
+    trust.validator = counting = _CountingValidator()  # type: ignore[assignment]
+    stranger = FakeAuthority().rogue().issue("uzovi:5000")
+    # One stranger with ever other certificates sent along is as good as many.
+    headers = [xfcc(stranger, (stranger.pem, *[CA.issuing.pem] * (n % 4))) for n in range(4)]
+    reasons = []
+    for number in range(3 * MAX_STRANGERS):
+        verifier._refused.clear()
+        reasons.append(_refused(verifier, headers[number % 4], seconds=number / 1000))
+    assert reasons[MAX_STRANGERS - 1] is Reason.CERTIFICATE_UNTRUSTED
+    assert set(reasons[MAX_STRANGERS:]) == {Reason.CERTIFICATE_UNVERIFIED_BY_EDGE}
+    assert counting.asked == MAX_STRANGERS
+    # Whom Envoy knows is not held up, and the next second the reason is told again.
+    assert verifier.certificate(_xfcc(MINE), "1", NOW).thumbprint == CERTIFICATE.thumbprint
+    assert _refused(verifier, headers[0], seconds=1) is Reason.CERTIFICATE_UNTRUSTED
