@@ -8,7 +8,7 @@ no signed certificate is outside the register.
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -120,7 +120,8 @@ class Authority:
                 if claim is not None:
                     await claim(connection, ca.name, f"{prepared.serial_number:x}")
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
-            der = await self._sign(ca, prepared, row)
+            failure = self._record(EventType.CERTIFICATE_ISSUE, actor, holder, ca, prepared, failed=True)
+            der = await self._sign(ca, prepared, row, failure)
             # Outcome.
             async with self._database.write() as connection:
                 register = Register(connection)
@@ -184,7 +185,8 @@ class Authority:
                 )
                 await register.reserve_key(request.subject_key, old.environment, holder.identifier)
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
-            der = await self._sign(ca, prepared, row, old)
+            failure = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared, failed=True)
+            der = await self._sign(ca, prepared, row, failure, old)
             # Outcome: the old one gives way only in the transaction in which the new one is there.
             until = min(at + overlap, old.not_after)
             async with self._database.write() as connection:
@@ -207,8 +209,10 @@ class Authority:
                 raise _withdrawn()
             return Issued(registered, der, ca.der)
 
-    async def _sign(self, ca: IssuingCa, prepared: Prepared, row: int, old: Registered | None = None) -> bytes:
-        """Redeem; when the signer fails, the place of the identifier is free again at once."""
+    async def _sign(
+        self, ca: IssuingCa, prepared: Prepared, row: int, failure: AuditRecord, old: Registered | None = None
+    ) -> bytes:
+        """Redeem; when the signer fails, that is recorded and the place of the identifier is free again at once."""
         try:
             return ca.redeem(prepared)
         except (SignerError, IssuingError):
@@ -219,7 +223,11 @@ class Authority:
                 await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at)
                 if old is not None:
                     await register.unclaim(old.serial_number, f"{prepared.serial_number:x}")
-                await self._publisher.publish(register, ca, at)
+                await register.write([failure])
+            # On its own: a signer that cannot sign this may not be able to sign a CRL either, and nothing was issued.
+            with suppress(SignerError):
+                async with self._database.write() as connection:
+                    await self._publisher.publish(Register(connection), ca, at)
             raise
 
     def _issuer(self, environment: str) -> IssuingCa:
@@ -228,13 +236,23 @@ class Authority:
             raise Refused(Reason.PARAMETER_MALFORMED, "This authority does not issue for that environment.")
         return ca
 
-    def _record(self, event: EventType, actor: Actor, holder: Holder, ca: IssuingCa, prepared: Prepared) -> AuditRecord:
+    def _record(
+        self,
+        event: EventType,
+        actor: Actor,
+        holder: Holder,
+        ca: IssuingCa,
+        prepared: Prepared,
+        *,
+        failed: bool = False,
+    ) -> AuditRecord:
         return self._records.make(
             event,
             actor,
             self._clock.now(),
             subject=holder.identifier.subject,
             certificate=f"{ca.name}/{prepared.serial_number:x}",
+            failed=failed,
             details={"environment": ca.environment},
         )
 

@@ -96,7 +96,7 @@ def lint_crl(der: bytes) -> None:
 
 
 def load() -> None:
-    """Import pkilint now rather than with the first document: for a server, before it says that it is ready.
+    """Import pkilint now rather than with the first document, which may be linted while others wait.
 
     Raises:
         LinterMissing: pkilint is not installed.

@@ -82,6 +82,7 @@ class RecordMaker:
         subject: str,
         certificate: str | None = None,
         refused: Reason | None = None,
+        failed: bool = False,
         details: Mapping[str, Any] | None = None,
     ) -> AuditRecord:
         """One record.
@@ -93,6 +94,7 @@ class RecordMaker:
             subject: wire form of the party, or `unknown`.
             certificate: `<issuer>/<serial number in hex>`, when there is one.
             refused: why not; None when it was done.
+            failed: it came to nothing by a fault of ours.
             details: small coded facts.
         """
         objects = [AuditObject("subject", subject, "none", ObjectClass.ORGANIZATION, details=dict(details or {}))]
@@ -103,8 +105,8 @@ class RecordMaker:
             event_type=event,
             action=_ACTIONS[event],
             time=at,
-            outcome=Outcome.SUCCESS if refused is None else Outcome.REFUSED,
-            reason="" if refused is None else refused.value,
+            outcome=Outcome.ERROR if failed else Outcome.SUCCESS if refused is None else Outcome.REFUSED,
+            reason=Reason.INTERNAL_ERROR.value if failed else "" if refused is None else refused.value,
             source=self._source,
             users=(AuditUser(actor.id, actor.role),),
             objects=tuple(objects),

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from pki.encoding import CrlEntry, encode_crl_ends, encode_crl_entry
+from pki.lint_crl import lint_before_signing
 from pki.profiles import Publication
 from pki.signer import Signer
 
@@ -105,6 +106,10 @@ def sign_crl(
             certificate names no distribution point that could fit.
         plan: number and times.
         listed: everything revoked, on hold included, each made by `encode_crl_entry`.
+
+    Raises:
+        Refused: LINT_FAILED; nothing was signed.
+        SignerError: the key cannot be used.
     """
     key = load_der_public_key(signer.public_key)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
@@ -120,6 +125,7 @@ def sign_crl(
         next_update=plan.next_update,
         extensions=extensions,
     )
+    lint_before_signing(signer, issuer, published, ends, listed)
     signature = signer.sign(ends.to_be_signed(listed))
     head, tail = ends.sign(listed, signer.algorithm, signature)
     return SignedCrl(head, listed, tail)

@@ -13,6 +13,7 @@ from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki import lint_pkilint
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker, itself
 from pki.revocation import RevocationReason
@@ -70,6 +71,7 @@ class Withdrawal:
         if not found:
             raise Refused(Reason.CERTIFICATE_UNKNOWN, "There is no such certificate in the register.")
         at = self._clock.now()
+        lint_pkilint.load()  # not while other writers wait
         async with self._database.write() as connection:
             register = Register(connection)
             rows = [item.id for item in found]
@@ -146,6 +148,7 @@ class Withdrawal:
             )
         if not (due or ended or given_up or expired):
             return
+        lint_pkilint.load()
         async with self._database.write() as connection:
             register = Register(connection)
             await register.expire(at)

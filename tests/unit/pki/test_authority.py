@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authz.domain.audit import AuditRecord, EventType
+from authz.domain.audit import AuditRecord, EventType, Outcome
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
@@ -22,6 +22,7 @@ from pki.issuing import Holder, IssuingError, Prepared
 from pki.records import Actor
 from pki.requests import CertificateRequest, parse_request
 from pki.revocation import RevocationReason
+from pki.signer import SignerError
 from pki.store.register import Register
 from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
 from tests.fakes.clock import FixedClock
@@ -269,6 +270,27 @@ async def test_a_signer_that_fails_frees_the_place_and_the_renewal(
     await issue(pki, "uzovi:6000")
     await renew(pki)
     assert sorted(await statuses(pki)) == ["active", "active", "revoked", "revoked", "superseding"]
+    failed = [(item.event_type, item.reason) for item in await records(pki) if item.outcome is Outcome.ERROR]
+    assert failed == [
+        (EventType.CERTIFICATE_ISSUE, "internal_error"),
+        (EventType.CERTIFICATE_RENEW, "internal_error"),
+    ]
+
+
+async def test_a_key_that_cannot_sign_anything_frees_the_place_too(
+    pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(data: bytes) -> bytes:
+        raise SignerError("the token is away")
+
+    monkeypatch.setattr(pki.cas[0].signer, "sign", away)
+    with pytest.raises(SignerError):
+        await issue(pki)
+    assert await statuses(pki) == ["revoked"]
+    monkeypatch.undo()
+    await issue(pki)
+    await pki.withdrawal.sweep()
+    assert await statuses(pki) == ["revoked", "active"]
 
 
 async def test_only_one_crl_number_at_a_time_and_always_higher(pki: OpenAuthority, clock: FixedClock) -> None:
