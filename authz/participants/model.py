@@ -21,7 +21,8 @@ MAX_ALLOWED_NETWORKS = 64
 
 _ISSUER_KEY = re.compile(r"[0-9a-f]{64}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
-_LOG_SOURCE = re.compile(r"sluis/[a-z-]{1,40}(?:/[A-Za-z0-9:._-]{1,80}){0,3}")
+# Never authz itself: what stands in the log in its name was written by it.
+_LOG_SOURCE = re.compile(r"sluis/(?!authz(?:/|$))[a-z-]{1,40}(?:/[A-Za-z0-9:._-]{1,80}){0,3}")
 
 
 class Environment(StrEnum):

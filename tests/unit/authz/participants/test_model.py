@@ -72,7 +72,9 @@ def test_too_long_a_list() -> None:
         {"roles": ("BRONHOUDER", "x y")},
         {"identifiers": (Identifier.parse_subject("uzovi:5001"),)},
         {"log_sources": ("sluis",)},
-        {"log_sources": ("sluis/authz/../x y",)},
+        {"log_sources": ("sluis/authz",)},
+        {"log_sources": ("sluis/authz/2",)},
+        {"log_sources": ("sluis/pki/../x y",)},
     ],
 )
 def test_a_malformed_deelnemer(changes: dict[str, Any]) -> None:
