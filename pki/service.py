@@ -21,16 +21,22 @@ from pki.app import OpenAuthority, open_authority, read_certificate
 from pki.enrolment import Enrolment
 from pki.http.application import create_application
 from pki.http.est import EstApplication
+from pki.http.ocsp import OcspApplication
 from pki.http.peers import Peers
 from pki.http.published import Published
+from pki.issuing import IssuingError
 from pki.notices.running import Notices
+from pki.responder import Responder
 from pki.settings import PkiSettings
 from pki.shipping import Shipper
+from pki.signer import SignerError
 from pki.store.database import StoreUnavailable
 
 _LOG: Final = structlog.get_logger(__name__)
 SWEEP: Final = 1.0
 """Seconds between looks at what falls due."""
+RESPONDER_LOOK: Final = 60.0
+"""Seconds between looks at the responder's key, which is made anew once a day."""
 STOP: Final = 3.0
 """Seconds that the background work gets to end by itself."""
 
@@ -47,6 +53,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         await pki.withdrawal.sweep()
         published = Published(pki)
         await published.load()
+        responder = Responder(pki.database, pki.cas, pki.clock)
         notices = Notices(pki)
         est = EstApplication(
             Enrolment(pki),
@@ -58,9 +65,11 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         if settings.audit.url is not None:
             work.append(Shipper(settings.audit, pki.database, pki.clock).run(stop))
         work += notices.work(stop)
+        work.append(_keep_answering(responder, stop))
         tasks = [asyncio.create_task(item) for item in work]
         try:
-            await serve_uds(create_application(published, est), socket, stop=stop)
+            application = create_application(published, est, OcspApplication(responder, pki.clock))
+            await serve_uds(application, socket, stop=stop)
         finally:
             stop.set()
             # Each ends between two steps; one that hangs in a request is cut off.
@@ -77,12 +86,23 @@ async def _let_go(stop: asyncio.Event, published: Published) -> None:
     published.close()
 
 
+async def _keep_answering(responder: Responder, stop: asyncio.Event) -> None:
+    # Ahead of the requests, so that none of them waits for the key of the CA.
+    while not stop.is_set():
+        try:
+            await responder.refresh()
+        except (StoreUnavailable, SignerError, IssuingError) as error:
+            _LOG.warning("responder_key_not_made", why=type(error).__name__)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RESPONDER_LOOK)
+
+
 async def _sweep(pki: OpenAuthority, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await pki.withdrawal.sweep()
-        except StoreUnavailable:
-            _LOG.warning("sweep_postponed")
+        except (StoreUnavailable, SignerError) as error:
+            _LOG.warning("sweep_postponed", why=type(error).__name__)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), SWEEP)
 

@@ -27,7 +27,7 @@ def run_serve(settings: PkiSettings, config: Path) -> int:
         SecretsError: the TLS certificate or key cannot be used.
     """
     with run_folder(settings.run_dir) as folder:
-        listeners = [Listener("plain", settings.publication.address, settings.publication.port, None)]
+        listeners = [Listener("plain", settings.publication.address, settings.publication.port, None, for_ocsp=True)]
         secrets: list[TlsSecret] = []
         if settings.tls is not None:
             tls = DownstreamTls(folder.secrets, client=ClientCertificate.OPTIONAL)

@@ -49,13 +49,19 @@ class EdgeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address on which Envoy listens; `tls` None is plain HTTP (for CRLs, which are signed by themselves)."""
+    """One address on which Envoy listens; `tls` None is plain HTTP (for CRLs, which are signed by themselves).
+
+    `for_ocsp` suits what OCSP clients do: paths stay as they were written, because a request in a path holds escaped and
+    double slashes (RFC 6960 appendix A), and HTTP/1.0 is answered, because OpenSSL speaks it. The service behind it
+    then compares paths as text and never takes them for names of files.
+    """
 
     name: str
     address: str
     port: int
     tls: DownstreamTls | None
     limits: EdgeLimits = field(default_factory=EdgeLimits)
+    for_ocsp: bool = False
 
 
 def http_listener(listener: Listener, filters: Sequence[Json], route: Json, *, sender: str, normalize: bool) -> Json:
@@ -77,9 +83,9 @@ def http_listener(listener: Listener, filters: Sequence[Json], route: Json, *, s
         "use_remote_address": True,
         "forward_client_cert_details": "SANITIZE_SET",
         "set_current_client_cert_details": {"cert": True, "chain": True},
-        "normalize_path": normalize,
-        "merge_slashes": normalize,
-        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "normalize_path": normalize and not listener.for_ocsp,
+        "merge_slashes": normalize and not listener.for_ocsp,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED" if listener.for_ocsp else "REJECT_REQUEST",
         "max_request_headers_kb": limits.max_header_kib,
         "request_headers_timeout": seconds(limits.header_timeout),
         "request_timeout": seconds(limits.request_timeout),
@@ -90,7 +96,7 @@ def http_listener(listener: Listener, filters: Sequence[Json], route: Json, *, s
             # Some servers read `x_sluis_document` as `x-sluis-document` (cases/oauth.md 35).
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
-        "http_protocol_options": {"accept_http_10": False},
+        "http_protocol_options": {"accept_http_10": listener.for_ocsp, "default_host_for_http_10": "sluis"},
         "http2_protocol_options": {"max_concurrent_streams": limits.max_streams},
         "early_header_mutation_extensions": [_strip_inbound()],
         "local_reply_config": _local_replies(sender),

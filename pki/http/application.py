@@ -14,6 +14,8 @@ from litestar import Litestar, MediaType, Request, Response, asgi, get
 from litestar.exceptions import HTTPException
 
 from pki.http.est import PREFIX, EstApplication
+from pki.http.ocsp import PREFIX as OCSP_PREFIX
+from pki.http.ocsp import OcspApplication
 from pki.http.published import Document, Published
 
 MAX_WAIT: Final = 60
@@ -26,12 +28,15 @@ _HEADERS: Final = {
 }
 
 
-def create_application(published: Published, est: EstApplication | None = None) -> Litestar:
+def create_application(
+    published: Published, est: EstApplication | None = None, ocsp: OcspApplication | None = None
+) -> Litestar:
     """The application over what is published.
 
     Args:
         published: loaded documents.
         est: enrolment; None to publish only.
+        ocsp: answers about certificates; None to publish only.
     """
 
     @get(["/crl/{name:str}", "/ca/{name:str}"])
@@ -46,8 +51,13 @@ def create_application(published: Published, est: EstApplication | None = None) 
             {"status": "ok" if healthy else "unavailable"}, status_code=status, headers={"Cache-Control": "no-store"}
         )
 
+    mounted = [
+        asgi(prefix, is_mount=True, copy_scope=False)(application)
+        for prefix, application in ((PREFIX, est), (OCSP_PREFIX, ocsp))
+        if application is not None
+    ]
     return Litestar(
-        [document, health, *([asgi(PREFIX, is_mount=True, copy_scope=False)(est)] if est else [])],
+        [document, health, *mounted],
         openapi_config=None,
         logging_config=None,
         exception_handlers={HTTPException: _refuse, Exception: _fail},

@@ -1,5 +1,6 @@
 """`pki serve` with real Envoy: a revocation at once, the service killed, TLS with and without a client certificate."""
 
+import base64
 import socket
 import ssl
 import subprocess
@@ -8,10 +9,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from tests.support import require
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -91,6 +98,47 @@ def test_a_revocation_is_published_when_the_command_returns(serving: Serving) ->
     assert serving.crl().get_revoked_certificate_by_serial_number(serial) is None
     serving.pki("revoke", "--identity", "uzovi:5000")
     assert serving.crl().get_revoked_certificate_by_serial_number(serial) is not None
+
+
+def test_openssl_asks_and_believes_the_ocsp_responder(serving: Serving) -> None:
+    serving.issue("uzovi:5100", "asked")
+    leaf, issuer, *_ = x509.load_pem_x509_certificates((serving.folder / "asked.pem").read_bytes())
+    (serving.folder / "issuer.pem").write_bytes(issuer.public_bytes(Encoding.PEM))
+    command = [require("openssl"), "ocsp", "-issuer", "issuer.pem", "-cert", "asked.pem", "-CAfile", "ca/root.crt"]
+    command += ["-url", f"{serving.plain}/ocsp/issuing-tst"]
+
+    def asked(*options: str) -> str:  # with a nonce, unless options say otherwise
+        done = subprocess.run([*command, *options], cwd=serving.folder, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    for options in ((), ("-no_nonce",)):
+        told = asked(*options)
+        assert "Response verify OK" in told
+        assert "asked.pem: good" in told
+        assert "WARNING" not in told
+    # A GET as RFC 6960 appendix A.1 spells it: slashes escaped, and as careless clients do: not escaped.
+    text = ""
+    for nonce in range(1, 500):
+        builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA256())
+        der = builder.add_extension(x509.OCSPNonce(bytes((nonce % 256,)) * 32), critical=False).build()
+        text = base64.b64encode(der.public_bytes(Encoding.DER)).decode()
+        if "/" in text:
+            break
+    for path in (quote(text, safe=""), quote(text, safe="/+=")):
+        answer = ocsp.load_der_ocsp_response(httpx.get(f"{serving.plain}/ocsp/issuing-tst/{path}").content)
+        assert answer.certificate_status is ocsp.OCSPCertStatus.GOOD
+    serving.pki("revoke", "--identity", "uzovi:5100", "--reason", "keyCompromise")
+    assert "Reason: keyCompromise" in asked()
+    assert "asked.pem: revoked" in asked("-no_nonce")
+
+
+def test_paths_as_they_were_written_reach_no_file(serving: Serving) -> None:
+    host, port = serving.plain.removeprefix("http://").split(":")
+    for path in ("/crl/../ca/root.crt", "/crl/..%2fpki.toml", "/ca/%2e%2e/pki.toml", "/ocsp/..%2f..%2fetc/passwd"):
+        with socket.create_connection((host, int(port)), timeout=5) as plain, plain.makefile("rb") as answer:
+            plain.sendall(f"GET {path} HTTP/1.1\r\nHost: pki\r\nConnection: close\r\n\r\n".encode())
+            assert b" 404 " in answer.readline(), path
 
 
 def test_the_service_is_started_again_when_it_is_killed(serving: Serving) -> None:

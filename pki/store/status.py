@@ -1,0 +1,66 @@
+"""What the register says of certificates to whoever asks: the status for OCSP, and the responders' own certificates.
+
+Each as one small step inside a transaction that the caller opened, like `pki.store.register`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pki.ocsp import Status
+from pki.revocation import RevocationReason
+from pki.store.tables import certificates, changes, responders
+
+UNKNOWN: Final = Status(known=False)
+_ISSUED: Final = ("active", "superseding", "expired", "revoked")
+"""What is about to be signed, or was and nobody knows, is not issued yet."""
+
+
+class StatusRegister:
+    """Status of certificates within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    async def version(self) -> int:
+        """The change counter: while it is the same, nothing was revoked, held or released."""
+        return int((await self._db.execute(select(changes.c.version))).scalar_one())
+
+    async def statuses(self, issuer: str, serial_numbers: Sequence[str]) -> Mapping[str, Status]:
+        """The status of each certificate that is known, by serial number (hex)."""
+        columns = certificates.c
+        fields = (columns.serial_number, columns.revoked_at, columns.held_at, columns.revocation_reason)
+        theirs = (columns.issuer == issuer, columns.serial_number.in_(serial_numbers), columns.status.in_(_ISSUED))
+        found = {
+            str(serial): _status(revoked, held, reason)
+            for serial, revoked, held, reason in await self._db.execute(select(*fields).where(*theirs))
+        }
+        if len(found) < len(serial_numbers):
+            own = select(responders.c.serial_number).where(
+                responders.c.issuer == issuer,
+                responders.c.serial_number.in_(serial_numbers),
+                responders.c.certificate.isnot(None),
+            )
+            found |= dict.fromkeys((await self._db.execute(own)).scalars(), Status(known=True))
+        return found
+
+    async def add_responder(self, issuer: str, serial_number: str, not_after: datetime, tbs: bytes) -> None:
+        """Record a responder's certificate that is about to be signed."""
+        row = {"issuer": issuer, "serial_number": serial_number, "not_after": not_after, "tbs": tbs}
+        await self._db.execute(insert(responders).values(row))
+
+    async def complete_responder(self, issuer: str, serial_number: str, certificate: bytes) -> None:
+        """Record that it was signed."""
+        ours = (responders.c.issuer == issuer, responders.c.serial_number == serial_number)
+        await self._db.execute(update(responders).where(*ours).values(certificate=certificate))
+
+
+def _status(revoked: datetime | None, held: datetime | None, reason: str | None) -> Status:
+    if revoked is not None:
+        return Status(known=True, revoked_at=revoked, reason=RevocationReason(reason or "unspecified"))
+    if held is not None:
+        return Status(known=True, revoked_at=held, reason=RevocationReason.CERTIFICATE_HOLD)
+    return Status(known=True)

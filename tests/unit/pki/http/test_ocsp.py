@@ -1,0 +1,292 @@
+"""OCSP: what is answered, who may keep it, and what is refused; judged by OpenSSL and pyca/cryptography."""
+
+import base64
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from authz.domain.identifiers import Identifier
+from pki.app import OpenAuthority, open_authority, read_certificate
+from pki.http.application import create_application
+from pki.http.ocsp import OcspApplication
+from pki.http.published import Published
+from pki.issuing import Holder
+from pki.ocsp_store import OcspStore
+from pki.records import operator
+from pki.responder import Responder
+from pki.revocation import RevocationReason
+from pki.settings import PkiSettings
+from tests.fakes.certificate_racer import new_request
+from tests.fakes.clock import FixedClock
+from tests.support import require
+
+URL = "/ocsp/issuing-tst"
+WHO = Identifier.parse_subject("uzovi:5000")
+SHA1 = hashes.SHA1()  # noqa: S303  what RFC 5019 section 2.1.1 makes clients ask with
+REASONS = [item for item in RevocationReason if item not in {"certificateHold", "removeFromCRL"}]
+ASK = {"content-type": "application/ocsp-request"}
+
+
+@pytest.fixture
+def responder(pki: OpenAuthority) -> Responder:
+    return Responder(pki.database, pki.cas, pki.clock)
+
+
+@pytest.fixture
+async def client(pki: OpenAuthority, responder: Responder) -> AsyncIterator[httpx.AsyncClient]:
+    await pki.withdrawal.sweep()
+    published = Published(pki)
+    await published.load()
+    application = create_application(published, ocsp=OcspApplication(responder, pki.clock))
+    transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
+        yield found
+
+
+async def issued(pki: OpenAuthority) -> x509.Certificate:
+    found = await pki.issue(Holder(WHO, "Zorgkantoor Test", "12345678"), new_request(), operator("test"))
+    return x509.load_der_x509_certificate(found.certificate)
+
+
+def question(
+    pki: OpenAuthority,
+    certificate: x509.Certificate,
+    nonce: bytes | None = None,
+    algorithm: hashes.HashAlgorithm | None = None,
+) -> bytes:
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, pki.cas[0].certificate, algorithm or SHA1)
+    if nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+    return builder.build().public_bytes(Encoding.DER)
+
+
+def in_path(der: bytes) -> str:
+    return f"{URL}/{quote(base64.b64encode(der).decode(), safe='')}"
+
+
+async def ask(client: httpx.AsyncClient, der: bytes) -> ocsp.OCSPResponse:
+    answer = await client.post(URL, content=der, headers=ASK)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/ocsp-response")
+    assert answer.headers["cache-control"] == "no-store"
+    return ocsp.load_der_ocsp_response(answer.content)
+
+
+async def test_good_then_on_hold_then_released_then_revoked(
+    client: httpx.AsyncClient, pki: OpenAuthority, clock: FixedClock
+) -> None:
+    certificate = await issued(pki)
+    der = question(pki, certificate)
+    assert (await ask(client, der)).certificate_status is ocsp.OCSPCertStatus.GOOD
+    await pki.revoke(RevocationReason.CERTIFICATE_HOLD, operator("test"), identifier=WHO)
+    held = await ask(client, der)
+    assert (held.certificate_status, held.revocation_reason) == (
+        ocsp.OCSPCertStatus.REVOKED,
+        x509.ReasonFlags.certificate_hold,
+    )
+    await pki.revoke(RevocationReason.REMOVE_FROM_CRL, operator("test"), identifier=WHO)
+    assert (await ask(client, der)).certificate_status is ocsp.OCSPCertStatus.GOOD
+    clock.advance(seconds=5)
+    await pki.revoke(RevocationReason.KEY_COMPROMISE, operator("test"), identifier=WHO)
+    revoked = await ask(client, der)
+    assert (revoked.certificate_status, revoked.revocation_reason, revoked.revocation_time_utc) == (
+        ocsp.OCSPCertStatus.REVOKED,
+        x509.ReasonFlags.key_compromise,
+        clock.now(),
+    )
+    assert revoked.this_update_utc == clock.now()
+    assert revoked.next_update_utc == clock.now() + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "reason", [item for item in RevocationReason if item not in {"certificateHold", "removeFromCRL"}]
+)
+async def test_every_reason_is_told_by_crl_and_ocsp_alike(
+    reason: RevocationReason, client: httpx.AsyncClient, pki: OpenAuthority
+) -> None:
+    certificate = await issued(pki)
+    await pki.revoke(reason, operator("test"), identifier=WHO)
+    answer = await ask(client, question(pki, certificate))
+    crl = x509.load_der_x509_crl((await client.get("/crl/issuing-tst.crl")).content)
+    entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    assert entry is not None
+    if reason is RevocationReason.UNSPECIFIED:  # RFC 5280 section 5.3.1: absent rather than unspecified
+        assert answer.revocation_reason is None
+        assert not list(entry.extensions)
+    else:
+        told = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        assert answer.revocation_reason is told
+        assert told.value == reason.value
+
+
+async def test_a_certificate_that_was_never_issued_is_unknown_and_nobody_keeps_that(
+    client: httpx.AsyncClient, pki: OpenAuthority, responder: Responder
+) -> None:
+    certificate = await issued(pki)
+    builder = ocsp.OCSPRequestBuilder()
+    one = ocsp.load_der_ocsp_request(question(pki, certificate))
+    asked = builder.add_certificate_by_hash(
+        one.issuer_name_hash, one.issuer_key_hash, certificate.serial_number ^ 1, SHA1
+    ).build()
+    answer = await ask(client, asked.public_bytes(Encoding.DER))
+    assert answer.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+    assert not responder._kept
+
+
+async def test_the_responder_is_delegated_by_the_ca_and_recorded(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    answer = await ask(client, question(pki, await issued(pki)))
+    (delegate,) = answer.certificates
+    delegate.verify_directly_issued_by(pki.cas[0].certificate)
+    usage = delegate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.OCSP_SIGNING]
+    assert delegate.extensions.get_extension_for_class(x509.OCSPNoCheck)
+    assert delegate.not_valid_after_utc - delegate.not_valid_before_utc == timedelta(days=2)
+    key = delegate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    key.verify(answer.signature, answer.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
+    # It is in the register like every certificate, so its own status is known too.
+    assert (await ask(client, question(pki, delegate))).certificate_status is ocsp.OCSPCertStatus.GOOD
+
+
+async def test_our_own_relying_side_takes_it(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    certificate = await issued(pki)
+    store = OcspStore([pki.cas[0].der])
+    answer = await client.get(in_path(question(pki, certificate, algorithm=hashes.SHA256())))
+    assert store.put(answer.content)
+    found = store.about(pki.cas[0].key, certificate.serial_number)
+    assert found is not None
+    assert not found.revoked
+
+
+async def test_an_answer_without_a_nonce_is_signed_once_until_the_register_says_otherwise(
+    client: httpx.AsyncClient, pki: OpenAuthority, settings: PkiSettings, clock: FixedClock
+) -> None:
+    certificate = await issued(pki)
+    path = in_path(question(pki, certificate))
+    first = await client.get(path)
+    assert first.headers["cache-control"] == "public, max-age=60, no-transform, must-revalidate"
+    assert {"etag", "last-modified", "expires"} <= first.headers.keys()
+    clock.advance(minutes=29)
+    again = await client.get(path)
+    assert again.content == first.content
+    known = await client.get(path, headers={"if-none-match": first.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    clock.advance(minutes=2)  # past half its life
+    assert (await client.get(path)).content != first.content
+    # Another process revokes; this one has signed answers in memory.
+    async with open_authority(settings, clock) as other:
+        await other.revoke(RevocationReason.UNSPECIFIED, operator("test"), identifier=WHO)
+    revoked = ocsp.load_der_ocsp_response((await client.get(path)).content)
+    assert revoked.certificate_status is ocsp.OCSPCertStatus.REVOKED
+
+
+@pytest.mark.parametrize("length", [1, 32, 128])
+async def test_a_nonce_is_echoed_and_nobody_keeps_the_answer(
+    length: int, client: httpx.AsyncClient, pki: OpenAuthority
+) -> None:
+    der = question(pki, await issued(pki), nonce=b"n" * length)
+    answer = await ask(client, der)
+    assert answer.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == b"n" * length
+    fetched = await client.get(in_path(der))
+    assert fetched.headers["cache-control"] == "no-store"
+    assert "etag" not in fetched.headers
+
+
+@pytest.mark.parametrize("length", [0, 129])
+async def test_a_nonce_of_another_length(length: int, client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    answer = await ask(client, question(pki, await issued(pki), nonce=b"n" * length))
+    assert answer.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30\x00", b"0" * 4096, b"\x30\x03\x0a\x01\x00", bytes(range(256))])
+async def test_what_is_no_request(der: bytes, client: httpx.AsyncClient) -> None:
+    answer = await ask(client, der)
+    assert answer.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+    fetched = await client.get(f"{URL}/{quote(base64.b64encode(der).decode(), safe='')}")
+    assert fetched.content == b"\x30\x03\x0a\x01\x01"
+    assert fetched.headers["cache-control"] == "no-store"
+
+
+async def test_every_cut_and_every_flipped_octet_of_a_request_is_answered(
+    client: httpx.AsyncClient, pki: OpenAuthority
+) -> None:
+    der = question(pki, await issued(pki), nonce=b"n" * 16)
+    for position in range(len(der)):
+        await ask(client, der[:position])
+        await ask(client, der[:position] + bytes((der[position] ^ 0x41,)) + der[position + 1 :])
+
+
+async def test_another_ca_is_not_spoken_for(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    root = x509.load_der_x509_certificate(read_certificate(pki.settings.root.certificate))
+    asked = ocsp.OCSPRequestBuilder().add_certificate(pki.cas[0].certificate, root, SHA1).build()
+    answer = await ask(client, asked.public_bytes(Encoding.DER))
+    assert answer.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
+
+
+async def test_a_register_that_is_away_is_not_a_verdict(
+    client: httpx.AsyncClient, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pki.store.database import StoreUnavailable  # noqa: PLC0415
+
+    der = question(pki, await issued(pki))
+    await ask(client, der)
+
+    def away() -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(pki.database, "read", away)
+    answer = await ask(client, der)
+    assert answer.response_status is ocsp.OCSPResponseStatus.TRY_LATER
+
+
+async def test_other_methods_types_sizes_and_paths(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    der = question(pki, await issued(pki))
+    assert (await client.post(URL, content=der)).status_code == 415
+    assert (await client.post(URL, content=b"0" * 4097, headers=ASK)).status_code == 413
+    assert (await client.put(URL, content=der, headers=ASK)).status_code == 405
+    assert (await client.post("/ocsp/root", content=der, headers=ASK)).status_code == 404
+    assert (await client.post("/ocsp", content=der, headers=ASK)).status_code == 404
+    assert (await client.get(f"{URL}/{'A' * 20_000}")).status_code == 414
+    assert (await client.head(in_path(der))).status_code == 200
+
+
+async def test_openssl_is_content(
+    client: httpx.AsyncClient, pki: OpenAuthority, clock: FixedClock, tmp_path: Path
+) -> None:
+    openssl = require("openssl")
+    clock.advance(seconds=(datetime.now(UTC) - clock.now()).total_seconds())  # OpenSSL has no clock but the machine's
+    certificate = await issued(pki)
+    (tmp_path / "leaf.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "issuer.pem").write_bytes(pki.cas[0].certificate.public_bytes(Encoding.PEM))
+    root = x509.load_der_x509_certificate(read_certificate(pki.settings.root.certificate))
+    (tmp_path / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
+
+    def run(*arguments: str) -> str:
+        command = [openssl, "ocsp", "-issuer", "issuer.pem", "-cert", "leaf.pem", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    async def judged() -> str:
+        run("-no_nonce", "-reqout", "request.der")
+        answer = await client.post(URL, content=(tmp_path / "request.der").read_bytes(), headers=ASK)
+        (tmp_path / "answer.der").write_bytes(answer.content)
+        return run("-no_nonce", "-respin", "answer.der", "-CAfile", "root.pem")
+
+    told = await judged()
+    assert "Response verify OK" in told
+    assert "leaf.pem: good" in told
+    await pki.revoke(RevocationReason.SUPERSEDED, operator("test"), identifier=WHO)
+    told = await judged()
+    assert "leaf.pem: revoked" in told
+    assert "Reason: superseded" in told
