@@ -13,6 +13,7 @@ import typer
 
 from pki.cli_client import enrol, reenrol
 from pki.cli_dnssec import dnssec_app
+from pki.cli_doctor import doctor
 from pki.cli_enrolment import block_key, code_app
 from pki.cli_shared import (
     CONFIG,
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dnssec_app, name="dnssec")
+app.command()(doctor)
 app.add_typer(code_app, name="code")
 app.command("block-key")(block_key)
 app.command("enrol")(enrol)

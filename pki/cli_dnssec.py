@@ -49,7 +49,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Show the chain of trust of a name, and what to repair where it breaks."""
-    validator = _validator(mode, resolver, anchor, anchor_state)
+    validator = validator_for(mode, resolver, anchor, anchor_state)
     at = datetime.now(UTC)
     result = asyncio.run(validator.check(name, at, rdtype))
     _show(result, at, as_json=as_json)
@@ -108,7 +108,7 @@ def dane(
     from pki.dnssec.dane import check_dane, tlsa_for  # noqa: PLC0415
     from pki.doctor.presented import chain_of, presented_chain  # noqa: PLC0415
 
-    validator = _validator(mode, resolver, anchor, anchor_state)
+    validator = validator_for(mode, resolver, anchor, anchor_state)
     at = datetime.now(UTC)
 
     async def work() -> "tuple[tuple[bytes, ...], DaneResult]":
@@ -152,7 +152,12 @@ def _show(result: "DnssecResult", at: datetime, *, as_json: bool) -> None:
     console.print(tree.render(result, at))
 
 
-def _validator(mode: str, resolver: list[str] | None, anchor: Path | None, state: Path | None) -> "Validator":
+def validator_for(mode: str, resolver: list[str] | None, anchor: Path | None, state: Path | None) -> "Validator":
+    """The validator that the options ask for.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED, PARAMETER_MISSING.
+    """
     from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
     from authz.domain.reasons import Reason  # noqa: PLC0415
     from pki.dnssec.choosing import DnssecMode, choose_validator  # noqa: PLC0415

@@ -1,0 +1,105 @@
+"""TLS cipher suites and what the NCSC-NL TLS guidelines say of them.
+
+Specification: NCSC-NL, TLS guidelines (edition 2025): ephemeral key exchange with AES-GCM or ChaCha20-Poly1305 is good;
+the same over finite-field DHE is sufficient; CBC, static RSA and SHA-1 are to be phased out; export, anonymous, NULL,
+RC4, DES and 3DES are insufficient. This network takes good and sufficient. Names and numbers are IANA's.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+
+class Level(IntEnum):
+    """Of a suite, best first."""
+
+    GOOD = 0
+    SUFFICIENT = 1
+    PHASE_OUT = 2
+    INSUFFICIENT = 3
+
+
+TLS_1_3: Final = {
+    0x1301: "TLS_AES_128_GCM_SHA256",
+    0x1302: "TLS_AES_256_GCM_SHA384",
+    0x1303: "TLS_CHACHA20_POLY1305_SHA256",
+}
+GOOD: Final = {
+    0xC02B: "ECDHE_ECDSA_AES_128_GCM_SHA256",
+    0xC02C: "ECDHE_ECDSA_AES_256_GCM_SHA384",
+    0xC02F: "ECDHE_RSA_AES_128_GCM_SHA256",
+    0xC030: "ECDHE_RSA_AES_256_GCM_SHA384",
+    0xCCA8: "ECDHE_RSA_CHACHA20_POLY1305_SHA256",
+    0xCCA9: "ECDHE_ECDSA_CHACHA20_POLY1305_SHA256",
+    0xC0AC: "ECDHE_ECDSA_AES_128_CCM",
+    0xC0AD: "ECDHE_ECDSA_AES_256_CCM",
+}
+SUFFICIENT: Final = {
+    0x009E: "DHE_RSA_AES_128_GCM_SHA256",
+    0x009F: "DHE_RSA_AES_256_GCM_SHA384",
+    0xCCAA: "DHE_RSA_CHACHA20_POLY1305_SHA256",
+}
+PHASE_OUT: Final = {
+    0xC009: "ECDHE_ECDSA_AES_128_CBC_SHA",
+    0xC00A: "ECDHE_ECDSA_AES_256_CBC_SHA",
+    0xC013: "ECDHE_RSA_AES_128_CBC_SHA",
+    0xC014: "ECDHE_RSA_AES_256_CBC_SHA",
+    0xC023: "ECDHE_ECDSA_AES_128_CBC_SHA256",
+    0xC024: "ECDHE_ECDSA_AES_256_CBC_SHA384",
+    0xC027: "ECDHE_RSA_AES_128_CBC_SHA256",
+    0xC028: "ECDHE_RSA_AES_256_CBC_SHA384",
+    0x0033: "DHE_RSA_AES_128_CBC_SHA",
+    0x0039: "DHE_RSA_AES_256_CBC_SHA",
+    0x0067: "DHE_RSA_AES_128_CBC_SHA256",
+    0x006B: "DHE_RSA_AES_256_CBC_SHA256",
+    0x009C: "RSA_AES_128_GCM_SHA256",
+    0x009D: "RSA_AES_256_GCM_SHA384",
+    0x002F: "RSA_AES_128_CBC_SHA",
+    0x0035: "RSA_AES_256_CBC_SHA",
+    0x003C: "RSA_AES_128_CBC_SHA256",
+    0x003D: "RSA_AES_256_CBC_SHA256",
+    0xC0AE: "ECDHE_ECDSA_AES_128_CCM_8",
+    0xC0AF: "ECDHE_ECDSA_AES_256_CCM_8",
+}
+INSUFFICIENT: Final = {
+    0x0001: "RSA_NULL_MD5",
+    0x0002: "RSA_NULL_SHA",
+    0x003B: "RSA_NULL_SHA256",
+    0x0003: "RSA_EXPORT_RC4_40_MD5",
+    0x0008: "RSA_EXPORT_DES40_CBC_SHA",
+    0x0004: "RSA_RC4_128_MD5",
+    0x0005: "RSA_RC4_128_SHA",
+    0x0009: "RSA_DES_CBC_SHA",
+    0x000A: "RSA_3DES_EDE_CBC_SHA",
+    0x0016: "DHE_RSA_3DES_EDE_CBC_SHA",
+    0x0018: "DH_anon_RC4_128_MD5",
+    0x0034: "DH_anon_AES_128_CBC_SHA",
+    0x003A: "DH_anon_AES_256_CBC_SHA",
+    0x00A6: "DH_anon_AES_128_GCM_SHA256",
+    0xC006: "ECDHE_ECDSA_NULL_SHA",
+    0xC007: "ECDHE_ECDSA_RC4_128_SHA",
+    0xC008: "ECDHE_ECDSA_3DES_EDE_CBC_SHA",
+    0xC010: "ECDHE_RSA_NULL_SHA",
+    0xC011: "ECDHE_RSA_RC4_128_SHA",
+    0xC012: "ECDHE_RSA_3DES_EDE_CBC_SHA",
+    0xC018: "ECDH_anon_AES_128_CBC_SHA",
+    0xC019: "ECDH_anon_AES_256_CBC_SHA",
+    0x0007: "RSA_IDEA_CBC_SHA",
+    0x0041: "RSA_CAMELLIA_128_CBC_SHA",
+    0x0084: "RSA_CAMELLIA_256_CBC_SHA",
+    0x0096: "RSA_SEED_CBC_SHA",
+    0x008C: "PSK_AES_128_CBC_SHA",
+    0x00A8: "PSK_AES_128_GCM_SHA256",
+}
+ALLOWED: Final = GOOD | SUFFICIENT
+WEAK: Final = PHASE_OUT | INSUFFICIENT
+EVERYTHING: Final = ALLOWED | WEAK
+NAMES: Final = TLS_1_3 | EVERYTHING
+
+
+def level(suite: int) -> Level:
+    """Of one suite."""
+    if suite in TLS_1_3 or suite in GOOD:
+        return Level.GOOD
+    if suite in SUFFICIENT:
+        return Level.SUFFICIENT
+    return Level.PHASE_OUT if suite in PHASE_OUT else Level.INSUFFICIENT
