@@ -42,6 +42,8 @@ __all__ = [
     "thumbprint_of",
 ]
 
+_REFUSAL_HOLDS: Final = timedelta(seconds=1)
+_MAX_REFUSED: Final = 1_000
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 MAX_CRL_AGE: Final = timedelta(hours=1)
@@ -90,6 +92,15 @@ class _Remembered:
 
     certificate: ValidatedCertificate
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class _PastRefusal:
+    """Why a leaf with this chain was refused, and when."""
+
+    reason: Reason
+    detail: str
+    at: datetime
 
 
 class CertificateValidator:
@@ -141,13 +152,15 @@ class CertificateValidator:
         self._environment = environment
         self._max_remembered = max_remembered
         self._remembered: dict[bytes, _Remembered] = {}
+        self._refused: dict[bytes, _PastRefusal] = {}
         self._remembered_version = (-1, -1)
 
     def validate(self, leaf_der: bytes, chain_der: Sequence[bytes], at: datetime) -> ValidatedCertificate:
         """Validate a certificate at one moment.
 
         A certificate that passed before is answered from memory as long as the same CRLs are held and `at` lies
-        within every validity and freshness limit that the outcome rested on; refusals are never remembered.
+        within every validity and freshness limit that the outcome rested on; a refusal is remembered for a second, so
+        that who sends the same chain again and again does not keep us building paths.
 
         Args:
             leaf_der: the presented certificate; possession of its key was proved by the TLS handshake, elsewhere.
@@ -161,13 +174,24 @@ class CertificateValidator:
             raise Refused(Reason.CERTIFICATE_PATH, f"More than {MAX_CHAIN} certificates were sent along.")
         version = self._revocation.version
         if version != self._remembered_version:
-            self._remembered = {}
+            self._remembered, self._refused = {}, {}
             self._remembered_version = version
         digest = hashlib.sha256(leaf_der).digest()
         known = self._remembered.get(digest)
         if known is not None and at in known.span:
             return known.certificate
-        outcome = self._validate(leaf_der, chain_der, at)
+        presented = hashlib.sha256(b"".join(hashlib.sha256(der).digest() for der in (leaf_der, *chain_der))).digest()
+        past = self._refused.get(presented)
+        if past is not None and past.at <= at < past.at + _REFUSAL_HOLDS:
+            raise Refused(past.reason, past.detail)
+        try:
+            outcome = self._validate(leaf_der, chain_der, at)
+        except Refused as refused:
+            if version == self._revocation.version:
+                if len(self._refused) >= _MAX_REFUSED:
+                    self._refused.pop(next(iter(self._refused)), None)
+                self._refused[presented] = _PastRefusal(refused.reason, refused.detail, at)
+            raise
         if version == self._revocation.version:
             if len(self._remembered) >= self._max_remembered:
                 self._remembered.pop(next(iter(self._remembered)), None)

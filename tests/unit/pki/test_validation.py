@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -343,3 +344,32 @@ def _all_crls(*authorities: FakeAuthority) -> CrlStore:
         store.put(one.root_crl())
         store.put(one.crl())
     return store
+
+
+def test_a_refused_chain_that_comes_again_is_not_looked_at_again_within_a_second(
+    ca: FakeAuthority, validator: CertificateValidator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bytes] = []
+    real = CertificateValidator._validate
+
+    def counted(self: CertificateValidator, leaf: bytes, *rest: Any) -> Any:
+        looked.append(leaf)
+        return real(self, leaf, *rest)
+
+    monkeypatch.setattr(CertificateValidator, "_validate", counted)
+    stranger, other = ca.rogue().issue(), ca.rogue().issue()
+    for _ in range(3):
+        assert refusal(validator, stranger, ca) is Reason.CERTIFICATE_UNTRUSTED
+    assert len(looked) == 1
+    assert refusal(validator, other, ca) is Reason.CERTIFICATE_UNTRUSTED
+    assert refusal(validator, stranger, ca, seconds=1) is Reason.CERTIFICATE_UNTRUSTED
+    assert len(looked) == 3
+
+
+def test_a_remembered_refusal_ends_with_a_newer_crl(ca: FakeAuthority) -> None:
+    crls = CrlStore([ca.root.der, ca.issuing.der])
+    validator, leaf = ca.validator(crls), ca.issue()
+    assert refusal(validator, leaf, ca) is Reason.CRL_MISSING
+    crls.put(ca.root_crl())
+    crls.put(ca.crl())
+    assert validator.validate(leaf.der, leaf.chain_der, ca.now)
