@@ -51,7 +51,7 @@ class EdgeLimits:
 class Listener:
     """One address on which Envoy listens; `tls` None is plain HTTP (for CRLs, which are signed by themselves).
 
-    `for_ocsp` suits what OCSP clients do: paths stay as they were written, because a request in a path holds escaped and
+    `for_ocsp` suits what OCSP clients do: paths stay as written, because a request in a path holds escaped and
     double slashes (RFC 6960 appendix A), and HTTP/1.0 is answered, because OpenSSL speaks it. The service behind it
     then compares paths as text and never takes them for names of files.
     """
