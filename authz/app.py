@@ -7,7 +7,7 @@ the database and `pki.validation` and `pki.dnssec` (docs/decisions/0001).
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -60,6 +60,7 @@ from pki.dnssec.chain import ChainValidator
 from pki.dnssec.model import Answer
 from pki.dnssec.standing import CachedStanding
 from pki.dnssec.transport import Resolver
+from pki.ocsp_folder import OcspFolder
 from pki.validation import CertificateValidator, CrlStore
 
 BUNDLE = "default"
@@ -104,10 +105,12 @@ async def opened(
     files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
     bundle, archive = _policy(settings, clock.now())
     pins = [issuer_key(issuer.certificate) for issuer in settings.clients.issuers]
-    crls, validator = _certificates(settings, pins)
+    crls, answers, validator = _certificates(settings, pins)
     database = Database(settings.database_url, clock)
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        if answers is not None:
+            await stack.enter_async_context(answers)
         mirror = CrlMirror(settings.clients.crl_urls, crls.put, settings.crl_folder, client)
         mirror.load()
         await database.start()
@@ -184,7 +187,7 @@ async def opened(
                 follower=follower,
                 keys=keys,
                 checkpointer=checkpointer,
-                crl_problems=partial(_crl_problems, pins, timedelta(seconds=settings.clients.max_crl_age), crls),
+                crl_problems=partial(_crl_problems, _max_ages(settings, pins), crls),
             ),
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
@@ -231,11 +234,15 @@ async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> 
         publication.wake()
 
 
-def _certificates(settings: AuthzSettings, pins: Sequence[str]) -> tuple[CrlStore, CertificateValidator]:
+def _certificates(
+    settings: AuthzSettings, pins: Sequence[str]
+) -> tuple[CrlStore, OcspFolder | None, CertificateValidator]:
     anchors = [certificate_der(path) for path in settings.clients.anchors]
     intermediates = [certificate_der(path) for path in settings.clients.intermediates]
     intermediates += [certificate_der(issuer.certificate) for issuer in settings.clients.issuers]
     crls = CrlStore([*anchors, *intermediates])
+    folder = settings.clients.ocsp_folder
+    answers = OcspFolder(folder, [*anchors, *intermediates]) if folder else None
     validator = CertificateValidator(
         anchors=anchors,
         issuers=[
@@ -244,11 +251,12 @@ def _certificates(settings: AuthzSettings, pins: Sequence[str]) -> tuple[CrlStor
         ],
         intermediates=intermediates,
         crls=crls,
+        ocsp=answers.store if answers else None,
         environment=settings.environment.value,
         max_crl_age=timedelta(seconds=settings.clients.max_crl_age),
         max_authority_crl_age=timedelta(seconds=settings.clients.max_authority_crl_age),
     )
-    return crls, validator
+    return crls, answers, validator
 
 
 def _policy(settings: AuthzSettings, at: datetime) -> tuple[VerifiedBundle, bytes]:
@@ -300,10 +308,16 @@ class _BundleSigner:
         return self._signer.sign(message)
 
 
-def _crl_problems(pins: Sequence[str], max_age: timedelta, crls: CrlStore, at: datetime) -> Iterator[str]:
+def _max_ages(settings: AuthzSettings, pins: Sequence[str]) -> Mapping[str, timedelta]:
+    general = settings.clients.max_crl_age
+    issuers = zip(pins, settings.clients.issuers, strict=True)
+    return {pin: timedelta(seconds=issuer.max_crl_age or general) for pin, issuer in issuers}
+
+
+def _crl_problems(max_ages: Mapping[str, timedelta], crls: CrlStore, at: datetime) -> Iterator[str]:
     """Codes of what is wrong with the CRLs of the issuing CAs; the validator itself looks at every certificate."""
     held = {crl.issuer_key: crl for crl in crls.held()}
-    for pin in pins:
+    for pin, max_age in max_ages.items():
         crl = held.get(pin)
         if crl is None:
             yield "crl_missing"

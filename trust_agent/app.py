@@ -22,6 +22,8 @@ from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
 from pki.crl_store import CrlStore, spki_sha256
+from pki.ocsp_folder import OcspFolder
+from pki.ocsp_store import OcspStore
 from pki.validation import CertificateValidator
 from trust_agent.authz_client import AuthzClient
 from trust_agent.decision import Decider, ServiceRules
@@ -69,12 +71,16 @@ def load_register(settings: AgentSettings) -> Register:
     return loaded
 
 
-def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
-    """The trust store with what was kept before taken in."""
+def make_trust_store(settings: AgentSettings, clock: Clock, answers: OcspStore | None = None) -> TrustStore:
+    """The trust store with what was kept before taken in.
+
+    Args:
+        settings: of the agent.
+        clock: the time.
+        answers: OCSP answers, where they are configured.
+    """
     clients, ages = settings.clients, settings.freshness
-    anchors = [der for path in clients.anchors for der in _certificates(path)]
-    intermediates = [der for path in clients.intermediates for der in _certificates(path)]
-    intermediates += [der for issuer in clients.issuers for der in _certificates(issuer.certificate)]
+    anchors, intermediates = _authorities(settings)
     pinned = [
         issuer.pin(spki_sha256(x509.load_der_x509_certificate(der)), clients.environment)
         for issuer in clients.issuers
@@ -86,6 +92,7 @@ def make_trust_store(settings: AgentSettings, clock: Clock) -> TrustStore:
         issuers=pinned,
         intermediates=intermediates,
         crls=crls,
+        ocsp=answers,
         environment=clients.environment,
         max_crl_age=timedelta(seconds=ages.crl),
         max_authority_crl_age=timedelta(seconds=ages.authority_crl),
@@ -130,7 +137,13 @@ class DecisionService:
         self._folder = folder
         self._clock = clock or SystemClock()
         self._register = load_register(settings)
-        self._store = make_trust_store(settings, self._clock)
+        folder_of_answers = settings.clients.ocsp_folder
+        self._answers = (
+            OcspFolder(folder_of_answers, [der for ders in _authorities(settings) for der in ders])
+            if folder_of_answers
+            else None
+        )
+        self._store = make_trust_store(settings, self._clock, self._answers.store if self._answers else None)
         journal = settings.journal
         self._journal = Journal(settings.journal_dir, segment_bytes=journal.segment_bytes, max_bytes=journal.max_bytes)
         self._metrics = Metrics()
@@ -198,6 +211,8 @@ class DecisionService:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(self._shipper)
                 await stack.enter_async_context(self._fetcher)
+                if self._answers is not None:
+                    await stack.enter_async_context(self._answers)
                 serving = asyncio.create_task(serve_uds(app, self._folder.service, Interfaces.RSGI))
                 await self._listening(serving)
                 # Last: the supervisor takes an answer here for readiness, and starts Envoy.
@@ -276,6 +291,16 @@ class DecisionService:
         yield "sluis_agent_journal_unshipped_records", {}, float(self._journal.next_index - self._journal.shipped)
         yield "sluis_agent_journal_put_aside_records", {}, float(self._shipper.put_aside)
         yield "sluis_agent_shipping_failures", {}, float(self._shipper.failures)
+
+
+def _authorities(settings: AgentSettings) -> tuple[list[bytes], list[bytes]]:
+    """DER of the anchors, and of every CA below them."""
+    clients = settings.clients
+    below = (*clients.intermediates, *(issuer.certificate for issuer in clients.issuers))
+    return (
+        [der for path in clients.anchors for der in _certificates(path)],
+        [der for path in below for der in _certificates(path)],
+    )
 
 
 def _certificates(path: Path) -> list[bytes]:

@@ -46,6 +46,8 @@ class ClientSettings(Settings):
     """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
+    ocsp_folder: SettingsPath | None = None
+    """Folder of OCSP responses (`*.ocsp`, DER) that another program fetches ahead of time; they count beside CRLs."""
 
     @property
     def authorities(self) -> tuple[Path, ...]:
