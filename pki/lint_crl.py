@@ -1,10 +1,10 @@
 """Checks of a CRL that is about to be signed.
 
 Specification: RFC 5280 section 5; shared `spec/pki.md`, "Revocation": a full CRL with issuing distribution point,
-number and nextUpdate. Written against the encoded bytes, apart from what encodes them. The entries are many and made by one
-function, so the form is judged on the list with a few of them, by ourselves and by pkilint; of the others it is checked
-that they are entries at all and that each serial number is there once, as far as `WALKED` bytes: 100,000 entries would
-take longer than making the list. Whether the right certificates are listed is the register's work.
+number and nextUpdate. Written against the encoded bytes, apart from what encodes them. The entries are many and made by
+one function, so the form is judged on the list with a few of them, by ourselves and by pkilint; of the others it is
+checked that they are entries at all and that each serial number is there once, as far as `WALKED` bytes: 100,000
+entries would take longer than making the list. Whether the right certificates are listed is the register's work.
 """
 
 from collections.abc import Iterator
