@@ -139,7 +139,8 @@ async def test_running_signs_at_stop_and_alerts_once_for_one_finding(
     task = asyncio.create_task(running.run())
     while await log.last_checkpoint() is None:  # noqa: ASYNC110  the condition is in the database
         await asyncio.sleep(0.005)
-    assert running.refusal is None
+    before = running.refusal
+    assert before is None
     tamper(path, "DELETE FROM audit_entry WHERE entry_index = 2")
     while running.refusal is None:  # noqa: ASYNC110  the condition is another task's
         await asyncio.sleep(0.005)
