@@ -59,10 +59,11 @@ def read_credentials(header: str) -> tuple[Identifier | None, str]:
     if match is None:
         raise _no_credentials()
     try:
-        name, colon, code = base64.b64decode(match[1], validate=True).decode("ascii").partition(":")
+        decoded = base64.b64decode(match[1], validate=True)
+        name, colon, code = decoded.decode("ascii").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise _no_credentials() from None
-    if not colon:
+    if not colon or base64.b64encode(decoded).decode() != match[1]:
         raise _no_credentials()
     try:
         return Identifier.parse_subject(name.replace("-", ":", 1)), code
