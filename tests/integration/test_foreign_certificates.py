@@ -74,7 +74,7 @@ def seen(edge: tuple[str, Path, str], leaf: FakeCertificate, *, with_chain: bool
 def test_envoy_and_the_validator_agree_about_a_g4_chain(anchored: str) -> None:
     pki = FakePkioverheid(now=datetime.now(UTC))
     rogue = FakePkioverheid(rogue=True, now=pki.now)
-    # Envoy follows every path to a self-signed end, so what stands above an anchor is configured too; only Envoy uses it.
+    # Envoy follows every path to a self-signed end, so what stands above an anchor is configured too, for Envoy alone.
     anchor = pki.root if anchored == "root" else pki.domain
     others = [item.der for item in pki.authorities if item is not anchor]
     validator = pki.validator(anchors=[anchor.der], intermediates=others)
