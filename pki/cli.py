@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pki.cli_ceremony import add_ceremonies
 from pki.cli_client import enrol, reenrol
 from pki.cli_dnssec import dnssec_app
 from pki.cli_doctor import doctor
@@ -40,6 +41,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+add_ceremonies(app)
 app.add_typer(dnssec_app, name="dnssec")
 app.command()(doctor)
 app.add_typer(code_app, name="code")
@@ -50,41 +52,6 @@ app.command("reenrol")(reenrol)
 RequestFile = Annotated[Path | None, typer.Option("--csr", help="PKCS#10 request, PEM or DER.")]
 NewKey = Annotated[Path | None, typer.Option("--new-key", help="Make a key and write it here, instead of --csr.")]
 Out = Annotated[Path, typer.Option("--out", help="Write the certificate and its issuer here (PEM).")]
-
-
-@app.command()
-def ceremony(
-    *,
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")],
-    organization: Annotated[str, typer.Option(help="Who answers for the authority; in its names.")],
-    environment: Annotated[str, typer.Option(help="PRD, TST or ACC.")],
-    base_url: Annotated[str, typer.Option(help="http URL where CRLs will be; stands in every certificate.")],
-    root_passphrase_file: Annotated[Path | None, typer.Option(help="Asked for when left out.")] = None,
-    issuing_passphrase_file: Annotated[Path | None, typer.Option(help="Stays needed while serving.")] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Plain listener in pki.toml; that of --base-url when left out.")
-    ] = None,
-    root_key: Annotated[str, typer.Option(help="ec-p256, ec-p384, rsa-3072 or rsa-4096.")] = "ec-p384",
-    issuing_key: Annotated[str, typer.Option(help="ec-p256, ec-p384, rsa-3072 or rsa-4096.")] = "ec-p256",
-    as_json: AsJson = False,
-) -> None:
-    """Make a root and an issuing CA, their first CRLs, settings that use them and a transcript."""
-    from pki.commands import hold  # noqa: PLC0415
-
-    files = hold(
-        out,
-        organization=organization,
-        environment=environment,
-        base_url=base_url,
-        port=port,
-        passphrase_files=(root_passphrase_file, issuing_passphrase_file),
-        kinds=(root_key, issuing_key),
-    )
-    emit(
-        {name: str(path) for name, path in files.items()},
-        as_json,
-        lambda: "\n".join(f"{path}" for path in files.values()) + f"\n\nRead {files['transcript.md']} now.",
-    )
 
 
 @app.command()

@@ -3,13 +3,9 @@
 Kept out of `pki.cli` so that showing help imports none of it.
 """
 
-import getpass
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,64 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
-from pki.ceremony import CeremonyPlan, hold_ceremony
-from pki.names import ENVIRONMENTS
 from pki.requests import MAX_REQUEST_BYTES, CertificateRequest, parse_request
-from pki.signer import MIN_PASSPHRASE, key_pem, new_key, read_passphrase
+from pki.signer import key_pem, new_key
 from pki.store.register import Registered
-
-_HTTP_PORT: Final = 80
 
 
 class CommandError(SluisError):
     """A command cannot be carried out as it was given."""
-
-
-def hold(
-    folder: Path,
-    *,
-    organization: str,
-    environment: str,
-    base_url: str,
-    port: int | None,
-    passphrase_files: tuple[Path | None, Path | None],
-    kinds: tuple[str, str],
-) -> Mapping[str, Path]:
-    """Hold the ceremony with what the operator gave, asking for passphrases that are in no file.
-
-    Raises:
-        CommandError: something that was given cannot be used.
-        CeremonyError: see `hold_ceremony`.
-    """
-    parts = urlsplit(base_url)
-    if parts.scheme != "http" or not parts.hostname or base_url.endswith("/"):
-        raise CommandError("--base-url: expected http://<host>[:port][/path] without a final slash")
-    if environment not in ENVIRONMENTS:
-        raise CommandError(f"--environment: expected one of {', '.join(sorted(ENVIRONMENTS))}")
-    root_file, issuing_file = passphrase_files
-    plan = CeremonyPlan(
-        folder=folder,
-        organization=organization,
-        environment=environment,
-        base_url=base_url,
-        listen_port=port or parts.port or _HTTP_PORT,
-        root_passphrase=read_passphrase(root_file) if root_file else _ask("root"),
-        issuing_passphrase=read_passphrase(issuing_file) if issuing_file else _ask("issuing"),
-        issuing_passphrase_file=issuing_file or folder / "issuing.passphrase",
-        root_kind=kinds[0],
-        issuing_kind=kinds[1],
-        witness=getpass.getuser(),
-    )
-    return hold_ceremony(plan, datetime.now(UTC))
-
-
-def _ask(which: str) -> bytes:
-    first = getpass.getpass(f"Passphrase for the {which} key: ")
-    if len(first) < MIN_PASSPHRASE:
-        raise CommandError(f"expected a passphrase of at least {MIN_PASSPHRASE} characters")
-    if getpass.getpass("The same again: ") != first:
-        raise CommandError("the two passphrases differ")
-    return first.encode()
 
 
 class Delivery:

@@ -125,6 +125,7 @@ def root_authority(public_key: bytes) -> Extensions:
         (x509.BasicConstraints(ca=True, path_length=2), True),
         (_usage("key_cert_sign", "crl_sign"), True),  # RFC 5280 4.2.1.3
         (_subject_key(public_key), False),  # RFC 5280 4.2.1.2: MUST in every CA certificate
+        (_authority_key(public_key), False),  # CA/B Baseline Requirements 7.1.2.1.3: its own, for path builders
     )
 
 

@@ -1,0 +1,160 @@
+"""What the operator gave for a ceremony, checked and completed: passphrases that are in no file, names, ports."""
+
+import getpass
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pki.ceremony.files import CeremonyError
+from pki.ceremony.first import CeremonyPlan, HsmPlan, hold_ceremony
+from pki.ceremony.later import RootFiles
+from pki.ceremony.transcript import Occasion, People, hash_of
+from pki.names import ENVIRONMENTS
+from pki.revocation import RevocationReason
+from pki.signer import MIN_PASSPHRASE, read_passphrase
+
+_HTTP_PORT: Final = 80
+_PRODUCTION: Final = "PRD"
+
+
+def hold_first(
+    folder: Path,
+    *,
+    organization: str,
+    environment: str,
+    base_url: str,
+    port: int | None,
+    passphrase_files: tuple[Path | None, Path | None],
+    kinds: tuple[str, str],
+    people: tuple[str | None, str | None],
+    hsm: HsmPlan | None,
+    generation: int,
+) -> Mapping[str, Path]:
+    """Hold the first ceremony, asking for passphrases that are in no file.
+
+    Raises:
+        CeremonyError: something that was given cannot be used, and see `hold_ceremony`.
+    """
+    host_port = check_base_url(base_url)
+    if environment not in ENVIRONMENTS:
+        raise CeremonyError(f"--environment: expected one of {', '.join(sorted(ENVIRONMENTS))}")
+    who = people_of(people, environment)
+    root_file, issuing_file = passphrase_files
+    plan = CeremonyPlan(
+        folder=folder,
+        organization=organization,
+        environment=environment,
+        base_url=base_url,
+        listen_port=port or host_port or _HTTP_PORT,
+        root_passphrase=passphrase(root_file, "root"),
+        issuing_passphrase=b"" if hsm is not None else passphrase(issuing_file, "issuing"),
+        issuing_passphrase_file=issuing_file or folder / "issuing.passphrase",
+        root_kind=kinds[0],
+        issuing_kind=kinds[1],
+        witness=who.witness,
+        leader=who.leader,
+        hsm=hsm,
+        generation=generation,
+        command=command_line(),
+    )
+    return hold_ceremony(plan, datetime.now(UTC))
+
+
+def root_of(certificate: Path, key: Path | None, passphrase_file: Path | None, base_url: str) -> RootFiles:
+    """The root of a later ceremony; its key is beside its certificate unless said otherwise.
+
+    Raises:
+        CeremonyError: the base URL cannot be used, or the passphrases typed differ.
+        SignerError: the passphrase file cannot be used.
+    """
+    check_base_url(base_url)
+    return RootFiles(
+        certificate, key or certificate.with_suffix(".key.pem"), passphrase(passphrase_file, "root"), base_url
+    )
+
+
+def occasion_of(title: str, people: tuple[str | None, str | None], environment: str, before: Path | None) -> Occasion:
+    """Who, now, with which command, after which transcript.
+
+    Raises:
+        CeremonyError: names are missing, or the transcript before cannot be read.
+    """
+    earlier = hash_of(before) if before is not None else None
+    return Occasion(title, people_of(people, environment), datetime.now(UTC), command_line(), earlier)
+
+
+def people_of(given: tuple[str | None, str | None], environment: str) -> People:
+    """Leader and witness; both must be named in production.
+
+    Raises:
+        CeremonyError: they are not, or are one person.
+    """
+    leader, witness = given
+    if environment == _PRODUCTION and not (leader and witness):
+        raise CeremonyError("--leader and --witness: a production ceremony has two persons; expected both names")
+    return People(leader or getpass.getuser(), witness or "")
+
+
+def reasons_of(given: Sequence[str]) -> list[tuple[Path, RevocationReason]]:
+    """`<certificate file>=<reason>` as it is typed.
+
+    Raises:
+        CeremonyError: another form, or an unknown reason.
+    """
+    found = []
+    for text in given:
+        path, _, reason = text.rpartition("=")
+        try:
+            found.append((Path(path), RevocationReason(reason)))
+        except ValueError as error:
+            known = ", ".join(RevocationReason)
+            raise CeremonyError(f"--revoke: expected <certificate>=<reason>, with a reason out of {known}") from error
+        if not path:
+            raise CeremonyError("--revoke: expected <certificate>=<reason>")
+    return found
+
+
+def check_base_url(base_url: str) -> int | None:
+    """The port in a base URL, None for the usual one.
+
+    Raises:
+        CeremonyError: not such a URL.
+    """
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError as error:
+        raise _no_base_url() from error
+    if parts.scheme != "http" or not parts.hostname or base_url.endswith("/") or parts.query or parts.fragment:
+        raise _no_base_url()
+    return port
+
+
+def passphrase(file: Path | None, which: str) -> bytes:
+    """From its file, or typed twice.
+
+    Raises:
+        SignerError: the file cannot be used.
+        CeremonyError: typed too short, or differently.
+    """
+    if file is not None:
+        return read_passphrase(file)
+    first = getpass.getpass(f"Passphrase for the {which} key: ")
+    if len(first) < MIN_PASSPHRASE:
+        raise CeremonyError(f"expected a passphrase of at least {MIN_PASSPHRASE} characters")
+    if getpass.getpass("The same again: ") != first:
+        raise CeremonyError("the two passphrases differ")
+    return first.encode()
+
+
+def command_line() -> str:
+    """What was typed. Nothing secret is ever typed there: passphrases and PINs are in files or asked for."""
+    return shlex.join(["pki", *sys.argv[1:]])
+
+
+def _no_base_url() -> CeremonyError:
+    return CeremonyError("--base-url: expected http://<host>[:port][/path] without a final slash")
