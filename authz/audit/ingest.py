@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from authz.audit.encoded import EncodedRecord
 from authz.audit.log import LogIntake
 from authz.audit.own import OwnRecords
-from authz.domain.audit import Action, AuditRecord, EventType
+from authz.audit.shipment import MAX_BATCH
+from authz.domain.audit import Action, EventType
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
-
-MAX_BATCH: Final = 500
-"""Records in one shipment."""
 
 SHIPPED: Final = frozenset(
     {
@@ -68,7 +67,7 @@ class Ingest:
         self._intake = intake
         self._own = own
 
-    async def ingest(self, records: Sequence[AuditRecord], sender: Sender) -> tuple[str, ...]:
+    async def ingest(self, records: Sequence[EncodedRecord], sender: Sender) -> tuple[str, ...]:
         """Append what is new; returns when everything is durable.
 
         A record is the same record by its source and id, so that no sender can occupy the ids of another. One that
@@ -86,9 +85,9 @@ class Ingest:
         if not 0 < len(records) <= MAX_BATCH:
             raise Refused(Reason.BODY_MALFORMED, f"a shipment has 1 to {MAX_BATCH} records")
         for record in records:
-            if record.source not in sender.sources:
+            if record.terms.source not in sender.sources:
                 raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of a source that is not the sender's")
-            if record.event_type not in SHIPPED:
+            if record.terms.event_type not in SHIPPED:
                 raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of an event that is not shipped")
         try:
             conflicts = await self._intake.append_new(records)
@@ -98,8 +97,8 @@ class Ingest:
             await self._own.write(
                 EventType.LOG_ALERT,
                 Action.CREATE,
-                ("record_id", conflict.record_id),
+                ("record_id", conflict.terms.record_id),
                 reason=Reason.RECORD_CONFLICT,
-                details={"sender": sender.id, "source": conflict.source},
+                details={"sender": sender.id, "source": conflict.terms.source},
             )
-        return tuple(record.record_id for record in records)
+        return tuple(record.terms.record_id for record in records)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from authz.audit.encoded import EncodedRecord
 from authz.audit.search import Criteria, Terms, from_microseconds
 from authz.domain.audit import AuditRecord
 from authz.domain.errors import Refused
@@ -79,7 +80,7 @@ class AuditLog(Protocol):
 class LogIntake(Protocol):
     """Takes records that others may send more than once."""
 
-    async def append_new(self, records: Sequence[AuditRecord]) -> tuple[AuditRecord, ...]:
+    async def append_new(self, records: Sequence[EncodedRecord]) -> tuple[EncodedRecord, ...]:
         """Append those whose (source, record id) the log has not yet; returns when all of them are durable.
 
         Returns:
@@ -87,6 +88,7 @@ class LogIntake(Protocol):
 
         Raises:
             AuditUnavailable: nothing of the batch is acknowledged.
+            InvalidValue: one that the log can not hold; nothing of the batch is written.
         """
         ...
 

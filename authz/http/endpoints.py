@@ -5,7 +5,7 @@ book"; `spec/audit.md`, "Writing". Keys, metadata and health hold nothing secret
 anything to authenticate with; everything else is for deelnemers.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -15,10 +15,10 @@ from litestar.enums import HttpMethod
 from litestar.params import FromPath
 from litestar.response import Response
 
-from authz.audit.ingest import MAX_BATCH, Sender
+from authz.audit.encoded import EncodedRecord
+from authz.audit.ingest import Sender
+from authz.audit.shipment import MAX_BATCH, MAX_BATCH_BYTES, read_shipment
 from authz.directory.listing import list_secure
-from authz.domain import strict_json
-from authz.domain.audit import AuditRecord
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 from authz.http.answers import AnyRequest, client_of, keep_client, publication_response, response
@@ -32,8 +32,6 @@ BUNDLE_TYPE: Final = "application/vnd.openpolicyagent.bundles"
 """With any other type OPA falls back from long polling to short polling (spec/policy.md, "Bundles")."""
 FEED_TYPE: Final = "application/jwt"
 JWKS_TYPE: Final = "application/jwk-set+json"
-MAX_BATCH_BYTES: Final = 1024 * 1024
-_BATCH_DEPTH: Final = 12
 
 
 async def require_participant(request: AnyRequest) -> Response[bytes] | None:
@@ -113,19 +111,12 @@ async def nowhere(request: AnyRequest, parts: NamedDependency[Parts]) -> Respons
     return await parts.gate.refuse(request, Refused(Reason.NOT_FOUND, "there is nothing here"), "unknown")
 
 
-def _batch(body: bytes) -> list[AuditRecord]:
+def _batch(body: bytes) -> list[EncodedRecord]:
     try:
-        document: dict[str, Any] = strict_json.parse_object(body, max_bytes=MAX_BATCH_BYTES, max_depth=_BATCH_DEPTH)
-        items = document["records"] if document.keys() == {"records"} else None
-        if isinstance(items, list) and len(items) <= MAX_BATCH:
-            return [AuditRecord.from_json(item) for item in items]
-    except (InvalidValue, ValueError, TypeError, AttributeError) as error:
-        raise _not_a_batch() from error
-    raise _not_a_batch()
-
-
-def _not_a_batch() -> Refused:
-    return Refused(Reason.BODY_MALFORMED, f"the body is {{records: [at most {MAX_BATCH} audit records]}}")
+        return read_shipment(body)
+    except InvalidValue as error:
+        expected = f"the body is {{records: [at most {MAX_BATCH} audit records]}}"
+        raise Refused(Reason.BODY_MALFORMED, expected) from error
 
 
 OPEN: Final = (jwks, server_metadata, health, nowhere)

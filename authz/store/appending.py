@@ -6,7 +6,6 @@ become visible in the order of their indexes, without gaps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Table, func, insert, select, text
@@ -14,9 +13,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.audit.commitment import commit, leaf_of, new_salts
-from authz.audit.record_format import encode_record
-from authz.audit.search import Terms, terms_of
-from authz.domain.audit import AuditRecord
+from authz.audit.encoded import EncodedRecord
 from authz.store.tables import metadata
 
 APPEND_LOCK: Final = 0x534C5549_4C4F4700
@@ -24,28 +21,6 @@ APPEND_LOCK: Final = 0x534C5549_4C4F4700
 
 ENTRY: Final = metadata.tables["audit_entry"]
 TERM: Final = metadata.tables["audit_term"]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRecord:
-    """A record as bytes, with its searchable terms."""
-
-    payload: bytes
-    terms: Terms
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes it the same record: its source and its id there."""
-        return self.terms.source, self.terms.record_id
-
-
-def encode(record: AuditRecord) -> EncodedRecord:
-    """Encode a record.
-
-    Raises:
-        InvalidValue: it can not be stored (details that are not JSON, too long, unsearchable text).
-    """
-    return EncodedRecord(encode_record(record), terms_of(record))
 
 
 Row = tuple[object, ...]

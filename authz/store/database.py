@@ -5,6 +5,7 @@ wait at the same moment share one commit. An act that raises takes back only its
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,10 +14,11 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from authz.audit.encoded import EncodedRecord, encode
 from authz.audit.log import AuditUnavailable
 from authz.domain.audit import AuditRecord
 from authz.domain.clock import Clock
-from authz.store.appending import EncodedRecord, encode
+from authz.domain.errors import InvalidValue
 from authz.store.engine import make_engine, prepare_file
 from authz.store.migrate import migrate
 from authz.store.writer import Group, Writer, WriterLimits
@@ -108,18 +110,22 @@ class Database:
         if records:
             await self._writer.submit_records([encode(record) for record in records])
 
-    async def append_new(self, records: Sequence[AuditRecord]) -> tuple[AuditRecord, ...]:
+    async def append_new(self, records: Sequence[EncodedRecord]) -> tuple[EncodedRecord, ...]:
         """See `authz.audit.log.LogIntake`."""
         first: dict[tuple[str, str], EncodedRecord] = {}
-        encoded = [(encode(record), record) for record in records]
-        for item, _ in encoded:
-            first.setdefault(item.key, item)
+        for record in records:
+            first.setdefault(record.key, record)
+        if len(first) == len(records):
+            # Nearly always all of them are new. The log tells when one is not, and only then each is looked up.
+            with contextlib.suppress(InvalidValue):
+                await self._writer.submit_records(records)
+                return ()
 
-        async def job(group: Group) -> tuple[AuditRecord, ...]:
+        async def job(group: Group) -> tuple[EncodedRecord, ...]:
             known = await group.known(tuple(first.values()))
             group.append([item for key, item in first.items() if key not in known])
             # An erased payload (None) can not be compared any more.
             there = {key: known.get(key, item.payload) for key, item in first.items()}
-            return tuple(record for item, record in encoded if there[item.key] not in {item.payload, None})
+            return tuple(record for record in records if there[record.key] not in {record.payload, None})
 
         return await self._writer.submit(job)

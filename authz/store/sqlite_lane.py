@@ -15,7 +15,8 @@ from typing import Final
 
 from sqlalchemy import Table
 
-from authz.store.appending import ENTRY, TERM, EncodedRecord, Row, rows_of
+from authz.audit.encoded import EncodedRecord
+from authz.store.appending import ENTRY, TERM, Row, rows_of
 from authz.store.engine import BUSY_TIMEOUT_MS
 
 MAX_ROWS: Final = 128

@@ -16,11 +16,12 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from authz.audit.encoded import EncodedRecord
 from authz.audit.log import AuditUnavailable
 from authz.audit.search import to_microseconds
 from authz.domain.clock import Clock
 from authz.domain.errors import InvalidValue
-from authz.store.appending import ENTRY, Appender, EncodedRecord
+from authz.store.appending import ENTRY, Appender
 from authz.store.sqlite_lane import SqliteLane
 
 T = TypeVar("T")
