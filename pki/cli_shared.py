@@ -24,6 +24,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
 Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
 CONFIG: Final = Path("pki.toml")
+_LOGIN: Final = Path("/proc/self/loginuid")
+_NO_LOGIN: Final = 0xFFFFFFFF
+"""What the kernel says of a process that no login started, as in most containers."""
 Result = TypeVar("Result")
 
 
@@ -69,12 +72,16 @@ def identifier(text: str) -> "Identifier":
 
 
 def operator() -> "Actor":
-    """Who is at the keyboard: the login of the process, or who became it by sudo (decision 0015)."""
+    """Who is at the keyboard: the account that logged in, also after sudo to a service account (decision 0015)."""
     from pki.records import operator as named  # noqa: PLC0415
 
-    # Not LOGNAME or USER, which anybody sets. sudo sets its own two, and only for who came through it.
-    came_from = os.environ.get("SUDO_UID", "")
-    uid = int(came_from) if came_from.isdecimal() else os.getuid()
+    # Nothing of the environment (LOGNAME, SUDO_USER): anybody sets that. Only root can change the loginuid.
+    try:
+        uid = int(_LOGIN.read_text())
+    except (OSError, ValueError):
+        uid = _NO_LOGIN
+    if uid == _NO_LOGIN:
+        uid = os.getuid()
     try:
         return named(pwd.getpwuid(uid).pw_name)
     except KeyError:  # in a container a uid often has no name

@@ -161,8 +161,16 @@ def test_production_needs_a_second_person(est: Est) -> None:
     assert own.returncode == 2
     assert own.stderr.startswith("refused (approver_is_creator): ")
     assert est.enrol("uzovi-5008", made["code"], request).status == 202
+    # No switch of ours makes somebody another operator; only this test does, from outside.
+    assert subprocess.run(
+        command, check=False, cwd=ROOT, capture_output=True, env=os.environ | {"LOGNAME": "bram", "SUDO_USER": "bram"}
+    ).returncode
+    as_bram = (
+        "import sys, pki.cli_enrolment as commands; from pki.records import operator; from pki.cli import main;"
+        "commands.operator = lambda: operator('bram'); sys.argv[0] = 'pki'; main()"
+    )
     other = subprocess.run(
-        command, check=False, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"SUDO_UID": "65533"}
+        [sys.executable, "-c", as_bram, *command[3:]], check=False, cwd=ROOT, capture_output=True, text=True
     )
     assert other.returncode == 0, other.stderr
     est.keep("patient", est.enrol("uzovi-5008", made["code"], request))

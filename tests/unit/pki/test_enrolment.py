@@ -1,0 +1,359 @@
+"""Codes and what they entitle to, on SQLite and PostgreSQL: each acceptance beside its near misses."""
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Awaitable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from authz.domain.errors import Refused
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from pki.app import OpenAuthority
+from pki.authority import Issued
+from pki.code_desk import CodeDesk, read_selector
+from pki.enrolment import Asker, Enrolment
+from pki.issuing import Holder
+from pki.records import new_trace, operator
+from pki.requests import parse_request
+from pki.signer import KeySigner, SignerError
+from pki.store.codes import Codes
+from pki.store.register import Register
+from tests.fakes.clock import FixedClock
+from tests.fakes.requests import request_der
+
+ROOT = Path(__file__).parents[3]
+WHO = Identifier.parse_subject("uzovi:5000")
+OTHER = Identifier.parse_subject("uzovi:6000")
+HOLDER = Holder(WHO, "Zorgkantoor Test", "12345678", ("a.example.nl",))
+ANNA, BRAM = operator("anna"), operator("bram")
+
+
+@pytest.fixture
+def desk(pki: OpenAuthority) -> CodeDesk:
+    return CodeDesk(pki)
+
+
+@pytest.fixture
+def enrolment(pki: OpenAuthority) -> Enrolment:
+    return Enrolment(pki)
+
+
+@pytest.fixture
+def asker() -> Asker:
+    return Asker(new_trace(), "192.0.2.1")
+
+
+async def refused(reason: Reason, work: Awaitable[object]) -> str:
+    with pytest.raises(Refused) as caught:
+        await work
+    assert caught.value.reason is reason
+    return caught.value.detail
+
+
+async def redeem(enrolment: Enrolment, code: str, asker: Asker, who: Identifier = WHO, data: bytes = b"") -> Issued:
+    return await enrolment.enrol(await enrolment.authenticate(who, code, asker), data or request_der(), asker)
+
+
+async def two_person(pki: OpenAuthority, selector: str) -> None:
+    """What `environment = PRD` does; this authority issues for TST."""
+    async with pki.database.write() as connection:
+        values = {"selector": selector, "two": True}
+        statement = "UPDATE enrolment_codes SET status = 'pending', two_person = :two WHERE selector = :selector"
+        await connection.execute(text(statement), values)
+
+
+async def events(pki: OpenAuthority) -> list[tuple[str, str]]:
+    import json  # noqa: PLC0415
+
+    async with pki.database.read() as connection:
+        records = [json.loads(record) for _, record in await Register(connection).unshipped(500)]
+    return [(record["event"]["type"], record["event"]["reason"]) for record in records]
+
+
+async def test_a_code_makes_one_certificate_for_the_vetted_identity(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    issued = await redeem(enrolment, code, asker)
+    assert issued.registered.identifier == WHO
+    assert issued.registered.dns_names == ("a.example.nl",)
+    await refused(Reason.CODE_USED, redeem(enrolment, code, asker))
+    found = (await desk.find(still_open=False))[0]
+    assert (found.status, found.serial_number) == ("used", issued.registered.serial_number)
+    assert await desk.find(still_open=True) == []
+    assert await events(pki) == [
+        ("enrolment.code_create", ""),
+        ("enrolment.code_use", ""),
+        ("certificate.intent", ""),
+        ("certificate.issue", ""),
+        ("enrolment.code_use", "code_used"),
+    ]
+    assert made.attempts == 0
+
+
+async def test_the_last_moment_of_a_code_and_the_first_after_it(
+    desk: CodeDesk, enrolment: Enrolment, asker: Asker, clock: FixedClock
+) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA, life=timedelta(hours=1))
+    clock.advance(hours=1)
+    await refused(Reason.CODE_EXPIRED, redeem(enrolment, code, asker))
+    clock.advance(seconds=-1)
+    assert await redeem(enrolment, code, asker)
+
+
+async def test_a_code_that_expires_while_it_is_redeemed(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker, clock: FixedClock
+) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA, life=timedelta(hours=1))
+    entitled = await enrolment.authenticate(WHO, code, asker)
+    clock.advance(hours=1)
+    await refused(Reason.CODE_USED, enrolment.enrol(entitled, request_der(), asker))
+    assert await pki.find() == []
+
+
+async def test_a_code_that_is_withdrawn_while_it_is_redeemed(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    entitled = await enrolment.authenticate(WHO, code, asker)
+    await desk.withdraw(made.selector, ANNA)
+    await refused(Reason.CODE_USED, enrolment.enrol(entitled, request_der(), asker))
+    await refused(Reason.CODE_WITHDRAWN, redeem(enrolment, code, asker))
+    assert await pki.find() == []
+    await refused(Reason.CODE_UNKNOWN, desk.withdraw(made.selector, ANNA))
+
+
+async def test_another_identity(desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    await refused(Reason.CODE_OTHER_IDENTITY, redeem(enrolment, code, asker, OTHER))
+    await refused(Reason.CODE_OTHER_IDENTITY, enrolment.authenticate(None, code, asker))
+    assert await redeem(enrolment, code, asker)
+
+
+async def test_guesses_are_limited_whoever_makes_them(desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
+    outcomes: Counter[Reason] = Counter()
+
+    async def guess() -> None:
+        try:
+            await enrolment.authenticate(WHO, wrong, asker)
+        except Refused as refusal:
+            outcomes[refusal.reason] += 1
+
+    await asyncio.gather(*(guess() for _ in range(12)))
+    assert outcomes == {Reason.CODE_INVALID: 5, Reason.CODE_LOCKED: 7}
+    await refused(Reason.CODE_LOCKED, enrolment.authenticate(WHO, code, asker))
+    assert [item.status for item in await desk.find(still_open=True)] == ["locked"]
+
+
+async def test_guesses_at_a_selector_that_is_not_there_lock_nothing(
+    desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    for first in "0123456789"[:6]:
+        other = ("1" if first == code[0] else first) + "0" * 39
+        if read_selector(other[:8]) != made.selector:
+            await refused(Reason.CODE_INVALID, enrolment.authenticate(WHO, other, asker))
+    assert await redeem(enrolment, code, asker)
+
+
+async def test_right_attempts_do_not_count(desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
+    for _ in range(4):
+        await refused(Reason.CODE_INVALID, enrolment.authenticate(WHO, wrong, asker))
+    for _ in range(3):
+        await enrolment.authenticate(WHO, code, asker)
+    await refused(Reason.REQUEST_MALFORMED, redeem(enrolment, code, asker, data=b"\x30\x00"))
+    assert await redeem(enrolment, code, asker)
+
+
+async def test_one_open_code_for_an_identity(desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    made, first = await desk.create("TST", HOLDER, ANNA)
+    await refused(Reason.CODE_EXISTS, desk.create("TST", HOLDER, BRAM))
+    await desk.withdraw(made.selector, BRAM)
+    _, second = await desk.create("TST", HOLDER, BRAM)
+    await refused(Reason.CODE_WITHDRAWN, enrolment.authenticate(WHO, first, asker))
+    assert await redeem(enrolment, second, asker)
+
+
+@pytest.mark.parametrize(
+    ("holder", "reason"),
+    [
+        (Holder(WHO, "Zorgkantoor Test", "1234567"), Reason.REQUEST_MALFORMED),
+        (Holder(WHO, "", "12345678"), Reason.REQUEST_MALFORMED),
+        (Holder(WHO, "Zorgkantoor Test", "12345678", ("*.example.nl",)), Reason.REQUEST_MALFORMED),
+        (Holder(WHO, "Zorgkantoor Test", "12345678", ("localhost",)), Reason.LINT_FAILED),
+    ],
+)
+async def test_what_could_not_be_certified_gets_no_code(desk: CodeDesk, holder: Holder, reason: Reason) -> None:
+    await refused(reason, desk.create("TST", holder, ANNA))
+    assert await desk.find(still_open=False) == []
+
+
+async def test_another_environment_gets_no_code(desk: CodeDesk) -> None:
+    await refused(Reason.PARAMETER_MALFORMED, desk.create("PRD", HOLDER, ANNA))
+
+
+async def test_two_persons(pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    await two_person(pki, made.selector)
+    await refused(Reason.CODE_UNAPPROVED, redeem(enrolment, code, asker))
+    await refused(Reason.APPROVER_IS_CREATOR, desk.approve(made.selector, operator("anna")))
+    await refused(Reason.CODE_UNAPPROVED, redeem(enrolment, code, asker))
+    approved = await desk.approve(made.selector, BRAM)
+    assert (approved.status, approved.approved_by) == ("ready", "operator:bram")
+    await refused(Reason.CODE_UNKNOWN, desk.approve(made.selector, BRAM))
+    assert await redeem(enrolment, code, asker)
+    assert ("enrolment.code_approve", "approver_is_creator") in await events(pki)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE enrolment_codes SET status = 'ready'",
+        "UPDATE enrolment_codes SET status = 'used'",
+        "UPDATE enrolment_codes SET status = 'ready', approved_by = created_by",
+    ],
+)
+async def test_the_database_itself_keeps_two_persons_apart(pki: OpenAuthority, desk: CodeDesk, statement: str) -> None:
+    made, _ = await desk.create("TST", HOLDER, ANNA)
+    await two_person(pki, made.selector)
+    with pytest.raises(IntegrityError):
+        async with pki.database.write() as connection:
+            await connection.execute(text(statement))
+    async with pki.database.write() as connection:
+        await connection.execute(text("UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator:bram'"))
+
+
+async def test_a_signer_that_fails_leaves_the_code_usable(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    sign = KeySigner.sign
+    failed = False
+
+    def fails_once(self: KeySigner, data: bytes) -> bytes:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise SignerError("the HSM does not answer")
+        return sign(self, data)
+
+    monkeypatch.setattr(KeySigner, "sign", fails_once)
+    with pytest.raises(SignerError):
+        await redeem(enrolment, code, asker)
+    assert [item.status for item in await pki.find()] == ["revoked"]
+    assert await redeem(enrolment, code, asker)
+    await refused(Reason.CODE_USED, redeem(enrolment, code, asker))
+
+
+async def test_an_identity_that_has_a_certificate_keeps_its_code(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    await pki.issue(HOLDER, parse_request(request_der()), ANNA)
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    await refused(Reason.IDENTITY_HAS_CERTIFICATE, redeem(enrolment, code, asker))
+    assert [item.status for item in await desk.find(still_open=True)] == ["ready"]
+
+
+async def test_a_blocked_key(pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    data = request_der(key)
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    assert await desk.block_keys([parse_request(data).subject_key], "published", ANNA) == (1, [])
+    assert await desk.block_keys([parse_request(data).subject_key], "published", ANNA) == (0, [])
+    await refused(Reason.KEY_BLOCKED, redeem(enrolment, code, asker, data=data))
+    issued = await redeem(enrolment, code, asker)
+    added, revoked = await desk.block_keys([issued.registered.subject_key], "compromised", ANNA)
+    assert (added, [item.serial_number for item in revoked]) == (1, [issued.registered.serial_number])
+    assert [item.revocation_reason for item in await pki.find()] == ["keyCompromise"]
+
+
+async def test_a_key_that_is_blocked_between_intent_and_outcome(
+    pki: OpenAuthority, enrolment: Enrolment, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block is committed, its search for certificates has not begun: the outcome must see it."""
+    _, code = await CodeDesk(pki).create("TST", HOLDER, ANNA)
+    data = request_der()
+    sign = pki.authority._sign
+
+    async def blocked_meanwhile(*arguments: object) -> bytes:
+        async with pki.database.write() as connection:
+            key = parse_request(data).subject_key
+            await Codes(connection).block([key], "compromised", "operator:anna", pki.clock.now())
+        return await sign(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pki.authority, "_sign", blocked_meanwhile)
+    await refused(Reason.CERTIFICATE_NOT_ACTIVE, redeem(enrolment, code, asker, data=data))
+    assert all(item.status != "active" for item in await pki.find())
+
+
+async def test_a_request_whose_signature_is_sha1(desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    der = request_der()
+    # ecdsa-with-SHA256 (…4.3.2) becomes ecdsa-with-SHA1 (…4.1).
+    oid = x509.load_der_x509_csr(der).signature_algorithm_oid
+    assert oid.dotted_string == "1.2.840.10045.4.3.2"
+    broken = der.replace(bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d040301"))
+    with pytest.raises(Refused) as caught:
+        await redeem(enrolment, code, asker, data=broken)
+    assert caught.value.reason in {Reason.REQUEST_SIGNATURE, Reason.REQUEST_MALFORMED}
+    key = ec.generate_private_key(ec.SECP256R1())
+    good = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA384())
+    assert await redeem(enrolment, code, asker, data=good.public_bytes(Encoding.DER))
+
+
+def start(config: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.fakes.code_racer", str(config), *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.integration
+async def test_of_several_processes_with_one_code_exactly_one_wins(
+    config: Path, pki: OpenAuthority, desk: CodeDesk
+) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    racers = [start(config, "race", "uzovi:5000", code) for _ in range(4)]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    outcomes = sorted(racer.communicate(timeout=60)[0].strip() for racer in racers)
+    assert outcomes.count("issued") == 1
+    assert set(outcomes) <= {"issued", "code_used", "identity_has_certificate"}
+    assert [item.status for item in await pki.find()] == ["active"]
+
+
+@pytest.mark.integration
+async def test_a_process_killed_while_it_enrols_leaves_nothing_outside_the_register_and_a_code_that_works(
+    config: Path, pki: OpenAuthority, enrolment: Enrolment, asker: Asker, clock: FixedClock
+) -> None:
+    _, code = await CodeDesk(pki).create("TST", HOLDER, ANNA)
+    killed = start(config, "die", "uzovi:5000", code)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -9
+    assert [item.status for item in await pki.find()] == ["issuing"]
+    # While nobody knows whether it was signed, the code is used.
+    await refused(Reason.CODE_USED, redeem(enrolment, code, asker))
+    clock.advance(seconds=61)
+    await pki.withdrawal.sweep()
+    issued = await redeem(enrolment, code, asker)
+    assert [item.status for item in await pki.find()] == ["revoked", "active"]
+    assert issued.registered.status == "active"
+    await refused(Reason.CODE_USED, redeem(enrolment, code, asker))
