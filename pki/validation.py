@@ -65,7 +65,7 @@ class ValidatedCertificate:
         not_before: first moment of validity, UTC.
         not_after: last moment of validity, UTC.
         subject: RFC 4514 text, for display.
-        organization: organizationName, for display.
+        organization: organizationName, for display; empty for a certificate of the scheme `mapped` without a clear one.
         dns_names: the DNS names it may serve under.
     """
 
@@ -223,8 +223,8 @@ class CertificateValidator:
                 not_before=certificate.not_valid_before_utc,
                 not_after=certificate.not_valid_after_utc,
                 subject=certificate.subject.rfc4514_string(),
-                organization=organization_of(certificate),
-                dns_names=_dns_names(certificate),
+                organization=_organization(certificate, issuer),
+                dns_names=_dns_names(certificate, issuer),
             ),
             span,
         )
@@ -244,9 +244,26 @@ class CertificateValidator:
         return SCHEMES[issuer.scheme](leaf, issuer), issuer
 
 
-def _dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
+def _organization(certificate: x509.Certificate, issuer: PinnedIssuer) -> str:
+    try:
+        return organization_of(certificate)
+    except Refused:
+        if issuer.table is None:
+            raise
+        # The names of a certificate in a table are not read, so odd ones refuse nothing, and are not shown either.
+        return ""
+
+
+def _dns_names(certificate: x509.Certificate, issuer: PinnedIssuer) -> tuple[str, ...]:
     # Whether a subjectAltName must be there is the scheme's business; an identity in a subject needs none.
-    return dns_names_of(certificate) if _value(certificate.extensions, x509.SubjectAlternativeName) else ()
+    if _value(certificate.extensions, x509.SubjectAlternativeName) is None:
+        return ()
+    try:
+        return dns_names_of(certificate)
+    except Refused:
+        if issuer.table is None:
+            raise
+        return ()
 
 
 def _require_policy(certificate: x509.Certificate, policies: tuple[str, ...]) -> None:

@@ -132,7 +132,15 @@ class FakePkioverheid:
             extensions.append((x509.SubjectAlternativeName(names), False))
         return self._sign(who, key, issuer or self.tsp, extensions, digest=hashes.SHA384(), pss=pss)
 
-    def crl(self, issuer: FakeCertificate, *, at: datetime | None = None, life: timedelta = timedelta(days=2)) -> bytes:
+    def crl(
+        self,
+        issuer: FakeCertificate,
+        *,
+        at: datetime | None = None,
+        life: timedelta = timedelta(days=2),
+        base: int | None = None,
+    ) -> bytes:
+        """A complete CRL, or a delta on the list with number `base`."""
         moment = at or self.now
         builder = (
             x509.CertificateRevocationListBuilder()
@@ -141,6 +149,8 @@ class FakePkioverheid:
             .next_update(moment + life)
             .add_extension(x509.CRLNumber(int(moment.timestamp())), critical=False)
         )
+        if base is not None:
+            builder = builder.add_extension(x509.DeltaCRLIndicator(base), critical=True)
         for serial_number in self.revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(serial_number).revocation_date(moment)
             builder = builder.add_revoked_certificate(entry.build())

@@ -32,7 +32,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def envoy(pki: FakePkioverheid, bundle: Sequence[FakeCertificate]) -> Iterator[tuple[str, Path, str]]:
+def envoy(
+    pki: FakePkioverheid, bundle: Sequence[FakeCertificate], *, delta: bool = False
+) -> Iterator[tuple[str, Path, str]]:
     """Envoy before an echo service, trusting `bundle`; gives the URL, a folder, and the CA of its own certificate."""
     folder = Path(tempfile.mkdtemp(prefix="sluis-t-"))
     server = EdgeAuthority()
@@ -41,6 +43,8 @@ def envoy(pki: FakePkioverheid, bundle: Sequence[FakeCertificate]) -> Iterator[t
     (folder / "crls").mkdir()
     for number, ca in enumerate(pki.authorities):
         (folder / "crls" / f"{number}.crl").write_bytes(pki.crl(ca))
+    if delta:
+        (folder / "crls" / "delta.crl").write_bytes(pki.crl(pki.tsp, base=1))
     ports = (_free_port(), _free_port())
     described = {"run": str(folder / "run"), "client": "optional", "tls_port": ports[0], "plain_port": ports[1]}
     described |= {"certificate": str(certificate), "key": str(key), "ca": str(folder / "ca.pem")}
@@ -86,6 +90,13 @@ def test_envoy_and_the_validator_agree_about_a_g4_chain(anchored: str) -> None:
             found = validator.validate(presented.leaf_der, presented.chain_der[1:], datetime.now(UTC))
             assert found.identity.subject == "agbcode:01234567"
         assert EDGE_VERIFIED_HEADER not in seen(edge, rogue.uzi())
+
+
+def test_envoy_is_not_disturbed_by_a_delta() -> None:
+    pki = FakePkioverheid(now=datetime.now(UTC))
+    leaf = pki.uzi()
+    with envoy(pki, pki.authorities, delta=True) as edge:
+        assert seen(edge, leaf)[EDGE_VERIFIED_HEADER] == "1"
 
 
 def _free_port() -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
@@ -57,6 +59,14 @@ def test_a_certificate_without_any_names(ca: FakeAuthority) -> None:
     leaf = ca.issue(names=[])
     by = validator(ca, {"serial": serial_of(leaf), "identity": "agbcode:01234567"})
     assert by.validate(leaf.der, (), ca.now).dns_names == ()
+
+
+def test_odd_names_refuse_nothing_and_are_not_shown(ca: FakeAuthority) -> None:
+    nul = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Zorg\x00evil")])
+    leaf = ca.issue(dns=("*.zorg.test",), odd=Odd(subject=nul))
+    found = validator(ca, {"serial": serial_of(leaf), "identity": "agbcode:01234567"}).validate(leaf.der, (), ca.now)
+    assert (found.organization, found.dns_names) == ("", ())
+    assert refusal(ca.validator(), leaf, ca) is Reason.CERTIFICATE_IDENTITY
 
 
 def test_the_same_serial_number_of_another_ca(ca: FakeAuthority) -> None:
