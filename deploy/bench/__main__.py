@@ -13,9 +13,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from deploy.bench import certificates, crl, dnssec
 from deploy.bench.budgets import Budget, Outcome, budgets
 from deploy.bench.load import LoadFailed, Measured, find_oha
 from deploy.bench.machine import describe
+from deploy.bench.rows import Row
 from deploy.bench.run import CONNECTIONS, Planned, bench
 from deploy.lab.components import ComponentFailed
 from deploy.lab.queries import published_or_own
@@ -54,7 +56,10 @@ def main() -> int:
         return 1
     found = budgets(outcome)
     console.print(_loads(outcome), _processor(outcome), _budgets(found))
-    console.print(f"Results: {_keep(machine, outcome, found)}", markup=False)
+    console.print("\nCertificates, 100,000 revocations and DNSSEC, one after the other ...")
+    parts = [*certificates.measure(), *dnssec.measure(), *crl.measure()]
+    console.print(_parts(parts))
+    console.print(f"Results: {_keep(machine, outcome, found, parts)}", markup=False)
     return 0
 
 
@@ -102,7 +107,19 @@ def _budgets(found: list[Budget]) -> Table:
     return table
 
 
-def _keep(machine: dict[str, str], outcome: Outcome, found: list[Budget]) -> Path:
+def _parts(rows: list[Row]) -> Table:
+    table = Table(title="Certificates and DNSSEC", title_justify="left")
+    table.add_column("what")
+    for heading in ("measured", "at most", "met"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        budget = "" if row.budget is None else f"{row.budget:,.3g} {row.unit}"
+        met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row.met]
+        table.add_row(row.what, f"{row.measured:,.3g} {row.unit}", budget, met)
+    return table
+
+
+def _keep(machine: dict[str, str], outcome: Outcome, found: list[Budget], parts: list[Row]) -> Path:
     """Write the results, one file a run, outside the repository's history."""
     RESULTS.mkdir(exist_ok=True)
     at = datetime.now(UTC)
@@ -111,6 +128,7 @@ def _keep(machine: dict[str, str], outcome: Outcome, found: list[Budget]) -> Pat
         "machine": machine,
         "outcome": asdict(outcome) | {"added_p99_ms": outcome.added_p99},
         "budgets": [asdict(budget) | {"met": budget.met} for budget in found],
+        "parts": [asdict(row) | {"met": row.met} for row in parts],
     }
     path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from authz.domain.identifiers import Identifier
+from deploy.bench.rows import Row
 from pki.names import CertificateIdentity, encode_identity
 from pki.validation import CertificateValidator, CrlStore, PinnedIssuer, spki_sha256
 
@@ -31,23 +32,6 @@ _WARM: Final = 20_000
 _REVOKED: Final = 10_000
 """Entries on the CRL of the issuing CA, so that looking one up is not free."""
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured figure.
-
-    Attributes:
-        what: in words.
-        measured: the figure.
-        unit: of both.
-        budget: at most this; None when nobody set one.
-    """
-
-    what: str
-    measured: float
-    unit: str
-    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

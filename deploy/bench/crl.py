@@ -15,7 +15,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,7 @@ from cryptography import x509
 from sqlalchemy import insert
 
 from authz.edge.settings import load_settings
+from deploy.bench.rows import Row
 from pki.app import OpenAuthority, open_authority
 from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.publishing import CrlPublisher
@@ -42,28 +42,6 @@ REVOKE_BUDGET: Final = 50.0
 """Milliseconds, issue "Certificates and DNSSEC that the whole sector could rely on"."""
 _BATCH: Final = 5_000
 _PASSPHRASE: Final = b"only for this bench, and thrown away"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured figure.
-
-    Attributes:
-        what: in words.
-        measured: the figure.
-        unit: of both.
-        budget: at most this; None when nobody set one.
-    """
-
-    what: str
-    measured: float
-    unit: str
-    budget: float | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether it is within its budget; None without one."""
-        return None if self.budget is None else self.measured <= self.budget
 
 
 def measure(revoked: int = REVOKED, single: int = SINGLE) -> list[Row]:
