@@ -115,13 +115,28 @@ def parse(der: bytes) -> Parsed:
         # Both libraries read lazily: force what later steps rely on, so that trouble shows here.
         _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer)
         _ = (unchecked.critical_extensions, unchecked.public_key.native)
+        _ = (unchecked.subject.hashable, unchecked.issuer.hashable)
+        one_spelling = _has_one_spelling(unchecked)
     except Exception as error:  # whatever a parser says about hostile bytes means the same
         raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate cannot be read as X.509.") from error
+    if not one_spelling:
+        raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate is not in the one encoding that is allowed.")
     if certificate.version is not x509.Version.v3:
         raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate is not of X.509 version 3.")
     if certificate.serial_number < 0:  # RFC 5280 section 4.1.2.2; in a CRL it could not be looked up
         raise Refused(Reason.CERTIFICATE_MALFORMED, "The serial number of the certificate is negative.")
     return Parsed(der, certificate, unchecked)
+
+
+def _has_one_spelling(unchecked: asn1.Certificate) -> bool:
+    """Whether the parts outside the signature are as the CA wrote them.
+
+    They are not signed, so anybody can rewrite them where a reader is lenient: the result is the same certificate with
+    another thumbprint. The algorithm must be the signed one (RFC 5280 section 4.1.1.2), and DER leaves no bits unused
+    in a signature.
+    """
+    signed = unchecked["tbs_certificate"]["signature"].dump()
+    return bool(unchecked["signature_algorithm"].dump() == signed) and unchecked["signature_value"].contents[0] == 0
 
 
 class PathChecker:
@@ -212,6 +227,9 @@ class PathChecker:
         except PathBuildingError as error:
             if not refusals:
                 raise _untrusted() from error
+        except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+            # The library reads lazily, and says in many ways that it cannot read something.
+            raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate cannot be read as X.509.") from error
         finally:
             await paths.cancel()  # type: ignore[no-untyped-call]
         # A path that got past its signatures says more than one that did not.

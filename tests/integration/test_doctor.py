@@ -1,4 +1,4 @@
-"""`pki doctor` and `pki dnssec` against a whole lab: real Envoy, real CA, real DNSSEC, as a participant would run them."""
+"""`pki doctor` and `pki dnssec` against a whole lab, as a participant runs them: real Envoy, CA and DNSSEC."""
 
 import asyncio
 import json
