@@ -100,12 +100,10 @@ class OpenAuthority:
             Refused: CERTIFICATE_UNKNOWN, CERTIFICATE_NOT_ACTIVE.
         """
         if serial_number is not None:
-            found = await self.find(serial_number=serial_number)
-        elif identifier is not None:
-            found = await self.withdrawal.live(self.environment(environment), identifier.subject)
-        else:
+            return await self.withdrawal.revoke(await self.find(serial_number=serial_number), reason, actor)
+        if identifier is None:
             raise Refused(Reason.PARAMETER_MISSING, "Name a serial number or an identifier.")
-        return await self.withdrawal.revoke(found, reason, actor)
+        return await self.withdrawal.revoke_party(self.environment(environment), identifier.subject, reason, actor)
 
     async def find(
         self,

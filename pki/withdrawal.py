@@ -68,38 +68,53 @@ class Withdrawal:
             Refused: CERTIFICATE_UNKNOWN, nothing to withdraw; CERTIFICATE_NOT_ACTIVE, already revoked, or a hold or
                 release that does not fit.
         """
-        if not found:
-            raise Refused(Reason.CERTIFICATE_UNKNOWN, "There is no such certificate in the register.")
-        at = self._clock.now()
         lint_pkilint.load()  # not while other writers wait
         async with self._database.write() as connection:
-            register = Register(connection)
-            rows = [item.id for item in found]
-            if reason is RevocationReason.CERTIFICATE_HOLD:
-                changed = {row for row in rows if await register.hold(row, at)}
-            elif reason is RevocationReason.REMOVE_FROM_CRL:
-                changed = {row for row in rows if await register.release(row)}
-            else:
-                if reason in _COMPROMISED:
-                    for key in sorted({item.subject_key for item in found}):
-                        rows += [item.id for item in await register.mark_compromised(key, at)]
-                changed = await register.revoke(sorted(set(rows)), reason, at)
-            if not changed:
-                raise Refused(
-                    Reason.CERTIFICATE_NOT_ACTIVE, "The certificate is not in a state in which this can be done."
-                )
-            now = await register.find(certificates.c.id.in_(changed))
-            await self._tell(register, now, reason, actor)
-        return now
+            return await self._withdraw(Register(connection), found, reason, actor)
 
-    async def live(self, environment: str, identifier: str) -> list[Registered]:
-        """Everything of one party that works, or is about to."""
-        async with self._database.read() as connection:
-            return await Register(connection).find(
+    async def revoke_party(
+        self, environment: str, identifier: str, reason: RevocationReason, actor: Actor
+    ) -> list[Registered]:
+        """Withdraw everything of one party that works, or is about to; see `revoke`.
+
+        What that is, is looked up in the same transaction and kept from changing: a renewal that comes to its end in
+        between would otherwise leave the party with a certificate that the one who revoked never saw.
+
+        Raises:
+            Refused: see `revoke`.
+        """
+        lint_pkilint.load()
+        async with self._database.write() as connection:
+            register = Register(connection)
+            found = await register.find(
                 certificates.c.environment == environment,
                 certificates.c.identifier == identifier,
                 certificates.c.status.in_((*LIVE, *UNDERWAY)),
+                lock=True,
             )
+            return await self._withdraw(register, found, reason, actor)
+
+    async def _withdraw(
+        self, register: Register, found: Sequence[Registered], reason: RevocationReason, actor: Actor
+    ) -> list[Registered]:
+        if not found:
+            raise Refused(Reason.CERTIFICATE_UNKNOWN, "There is no such certificate in the register.")
+        at = self._clock.now()
+        rows = [item.id for item in found]
+        if reason is RevocationReason.CERTIFICATE_HOLD:
+            changed = {row for row in rows if await register.hold(row, at)}
+        elif reason is RevocationReason.REMOVE_FROM_CRL:
+            changed = {row for row in rows if await register.release(row)}
+        else:
+            if reason in _COMPROMISED:
+                for key in sorted({item.subject_key for item in found}):
+                    rows += [item.id for item in await register.mark_compromised(key, at)]
+            changed = await register.revoke(sorted(set(rows)), reason, at)
+        if not changed:
+            raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "The certificate is not in a state in which this can be done.")
+        now = await register.find(certificates.c.id.in_(changed))
+        await self._tell(register, now, reason, actor)
+        return now
 
     async def confirm_use(self, issuer: str, serial_number: str) -> bool:
         """Somebody saw this certificate in use: the one it replaces ends, if its holder chose so.

@@ -240,17 +240,26 @@ class Register(CrlRegister):
         """Superseding certificates whose overlap is over."""
         return await self.find(certificates.c.status == "superseding", certificates.c.overlap_until <= at)
 
-    async def find(self, *conditions: Any, limit: int = 1000, after: int = 0) -> list[Registered]:  # noqa: ANN401
+    async def find(
+        self,
+        *conditions: Any,  # noqa: ANN401  SQLAlchemy's own kind
+        limit: int = 1000,
+        after: int = 0,
+        lock: bool = False,
+    ) -> list[Registered]:
         """Certificates that meet all conditions, oldest first.
 
         Args:
             *conditions: SQLAlchemy expressions on `certificates`.
             limit: at most so many.
             after: only rows with a larger id (paging).
+            lock: keep them as they are until the transaction ends, waiting for whoever is changing them now.
         """
         query = (
             select(certificates).where(certificates.c.id > after, *conditions).order_by(certificates.c.id).limit(limit)
         )
+        if lock:
+            query = query.with_for_update()
         return [_registered(row) for row in (await self._db.execute(query)).mappings()]
 
     # Audit records on their way out.
