@@ -17,9 +17,9 @@ from authz.domain.identifiers import Identifier
 from authz.edge.settings import load_settings
 from pki.app import open_authority
 from pki.enrolment import Asker, Enrolment
+from pki.issuing import IssuingCa, Prepared
 from pki.records import new_trace
 from pki.settings import PkiSettings
-from pki.signer import KeySigner
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
 
@@ -33,14 +33,14 @@ async def main(config: str, mode: str, subject: str, code: str) -> None:
             sys.stdout.flush()
             sys.stdin.readline()
         else:
-            sign = KeySigner.sign
+            redeem = IssuingCa.redeem
 
-            def last(self: KeySigner, data: bytes) -> bytes:
-                sign(self, data)
+            def last(self: IssuingCa, prepared: Prepared) -> bytes:
+                redeem(self, prepared)
                 os.kill(os.getpid(), signal.SIGKILL)
                 raise AssertionError
 
-            KeySigner.sign = last  # type: ignore[method-assign]
+            IssuingCa.redeem = last  # type: ignore[method-assign]
         try:
             entitled = await enrolment.authenticate(Identifier.parse_subject(subject), code, asker)
             await enrolment.enrol(entitled, request_der(), asker)

@@ -23,10 +23,10 @@ from pki.app import OpenAuthority
 from pki.authority import Issued
 from pki.code_desk import CodeDesk, read_selector
 from pki.enrolment import Asker, Enrolment
-from pki.issuing import Holder
+from pki.issuing import Holder, IssuingCa, Prepared
 from pki.records import new_trace, operator
 from pki.requests import parse_request
-from pki.signer import KeySigner, SignerError
+from pki.signer import SignerError
 from pki.store.codes import Codes
 from pki.store.register import Register
 from tests.fakes.clock import FixedClock
@@ -242,17 +242,17 @@ async def test_a_signer_that_fails_leaves_the_code_usable(
     pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, code = await desk.create("TST", HOLDER, ANNA)
-    sign = KeySigner.sign
+    redeem_prepared = IssuingCa.redeem
     failed = False
 
-    def fails_once(self: KeySigner, data: bytes) -> bytes:
+    def fails_once(self: IssuingCa, prepared: Prepared) -> bytes:
         nonlocal failed
         if not failed:
             failed = True
             raise SignerError("the HSM does not answer")
-        return sign(self, data)
+        return redeem_prepared(self, prepared)
 
-    monkeypatch.setattr(KeySigner, "sign", fails_once)
+    monkeypatch.setattr(IssuingCa, "redeem", fails_once)
     with pytest.raises(SignerError):
         await redeem(enrolment, code, asker)
     assert [item.status for item in await pki.find()] == ["revoked"]
