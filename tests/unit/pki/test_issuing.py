@@ -1,8 +1,12 @@
 """Prepare, lint, redeem once; and each lint refuses a certificate that breaks just its rule."""
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -23,6 +27,7 @@ from pki.revocation import CrlPlan, RevocationReason, make_crl
 from pki.signer import KeySigner
 from tests.fakes.certificates import NOW, FakeAuthority, key_usage
 
+ROOT = Path(__file__).parents[3]
 HOLDER = Holder(Identifier.parse_subject("uzovi:5000"), "Zorgkantoor Test", "12345678", ("a.example.nl",))
 PUBLISHED = Publication("http://127.0.0.1:18080", "issuing-tst")
 
@@ -58,6 +63,58 @@ def test_what_was_prepared_elsewhere_is_not_signed(world: World) -> None:
     other = IssuingCa(world.fake.issuing.der, world.ca.signer, PUBLISHED, "TST")
     prepared = other.prepare(HOLDER, new_request(), NOW)
     with pytest.raises(IssuingError):
+        world.ca.redeem(prepared)
+
+
+@pytest.mark.parametrize("part", ["serial_number", "last byte", "length"])
+def test_what_was_changed_after_it_was_prepared_is_not_signed(part: str, world: World) -> None:
+    prepared = world.ca.prepare(HOLDER, new_request(), NOW)
+    tbs = {
+        "serial_number": prepared.tbs.replace(prepared.serial_number.to_bytes(20, "big"), b"\x40" + b"\x01" * 19),
+        "last byte": prepared.tbs[:-1] + bytes((prepared.tbs[-1] ^ 1,)),
+        "length": prepared.tbs + b"\x05\x00",
+    }[part]
+    assert tbs != prepared.tbs
+    with pytest.raises(IssuingError):
+        world.ca.redeem(replace(prepared, tbs=tbs))
+    # Fields beside the bytes decide nothing: what is signed is what was linted.
+    other = replace(prepared, serial_number=1, not_after=NOW)
+    assert x509.load_der_x509_certificate(world.ca.redeem(other)).serial_number == prepared.serial_number
+
+
+def test_what_was_prepared_in_another_process_is_not_signed(world: World) -> None:
+    here = world.ca.prepare(HOLDER, new_request(), NOW)
+    key = world.fake.issuing.key_pem
+    code = (
+        "import pickle, sys\n"
+        "from cryptography.hazmat.primitives.serialization import load_pem_private_key\n"
+        "from pki.issuing import IssuingCa, IssuingError\n"
+        "certificate, key, published, prepared = pickle.load(sys.stdin.buffer)\n"
+        "from pki.signer import KeySigner\n"
+        "ca = IssuingCa(certificate, KeySigner(load_pem_private_key(key, None)), published, 'TST')\n"
+        "try: ca.redeem(prepared); print('signed')\n"
+        "except IssuingError: print('refused')\n"
+    )
+    given = pickle.dumps((world.fake.issuing.der, key, PUBLISHED, here))
+    ran = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=True, cwd=ROOT)
+    assert ran.stdout == b"refused\n"
+    assert world.ca.redeem(here)
+
+
+def test_what_was_forgotten_is_not_signed(world: World) -> None:
+    prepared = world.ca.prepare(HOLDER, new_request(), NOW)
+    world.ca.forget(prepared)
+    with pytest.raises(IssuingError):
+        world.ca.redeem(prepared)
+
+
+def test_a_signature_that_does_not_verify_is_not_handed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = world.ca.prepare(HOLDER, new_request(), NOW)
+    monkeypatch.setattr(world.ca, "signer", KeySigner(ec.generate_private_key(ec.SECP256R1())))
+    with pytest.raises(IssuingError):
+        world.ca.redeem(prepared)
+    monkeypatch.undo()
+    with pytest.raises(IssuingError):  # once is once
         world.ca.redeem(prepared)
 
 
