@@ -5,7 +5,7 @@ Specification: RFC 5280 section 6.1 (path validation) with the algorithms of `pk
 `pki.validation` does that for each certificate of the path, against CRLs that were fetched ahead of time.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -187,7 +187,7 @@ class PathChecker:
         """
         # By object and not by bytes: asn1crypto may write a certificate differently from how it read it.
         pool = {id(item.unchecked): item for item in (*self._anchors, *self._known, *chain, leaf)}
-        signatures = _Signatures()
+        signatures = _Signatures(item.certificate.tbs_certificate_bytes for item in pool.values())
         context = ValidationContext(
             trust_manager=SimpleTrustManager.build(trust_roots=[item.unchecked for item in self._anchors]),
             other_certs=[item.unchecked for item in (*self._known, *chain)],
@@ -237,13 +237,23 @@ class PathChecker:
 
 
 class _Signatures(DefaultSignatureValidator):
-    """Remembers that it was a signature that failed; the library's error does not say so in a stable way."""
+    """Remembers that it was a signature that failed; the library's error does not say so in a stable way.
 
-    failed = False
+    Args:
+        exact: what may have been signed: the bytes that were presented, and not bytes that a library writes anew from
+            what it read, because two certificates could then look alike to one library and differ to another.
+    """
 
-    def validate_signature(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  passed on unchanged
+    def __init__(self, exact: Iterable[bytes]) -> None:
+        self.failed = False
+        self._exact = frozenset(exact)
+
+    def validate_signature(self, signature: bytes, signed_data: bytes, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  passed on unchanged
+        if signed_data not in self._exact:
+            self.failed = True
+            raise InvalidSignature("not over the bytes that were presented")
         try:
-            super().validate_signature(*args, **kwargs)
+            super().validate_signature(signature, signed_data, *args, **kwargs)
         except InvalidSignature:
             self.failed = True
             raise
