@@ -8,13 +8,17 @@ token.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import InvalidValue
 from authz.domain.tracing import TraceContext
 from trust_agent.graphql import CanonicalRequest
 from trust_agent.graphql.binding import encode, evaluation_parts
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,11 @@ def access_input(request: CanonicalRequest, claims: AccessTokenClaims, context: 
         context: of this request.
 
     Returns:
-        One JSON object, ASCII.
+        One JSON object, UTF-8.
     """
-    shared = encode({"subject": _subject(claims), "token": _token(claims), "context": _context(context)})
-    return f'{shared[:-1]},"evaluations":{request.evaluations or _evaluations(request)}}}'.encode("ascii")
+    shared = _encode({"subject": _subject(claims), "token": _token(claims), "context": _context(context)})
+    evaluations = request.evaluations or _evaluations(request)
+    return b"".join((shared[:-1], b',"evaluations":', evaluations.encode("ascii"), b"}"))
 
 
 def _subject(claims: AccessTokenClaims) -> dict[str, Any]:

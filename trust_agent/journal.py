@@ -58,8 +58,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._descriptor = -1
         self._position = 0
-        self._waiting: list[bytes] = []
-        self._group: asyncio.Future[None] | None = None
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._failed = False
         # One thread writes, so that two writes are never at once; the other makes the next segment meanwhile.
@@ -128,38 +127,41 @@ class Journal:
         """
         if not 0 < len(payload) <= MAX_RECORD:
             raise _unavailable()
-        if self._group is None:
-            self._group = asyncio.get_running_loop().create_future()
-        self._waiting.append(payload)
+        # A future of its own for each: one caller that goes away cancels that one, and the group goes on.
+        durable = asyncio.get_running_loop().create_future()
+        self._waiting.append((payload, durable))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush(), name="journal flush")
-        # Shielded: one caller that goes away must not take the group with it.
-        await asyncio.shield(self._group)
+        await durable
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._waiting and self._group is not None:
-                batch, group = self._waiting, self._group
-                self._waiting, self._group = [], None
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
                 index = self.next_index
                 # Put together here, so that the thread has nothing to do but system calls, which need no interpreter.
-                frames = b"".join([frame(index + offset, payload) for offset, payload in enumerate(batch)])
+                frames = b"".join([frame(index + offset, payload) for offset, (payload, _) in enumerate(batch)])
+                refusal: Refused | None = None
                 try:
                     await loop.run_in_executor(self._writer, self._write, index, frames)
                 except OSError as error:
                     if not self._failed:
                         _LOG.error("journal_unavailable", why=error.strerror)
-                    self._failed = True
-                    group.set_exception(_unavailable())
-                    group.exception()  # marked as seen: there may be nobody left who waits
+                    refusal = _unavailable()
                 else:
                     if self._failed:
                         _LOG.info("journal_recovered")
-                    self._failed = False
                     self.next_index += len(batch)
-                    group.set_result(None)
                     self.grown.set()
+                self._failed = refusal is not None
+                for _, durable in batch:
+                    if durable.done():
+                        continue
+                    if refusal is None:
+                        durable.set_result(None)
+                    else:
+                        durable.set_exception(refusal)
         finally:
             self._flushing = None
 

@@ -7,8 +7,8 @@ request.
 What is never in it: the query text, tokens, and values of filters, but for those of `record_fields`, which are UUIDs.
 """
 
+import os
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,7 +35,8 @@ from authz.policy.engine import Decision
 from pki.validation import ValidatedCertificate
 from trust_agent.graphql import CanonicalRequest
 
-_encode: Final = msgspec.json.Encoder().encode
+# The encoding of the log: authz takes a record in exactly these bytes by a short way (`authz.audit.shipment`).
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNKNOWN: Final = "unknown"
 _CODE: Final = EVENT_CODES[EventType.ACCESS_DECISION].code
@@ -54,6 +55,8 @@ class Facts:
     request_id: str | None = None
     certificate: ValidatedCertificate | None = None
     claims: AccessTokenClaims | None = None
+    refused_claims: AccessTokenClaims | None = None
+    """Of a token that authz signed and that does not count here: an object of the record, never its user."""
     request: CanonicalRequest | None = None
     decision: Decision | None = None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -133,7 +136,7 @@ class DecisionRecords:
         if request is not None:
             details = details | {
                 "document": request.digest,
-                "fields": sorted({occurrence.coordinate for occurrence in request.occurrences}),
+                "fields": request.coordinates or sorted({item.coordinate for item in request.occurrences}),
             }
         if decision is not None and decision.reasons:
             details = details | {"policy_reasons": list(decision.reasons)}
@@ -143,6 +146,9 @@ class DecisionRecords:
         if claims is not None:
             token = {"scopes": list(claims.scope.values), "policy": claims.policy}
             objects.append(_object("jti", claims.token_id, protocol, token))
+        elif (refused := facts.refused_claims) is not None:
+            # Whoever used it may have stolen it, so nothing else of the token stands in the record.
+            objects.append(_object("jti", refused.token_id, protocol, {"refused": True}))
         if request is not None:
             objects += [_object(name, value, protocol, {}) for name, value in self._record_ids(request)[:_MAX_RECORDS]]
         return objects
@@ -179,9 +185,9 @@ def _object(
 
 def new_record_id() -> str:
     """A random UUID (version 4), as text."""
-    number = (secrets.randbits(128) & ~(0xF << 76) & ~(0x3 << 62)) | (0x4 << 76) | (0x2 << 62)
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def component_record(

@@ -154,7 +154,7 @@ class JournalSettings(Settings):
     max_bytes: Annotated[int, Field(ge=1024 * 1024)] = 4 * 1024 * 1024 * 1024
     """Unshipped records; when full, every request is refused."""
     batch: Annotated[int, Field(ge=1, le=500)] = 500
-    linger: Annotated[float, Field(ge=0, le=10)] = 0.2
+    linger: Annotated[float, Field(ge=0, le=10)] = 0.5
     """Seconds that a record may wait for company before it is shipped."""
 
 

@@ -22,6 +22,8 @@ from trust_agent.material import write_durably
 _LOG: Final = structlog.get_logger(__name__)
 _PAUSE_FIRST: Final = 0.2
 _PAUSE_MOST: Final = 5.0
+_LOOKS: Final = 5
+"""How often it is looked, while records wait for company, whether a whole shipment is there."""
 _STOP_PATIENCE: Final = 2.0
 """Seconds in which a stopping agent still tries to bring what is left; the rest goes at the next start."""
 _NOT_FOR_THE_RECORD: Final = frozenset({401, 403, 404, 408, 421, 425, 429})
@@ -37,7 +39,7 @@ class Shipper:
         refused: folder for records that authz refuses for good.
         batch: records in one shipment.
         max_bytes: of one shipment.
-        linger: seconds that a record may wait for company.
+        linger: seconds that a record waits for company, unless a whole shipment is there before.
         timeout: seconds for one shipment.
     """
 
@@ -49,7 +51,7 @@ class Shipper:
         *,
         batch: int = 500,
         max_bytes: int = 768 * 1024,
-        linger: float = 0.2,
+        linger: float = 0.5,
         timeout: float = 10.0,
     ) -> None:
         self._journal = journal
@@ -83,10 +85,8 @@ class Shipper:
         pause = _PAUSE_FIRST
         while True:
             try:
-                if not await self.ship_once():
-                    await self._journal.grown.wait()
-                    self._journal.grown.clear()
-                    await asyncio.sleep(self._linger)
+                await self._company()
+                await self.ship_once()
                 pause = _PAUSE_FIRST
             except (httpx.HTTPError, OSError) as error:
                 self.failures += 1
@@ -94,6 +94,20 @@ class Shipper:
                     _LOG.warning("shipping_failed", failures=self.failures, why=type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _PAUSE_MOST)
+
+    async def _company(self) -> None:
+        """Wait until a whole shipment is there, or a smaller one has waited long enough.
+
+        What a shipment costs authz and us is for a good part the same whether it holds ten records or five hundred.
+        """
+        journal = self._journal
+        while journal.next_index <= journal.shipped:
+            journal.grown.clear()
+            await journal.grown.wait()
+        for _ in range(_LOOKS):
+            if journal.next_index - journal.shipped >= self._size:
+                return
+            await asyncio.sleep(self._linger / _LOOKS)
 
     async def ship_once(self) -> bool:
         """Ship one batch.

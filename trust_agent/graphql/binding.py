@@ -57,6 +57,7 @@ class CanonicalRequest:
         occurrences: what must be permitted, at least one.
         digest: SHA-256 of the canonical document without values, lower-case hex; fit for logs.
         evaluations: the occurrences as a JSON array of AuthZEN evaluations, or empty when not prepared.
+        coordinates: the coordinates of the occurrences, each once and sorted, or empty when not prepared.
     """
 
     operation: str
@@ -64,6 +65,7 @@ class CanonicalRequest:
     occurrences: tuple[Occurrence, ...]
     digest: str = ""
     evaluations: str = ""
+    coordinates: tuple[str, ...] = ()
 
 
 def evaluation_parts(operation: str, use: Occurrence | FieldUse, directive: Authz) -> tuple[str, str]:
@@ -135,6 +137,7 @@ class PreparedDocument:
         for use in document.uses:
             pieces += self._add(use, first=not pieces)
         self._segments = _merged([*pieces, "]"])
+        self._coordinates = tuple(sorted({use.coordinate for use in document.uses}))
         self._pages = [page for page in document.pages if isinstance(page, Variable)]
         for page in document.pages:
             if not isinstance(page, Variable):
@@ -199,6 +202,7 @@ class PreparedDocument:
             occurrences=tuple(occurrences),
             digest=self.document.digest,
             evaluations="".join(texts),
+            coordinates=self._coordinates,
         )
 
     def _coerce(self, variables: Mapping[str, Any]) -> dict[str, Any]:

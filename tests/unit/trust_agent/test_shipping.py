@@ -1,5 +1,6 @@
 """Records arrive in order, at least once, whatever authz does; one that can never arrive does not stop the rest."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class Authz:
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []
         self.status = 200
+        self.taken = asyncio.Event()
         self.poison: Any = None
         self.most = 10**6
         self.extensions: dict[str, Any] = {}
@@ -37,6 +39,7 @@ class Authz:
             return httpx.Response(400)
         if self.status == 200:
             self.batches.append(records)
+            self.taken.set()
         return httpx.Response(self.status)
 
     @property
@@ -119,3 +122,19 @@ async def test_a_stopping_agent_brings_what_is_left(journal: Journal, tmp_path: 
     async with shipper(journal, authz, tmp_path, linger=10):
         await journal.append(b'"last"')
     assert authz.arrived[-1] == "last"
+
+
+async def test_records_wait_for_company_and_go_as_soon_as_a_shipment_is_full(journal: Journal, tmp_path: Path) -> None:
+    authz = Authz()
+    async with shipper(journal, authz, tmp_path, batch=21, linger=600):
+        await asyncio.sleep(0)
+        assert authz.batches == []
+    assert [len(batch) for batch in authz.batches] == [20]
+    authz.batches.clear()
+    authz.taken.clear()
+    for number in range(21):
+        await journal.append(json.dumps(number).encode())
+    async with shipper(journal, authz, tmp_path, batch=21, linger=600), asyncio.timeout(10):
+        await authz.taken.wait()
+    # Stopped before the confirmation was written down, it may have been sent a second time.
+    assert len(authz.batches[0]) == 21
