@@ -24,10 +24,12 @@ from authz.audit.kept import KeptNote
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.directory.book import AddressBook
+from authz.directory.watching import DomainWatch
+from authz.dnssec import DomainCare, open_dnssec
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.edge.serving import serve_uds
-from authz.grants.audience import DomainStanding, DomainState
+from authz.grants.audience import DomainStanding
 from authz.grants.records import SOURCE
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
@@ -45,21 +47,17 @@ from authz.policy.default import default_bundle, default_keys, load_keys
 from authz.policy.wasm import WasmEngine
 from authz.settings import AuthzSettings
 from authz.store.audit_log import StoredAuditLog
+from authz.store.bundles import StoredBundleSerials
 from authz.store.database import Database
 from authz.store.directory import StoredDirectory
 from authz.store.participants import StoredParticipants
 from authz.store.revocations import StoredRevocations
 from authz.store.signing_keys import StoredSigningKeys
 from authz.tokens.changes import Changed
-from authz.tokens.feed import RevocationFeed
+from authz.tokens.feed import FEED_TYPE, RevocationFeed
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
-from pki.dnssec.anchors import parse_anchors, root_anchors
-from pki.dnssec.chain import ChainValidator
-from pki.dnssec.model import Answer
-from pki.dnssec.standing import CachedStanding
-from pki.dnssec.transport import Resolver
 from pki.ocsp_folder import OcspFolder
 from pki.validation import CertificateValidator, CrlStore
 
@@ -77,6 +75,7 @@ class Server:
         mirror: keeps CRLs up to date.
         checkpointer: signs the audit log.
         publications: what readers may be waiting for.
+        care: looks after domains and anchors.
     """
 
     app: Litestar
@@ -84,6 +83,7 @@ class Server:
     mirror: CrlMirror
     checkpointer: Checkpointer
     publications: Sequence[Publication]
+    care: DomainCare
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +120,7 @@ async def opened(
         signing_keys, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
         registry = ParticipantRegistry(participants, settings.environment)
         book = AddressBook(services, settings.environment)
-        keys = KeyRing(signing_keys, files, settings.tokens.overlap, [files.feed])
+        keys = KeyRing(signing_keys, files, settings.tokens.overlap, {FEED_TYPE: files.feed})
         feed = RevocationFeed(
             revocations,
             files.feed,
@@ -152,7 +152,12 @@ async def opened(
             kept=KeptNote(settings.keys.folder),
             interval=timedelta(seconds=settings.audit.checkpoint_interval),
         )
-        standing = standing or _standing(settings)
+        keeper = None
+        if standing is None:
+            standing, keeper = open_dnssec(settings, clock, own)
+        every = float(settings.dnssec.check_seconds)
+        metrics = None if settings.metrics is None else (settings.metrics.address, settings.metrics.port)
+        care = DomainCare(DomainWatch(book, standing, own, clock, every), keeper, metrics)
         service = TokenService(
             authenticator=ClientAuthenticator(validator, registry, settings.environment),
             registry=registry,
@@ -166,7 +171,8 @@ async def opened(
             lifetime=settings.tokens.lifetime,
             blind=lambda: follower.blind,
         )
-        document = _document(sign_bundle(archive, _BundleSigner(files.bundle)))
+        serial = await _serial(StoredBundleSerials(database), bundle, own)
+        document = _document(sign_bundle(archive, _BundleSigner(files.bundle), serial=serial))
         bundles = Publication(lambda: document, Changed())
         jwks = Publication(lambda: Document(*keys.jwks(clock.now())), keys.changed)
         revoked = Publication(feed.current, feed.changed)
@@ -191,7 +197,7 @@ async def opened(
             ),
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
-        yield Server(create_app(parts), follower, mirror, checkpointer, [bundles, jwks, revoked])
+        yield Server(create_app(parts), follower, mirror, checkpointer, [bundles, jwks, revoked], care)
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
         # The stop is the last record, and signed like every other.
         checkpointer.stop()
@@ -207,6 +213,7 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
             asyncio.create_task(server.follower.run()),
             asyncio.create_task(server.mirror.run()),
             asyncio.create_task(_wake_at(stop, server.publications)),
+            *(asyncio.create_task(work) for work in server.care.work(stop)),
         ]
         for task in (*background, checkpoints):
             task.add_done_callback(lambda done: _ended(done, stop))
@@ -268,33 +275,17 @@ def _policy(settings: AuthzSettings, at: datetime) -> tuple[VerifiedBundle, byte
     return verify_bundle(archive, keys, at), archive
 
 
+async def _serial(serials: StoredBundleSerials, bundle: VerifiedBundle, own: OwnRecords) -> int:
+    known = await serials.known(BUNDLE, bundle.content)
+    if known is not None:
+        return known
+    details = {"revision": bundle.revision, "content": bundle.content}
+    record = own.make(EventType.POLICY_ACTIVATE, Action.UPDATE, ("bundle", BUNDLE), details=details)
+    return await serials.publish(BUNDLE, bundle.content, own.clock.now(), record)
+
+
 def _document(body: bytes) -> Document:
     return Document(body, f'"{hashlib.sha256(body).hexdigest()}"')
-
-
-def _standing(settings: AuthzSettings) -> "_CheckedStanding":
-    anchors = (
-        root_anchors() if settings.dnssec.anchors is None else parse_anchors(settings.dnssec.anchors.read_text("utf-8"))
-    )
-    addresses = [address.rpartition(":") for address in settings.dnssec.resolvers]
-    resolver = Resolver([(host.strip("[]"), int(port)) for host, _, port in addresses])
-    return _CheckedStanding(CachedStanding(ChainValidator(resolver=resolver, anchors=anchors)))
-
-
-class _CheckedStanding:
-    """`pki.dnssec` as the token endpoint sees it."""
-
-    def __init__(self, cached: CachedStanding) -> None:
-        self._cached = cached
-
-    async def check(self, host: str, at: datetime) -> DomainState:
-        result = await self._cached.check(host, at)
-        # A proof that the name does not exist is sound, but there is nothing at the other end to talk to.
-        if result.secure and result.answer is Answer.NXDOMAIN:
-            return DomainState.UNREACHABLE
-        if not result.secure:
-            _log.warning("audience domain refused", domain=host, state=result.state.value, why=result.message)
-        return DomainState(result.state.value)
 
 
 class _BundleSigner:

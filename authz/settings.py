@@ -3,7 +3,7 @@
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -84,9 +84,27 @@ class DatabaseSettings(Settings):
 class DnssecSettings(Settings):
     """How domains of audiences are checked."""
 
+    mode: Literal["validate", "resolver-ad"] = "validate"
+    """`validate`: every signature, by ourselves. `resolver-ad`: the word of a validating resolver on the loopback."""
     resolvers: tuple[ResolverAddress, ...] = Field(min_length=1, max_length=8)
     anchors: ExistingFile | None = None
-    """DS or DNSKEY records, one a line; leave out for the public root."""
+    """DS or DNSKEY records, one a line; leave out for the public root, whose keys are then followed (RFC 5011)."""
+    check_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 3600
+    """How often every domain of the address book is looked at, whether or not a token is asked for it."""
+
+    @model_validator(mode="after")
+    def _on_the_loopback(self) -> Self:
+        hosts = [address.rpartition(":")[0].strip("[]") for address in self.resolvers]
+        if self.mode == "resolver-ad" and not all(ip_address(host).is_loopback for host in hosts):
+            raise ValueError("mode resolver-ad believes the resolver: expected resolvers on the loopback only")
+        return self
+
+
+class MetricsSettings(Settings):
+    """Where metrics are read: plain HTTP, to be kept on the loopback or a closed network."""
+
+    address: str = "127.0.0.1"
+    port: Port
 
 
 class TokenSettings(Settings):
@@ -145,6 +163,7 @@ class AuthzSettings(Settings):
     tokens: TokenSettings = TokenSettings()
     policy: PolicySettings = PolicySettings()
     audit: AuditSettings = AuditSettings()
+    metrics: MetricsSettings | None = None
 
     @property
     def crl_folder(self) -> Path:

@@ -1,0 +1,120 @@
+"""The DNSSEC part of the composition root: settings become a standing of domains, and anchors that follow rollovers.
+
+Specification: shared `spec/dnssec.md`. Beside `authz.app` the only module of authz that knows `pki.dnssec`
+(docs/decisions/0001).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from authz.audit.own import OwnRecords
+from authz.directory.watching import DomainWatch
+from authz.domain.audit import Action, EventType
+from authz.domain.clock import Clock
+from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
+from authz.grants.audience import DomainState
+from authz.settings import AuthzSettings
+from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
+from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
+from pki.dnssec.keeping import AnchorKeeper
+from pki.dnssec.model import Answer
+from pki.dnssec.standing import CachedStanding
+from pki.dnssec.transport import Resolver
+
+ANCHOR_STATE = "root-anchors.json"
+"""In the state folder: the keys of the public root, followed by RFC 5011."""
+_log = structlog.get_logger()
+
+
+class CheckedStanding:
+    """`pki.dnssec` as the token endpoint sees it.
+
+    Args:
+        cached: outcomes, remembered as long as they hold.
+    """
+
+    def __init__(self, cached: CachedStanding) -> None:
+        self._cached = cached
+
+    async def check(self, host: str, at: datetime) -> DomainState:
+        """See `DomainStanding.check`."""
+        result = await self._cached.check(host, at)
+        # A proof that the name does not exist is sound, but there is nothing at the other end to talk to.
+        if result.secure and result.answer is Answer.NXDOMAIN:
+            return DomainState.UNREACHABLE
+        if not result.secure:
+            _log.warning("audience domain refused", domain=host, state=result.state.value, why=result.message)
+        return DomainState(result.state.value)
+
+
+def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> tuple[CheckedStanding, AnchorKeeper | None]:
+    """The standing by the settings, and what keeps its anchors.
+
+    Anchors are followed only with the public root and own validation: a configured anchor stays what was configured,
+    and with `resolver-ad` the resolver follows its own.
+
+    Raises:
+        InvalidValue: the anchors or the anchor file can not be used, or the mode is not for these resolvers.
+    """
+    chosen = settings.dnssec
+    addresses = [parse_address(text) for text in chosen.resolvers]
+    mode = DnssecMode(chosen.mode)
+    keeper: AnchorKeeper | None = None
+    fixed: tuple[TrustAnchor, ...] = ()
+    if chosen.anchors is not None:
+        fixed = parse_anchors(chosen.anchors.read_text("utf-8"))
+    elif mode is DnssecMode.VALIDATE:
+
+        async def tell(changes: Sequence[str]) -> None:
+            item = ("zone", ".")
+            await own.write(EventType.ANCHOR_CHANGE, Action.UPDATE, item, details={"changes": list(changes)})
+
+        path = settings.state_dir / ANCHOR_STATE
+        keeper = AnchorKeeper(path, root_anchors(), Resolver(addresses), clock, tell=tell)
+    validator = choose_validator(mode, addresses, keeper.anchors if keeper else lambda: fixed)
+    return CheckedStanding(CachedStanding(validator)), keeper
+
+
+@dataclass(frozen=True, slots=True)
+class DomainCare:
+    """What runs in the background for domains.
+
+    Attributes:
+        watch: looks at the domains of the address book.
+        keeper: follows the root's keys, if they are followed.
+        metrics: address and port of the metrics page, if there is one.
+    """
+
+    watch: DomainWatch
+    keeper: AnchorKeeper | None
+    metrics: tuple[str, int] | None
+
+    def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+        """Everything that runs until `stop`."""
+        found = [self.watch.run(stop)]
+        if self.keeper is not None:
+            found.append(self.keeper.run(stop))
+        if self.metrics is not None:
+            pages: dict[str, Callable[[], Awaitable[tuple[int, str, bytes]]]] = {"/metrics": self.page}
+            found.append(PageServer(pages, self.metrics).run(stop))
+        return found
+
+    async def page(self) -> tuple[int, str, bytes]:
+        """The metrics page."""
+        found: list[Sample] = [
+            ("sluis_authz_domains", {"state": state}, number) for state, number in self.watch.counts().items()
+        ]
+        bad = {name: state for name, state in self.watch.states.items() if state is not DomainState.SECURE}
+        found += [
+            ("sluis_authz_domain_not_secure", {"domain": name, "state": state.value}, 1)
+            for name, state in sorted(bad.items())
+        ]
+        if self.keeper is not None:
+            found.append(("sluis_authz_anchors_trusted", {}, len(self.keeper.anchors())))
+            found.append(("sluis_authz_anchor_refresh_failed", {}, float(bool(self.keeper.problem))))
+        return 200, METRICS_TYPE, exposition(found).encode()
