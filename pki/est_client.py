@@ -194,11 +194,14 @@ def check(
 
 
 def _issued(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Whether `ca` is a CA, and signed the certificate: a participant's own certificate signs nothing."""
     try:
         certificate.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
+        extensions = ca.extensions
+        is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return is_ca and extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
-    return True
 
 
 def _certificates(cms: bytes) -> list[x509.Certificate]:

@@ -1,0 +1,192 @@
+"""EST as an ASGI application: what Envoy hands over decides, and each refusal has its status."""
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authz.domain.errors import Refused
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from authz.edge.client_certificate import (
+    EDGE_VERIFIED_HEADER,
+    LISTENER_HEADER,
+    PEER_ADDRESS_HEADER,
+    RAW_PATH_HEADER,
+)
+from pki.app import OpenAuthority, read_certificate
+from pki.code_desk import CodeDesk
+from pki.enrolment import Busy, Enrolment
+from pki.http.est import PREFIX, EstApplication, _refusal, _status_of
+from pki.http.peers import Peers
+from pki.http.published import Published
+from pki.issuing import Holder
+from pki.records import operator
+from tests.fakes.requests import request_der
+
+pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
+WHO = Identifier.parse_subject("uzovi:5000")
+Pairs = list[tuple[str, str]]
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Caller:
+    """What Envoy sends, and what it gets."""
+
+    app: EstApplication
+
+    async def __call__(
+        self, operation: str, headers: Pairs, body: bytes = b"", *, method: str = "POST", envoy: Pairs | None = None
+    ) -> Reply:
+        raw = [(RAW_PATH_HEADER, f"{PREFIX}/{operation}"), (LISTENER_HEADER, "tls")] if envoy is None else envoy
+        raw = [*raw, (PEER_ADDRESS_HEADER, "192.0.2.7:4711")]
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*headers, *raw)]
+        sent: list[dict[str, object]] = []
+        parts = [body[at : at + 1000] for at in range(0, len(body), 1000)] or [b""]
+        messages = iter(
+            {"type": "http.request", "body": part, "more_body": number < len(parts)}
+            for number, part in enumerate(parts, 1)
+        )
+
+        async def receive() -> dict[str, object]:
+            return next(messages)
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        await self.app({"type": "http", "method": method, "headers": pairs}, receive, send)  # type: ignore[arg-type]
+        start, content = sent
+        got = {name.decode(): value.decode() for name, value in start["headers"]}  # type: ignore[attr-defined]
+        return Reply(start["status"], got, content["body"])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def call(pki: OpenAuthority) -> AsyncIterator[Caller]:
+    await pki.withdrawal.sweep()
+    published = Published(pki)
+    await published.load()
+    root = read_certificate(pki.settings.root.certificate)
+    yield Caller(EstApplication(Enrolment(pki), Peers(pki, published), [root], attempts_per_minute=3))
+    published.close()
+
+
+def proof(code: str, name: str = "uzovi-5000") -> Pairs:
+    basic = base64.b64encode(f"{name}:{code}".encode()).decode()
+    return [("authorization", f"Basic {basic}"), ("content-type", "application/pkcs10")]
+
+
+async def new_code(pki: OpenAuthority) -> str:
+    _, code = await CodeDesk(pki).create("TST", Holder(WHO, "Zorgkantoor Test", "12345678"), operator("anna"))
+    return code
+
+
+async def test_failed_attempts_from_one_address_are_limited(call: Caller, pki: OpenAuthority) -> None:
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+    for _ in range(3):
+        assert (await call("simpleenroll", proof("0" * 40), body)).status == 401
+    limited = await call("simpleenroll", proof(code), body)
+    assert limited.status == 429
+    assert 0 < int(limited.headers["retry-after"]) <= 21
+    # What is public is not limited.
+    assert (await call("cacerts", [], method="GET")).status == 200
+
+
+async def test_right_codes_do_not_count_as_failed_attempts(call: Caller, pki: OpenAuthority) -> None:
+    code = await new_code(pki)
+    for _ in range(6):
+        assert (await call("simpleenroll", proof(code), base64.b64encode(b"\x30\x00"))).status == 400
+    assert (await call("simpleenroll", proof(code), base64.b64encode(request_der()))).status == 200
+
+
+@pytest.mark.parametrize(
+    "envoy",
+    [
+        [(RAW_PATH_HEADER, f"{PREFIX}/simpleenroll"), (LISTENER_HEADER, "plain")],
+        [(RAW_PATH_HEADER, f"{PREFIX}/simpleenroll")],
+        [(RAW_PATH_HEADER, f"{PREFIX}/tst/simpleenroll"), (LISTENER_HEADER, "tls")],
+        [(RAW_PATH_HEADER, f"{PREFIX}/simpleenroll/"), (LISTENER_HEADER, "tls")],
+        [(RAW_PATH_HEADER, f"{PREFIX}simpleenroll"), (LISTENER_HEADER, "tls")],
+        [(LISTENER_HEADER, "tls")],
+    ],
+)
+async def test_another_listener_or_path(call: Caller, pki: OpenAuthority, envoy: Pairs) -> None:
+    code = await new_code(pki)
+    reply = await call("simpleenroll", proof(code), base64.b64encode(request_der()), envoy=envoy)
+    assert reply.status == 404
+    assert await pki.find() == []
+
+
+async def test_a_header_that_decides_and_is_there_twice(call: Caller, pki: OpenAuthority) -> None:
+    headers = proof(await new_code(pki))
+    body = base64.b64encode(request_der())
+    for twice in (*headers, (LISTENER_HEADER, "tls"), (EDGE_VERIFIED_HEADER, "1")):
+        more = [twice, twice] if twice[0] == EDGE_VERIFIED_HEADER else [twice]
+        assert (await call("simpleenroll", [*headers, *more], body)).status == 400
+    assert (await call("simpleenroll", [*headers, ("accept", "a"), ("accept", "b")], body)).status == 200
+
+
+async def test_too_many_at_once_are_told_to_come_back(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+
+    async def busy(*_: object) -> None:
+        raise Busy
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Enrolment, "authenticate", busy)
+        reply = await call("simpleenroll", proof(code), body)
+    assert (reply.status, reply.headers["retry-after"]) == (503, "30")
+    assert (await call("simpleenroll", proof(code), body)).status == 200
+
+
+async def test_no_certificate_and_a_forged_one(call: Caller) -> None:
+    kind = [("content-type", "application/pkcs10")]
+    body = base64.b64encode(request_der())
+    for header in ([], [("x-forwarded-client-cert", "")], [("x-forwarded-client-cert", "Hash=00;Cert=x;Chain=y")]):
+        reply = await call("simplereenroll", [*kind, *header, (EDGE_VERIFIED_HEADER, "1")], body)
+        assert reply.status == 403
+        assert b"certificate_" in reply.body
+
+
+def test_every_reason_has_a_status_that_refuses(config: object) -> None:
+    for reason in Reason:
+        status = _status_of(reason)
+        assert status >= 400 or reason is Reason.CODE_UNAPPROVED
+        headers = _refusal(Refused(reason, "why")).headers
+        assert ("www-authenticate" in headers) == (status == 401)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.tuples(
+        st.sampled_from(["simpleenroll", "simplereenroll", "cacerts", "x", ""]),
+        st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
+    ),
+    authorization=st.text(st.characters(max_codepoint=255), max_size=60),
+    kind=st.sampled_from(["application/pkcs10", "text/plain", ""]),
+    body=st.binary(max_size=300),
+)
+async def test_whatever_comes_gets_an_answer_that_refuses(
+    call: Caller, asked: tuple[str, str], authorization: str, kind: str, body: bytes
+) -> None:
+    operation, method = asked
+    headers = [("authorization", authorization), ("content-type", kind)]
+    reply = await call(operation, headers, body, method=method)
+    assert reply.status < 500
+    if reply.status == 200:
+        assert operation == "cacerts"
+        assert method in {"GET", "HEAD"}
+    assert b"Traceback" not in reply.body

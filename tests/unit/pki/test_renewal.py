@@ -1,0 +1,291 @@
+"""Renewing by itself: when, how often it tries, and what is on disk at each moment. The CA is real, HTTP is not."""
+
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from authz.domain.identifiers import Identifier
+from pki.est_client import EstClient, EstError, Obtained, check
+from pki.keyset import KEPT, Keyset, KeysetError
+from pki.renewal import LAST_RETRY, LOOK, Renewer, due_at
+from pki.signer import PrivateKey
+from tests.fakes.certificates import NOW, FakeAuthority, Odd
+from tests.fakes.clock import FixedClock
+
+WHO = Identifier.parse_subject("uzovi:5000")
+LIFE = timedelta(days=398)
+
+
+class FakeEst:
+    """Certifies whatever key is asked, unless told to refuse."""
+
+    def __init__(self, ca: FakeAuthority, clock: FixedClock) -> None:
+        self.ca, self.clock = ca, clock
+        self.refusal: EstError | None = None
+        self.asked = 0
+
+    def certify(self, key: PrivateKey) -> Obtained:
+        start = self.clock.now() - timedelta(days=1)
+        leaf = self.ca.issue("uzovi:5000", key=key, not_before=start, not_after=start + LIFE)
+        return Obtained(leaf.der, leaf.chain_der)
+
+    def reenrol(self, identity: Identifier, current: Path, key: PrivateKey) -> Obtained:
+        self.asked += 1
+        assert identity == WHO
+        assert (current / "chain.pem").exists()
+        if self.refusal is not None:
+            raise self.refusal
+        return self.certify(key)
+
+
+@pytest.fixture
+def keyset(tmp_path: Path) -> Keyset:
+    return Keyset(tmp_path / "certs")
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+def est(keyset: Keyset, clock: FixedClock) -> FakeEst:
+    """With a first certificate in the folder."""
+    made = FakeEst(FakeAuthority(), clock)
+    with keyset.locked():
+        first = made.certify(keyset.pending_key("ec-p256"))
+        keyset.install(first.certificate, list(first.issuers))
+    return made
+
+
+@pytest.fixture
+def renewer(keyset: Keyset, est: FakeEst, clock: FixedClock) -> Callable[..., Renewer]:
+    def make(hook: str | None = None) -> Renewer:
+        return Renewer(keyset, est, WHO, clock, hook=hook, rng=lambda: 1.0)  # type: ignore[arg-type]
+
+    return make
+
+
+def used(keyset: Keyset) -> x509.Certificate:
+    found = keyset.certificate()
+    assert found is not None
+    return found
+
+
+def test_a_third_of_the_life_before_the_end(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer]
+) -> None:
+    first = used(keyset)
+    due = due_at(first)
+    latest = first.not_valid_after_utc - LIFE / 3
+    assert latest - LIFE / 30 <= due <= latest
+    assert due == due_at(first)  # a restart does not move it
+    clock.moment = due - timedelta(seconds=10)
+    step = renewer().step()
+    assert (step.renewed, step.wait, est.asked) == (False, 10, 0)
+    clock.moment = due
+    assert renewer().step().renewed
+    assert used(keyset) != first
+    assert renewer().step().wait == LOOK
+
+
+def test_certificates_of_one_day_do_not_renew_in_one_minute(clock: FixedClock) -> None:
+    ca = FakeAuthority()
+    moments = {due_at(ca.issue("uzovi:5000").certificate) for _ in range(20)}
+    assert max(moments) - min(moments) > timedelta(days=2)
+
+
+def test_failures_back_off_to_a_limit_and_success_starts_anew(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer]
+) -> None:
+    clock.moment = due_at(used(keyset))
+    working = renewer()
+    est.refusal = EstError("away")
+    waits = [working.step().wait for _ in range(12)]
+    assert waits[:4] == [60, 120, 240, 480]
+    assert waits[-1] == LAST_RETRY
+    est.refusal = EstError("busy", retry_after=100_000)
+    assert working.step().wait == 100_000
+    est.refusal = None
+    assert working.step().renewed
+    clock.moment = due_at(used(keyset))
+    est.refusal = EstError("away")
+    assert working.step().wait == 60
+
+
+def test_the_same_key_is_asked_again_unless_it_was_refused(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer]
+) -> None:
+    clock.moment = due_at(used(keyset))
+    waiting = keyset.folder / "pending" / "key.pem"
+    est.refusal = EstError("away")
+    renewer().step()
+    key = waiting.read_bytes()
+    renewer().step()
+    assert waiting.read_bytes() == key
+    est.refusal = EstError("blocked", reason="key_blocked", refused=True)
+    assert renewer().step().wait == LAST_RETRY
+    assert not waiting.exists()
+
+
+def test_an_expired_certificate_is_told_and_not_used(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer]
+) -> None:
+    clock.moment = used(keyset).not_valid_after_utc + timedelta(seconds=1)
+    step = renewer().step()
+    assert "ask an operator for a code" in str(step.failed)
+    assert est.asked == 0
+
+
+def test_a_hook_that_fails_is_repeated_and_stops_no_renewal(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    failing, working = f"sh -c 'echo no >> {log}; false'", f"sh -c 'echo yes >> {log}'"
+    clock.moment = due_at(used(keyset))
+    assert renewer(failing).step().failed == "the reload hook failed"
+    second = used(keyset)
+    due = keyset.folder / "reload-due"
+    assert due.exists()
+    assert renewer(failing).step().failed == "the reload hook failed"
+    clock.moment = due_at(second)
+    assert renewer(failing).step().renewed
+    assert used(keyset) != second
+    assert renewer(working).step().failed is None
+    assert not due.exists()
+    renewer(working).step()
+    assert log.read_text().split() == ["no"] * 4 + ["yes"]
+
+
+def test_a_hook_that_is_not_there(keyset: Keyset, clock: FixedClock, renewer: Callable[..., Renewer]) -> None:
+    clock.moment = due_at(used(keyset))
+    step = renewer("/nowhere/reload 'x y'").step()
+    assert step.renewed
+    assert step.failed == "the reload hook failed"
+
+
+def test_a_hook_is_no_shell_line(
+    keyset: Keyset, clock: FixedClock, renewer: Callable[..., Renewer], tmp_path: Path
+) -> None:
+    clock.moment = due_at(used(keyset))
+    renewer(f"true ; touch {tmp_path / 'owned'}").step()
+    assert not (tmp_path / "owned").exists()
+
+
+def test_old_sets_go_and_the_current_one_stays(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer]
+) -> None:
+    for _ in range(KEPT + 2):
+        clock.moment = due_at(used(keyset))
+        assert renewer().step().renewed
+    sets = [path for path in (keyset.folder / "sets").iterdir() if not path.name.startswith(".")]
+    assert len(sets) == KEPT
+    assert keyset.current.resolve() in sets
+
+
+def test_a_folder_without_a_certificate_or_with_a_pair_that_does_not_fit(
+    keyset: Keyset, est: FakeEst, tmp_path: Path, renewer: Callable[..., Renewer]
+) -> None:
+    with pytest.raises(KeysetError, match="use `pki enrol` first"):
+        Renewer(Keyset(tmp_path / "empty"), est, WHO, FixedClock()).step()  # type: ignore[arg-type]
+    key = keyset.current / "key.pem"
+    other = FakeAuthority().issue("uzovi:5000").key_pem
+    key.write_bytes(other)
+    with pytest.raises(KeysetError, match="not of the key beside it"):
+        renewer().step()
+    key.chmod(0o644)
+    with pytest.raises(KeysetError, match="chmod 600"):
+        renewer().step()
+
+
+def test_a_certificate_of_another_key_is_not_installed(keyset: Keyset, est: FakeEst) -> None:
+    before = used(keyset)
+    keyset.pending_key("ec-p256")
+    with pytest.raises(KeysetError, match="not of the key"):
+        keyset.install(FakeAuthority().issue("uzovi:5000").der, [])
+    assert used(keyset) == before
+
+
+def test_two_in_one_folder(keyset: Keyset, renewer: Callable[..., Renewer]) -> None:
+    with keyset.locked(), pytest.raises(KeysetError, match="another pki enrol or reenrol"):
+        renewer().step()
+
+
+@pytest.mark.parametrize("identity", ["uzovi:6000", None])
+def test_what_comes_back_must_be_for_us(identity: str | None) -> None:
+    ca = FakeAuthority()
+    good, other = ca.issue("uzovi:5000"), ca.issue(identity)
+    authorities = [ca.root.certificate]
+    between = [ca.issuing.certificate]
+    assert check(good.certificate, between, authorities, WHO, good.key).issuers == good.chain_der
+    for certificate, others, anchors, key, words in (
+        (other.certificate, between, authorities, other.key, "identity|whose it is"),
+        (good.certificate, between, authorities, other.key, "another key"),
+        (good.certificate, [], authorities, good.key, "does not lead"),
+        (good.certificate, between, [ca.rogue().root.certificate], good.key, "does not lead"),
+        (good.certificate, [ca.rogue().issuing.certificate], authorities, good.key, "does not lead"),
+    ):
+        with pytest.raises(EstError, match=words):
+            check(certificate, others, anchors, WHO, key)
+
+
+def test_an_authority_that_says_it_is_trusted_is_not() -> None:
+    """A CA certificate that came along ends no path: only the one that the participant brought does."""
+    rogue = FakeAuthority().rogue()
+    leaf = rogue.issue("uzovi:5000")
+    own = FakeAuthority()
+    with pytest.raises(EstError, match="does not lead"):
+        check(
+            leaf.certificate,
+            [rogue.issuing.certificate, rogue.root.certificate],
+            [own.root.certificate],
+            WHO,
+            leaf.key,
+        )
+
+
+def test_a_leaf_that_acts_as_a_ca_ends_no_path() -> None:
+    ca = FakeAuthority()
+    holder = ca.issue("uzovi:6000")
+    forged = ca.issue("uzovi:5000", issuer=holder, odd=Odd(issuer=holder.certificate.subject))
+    with pytest.raises(EstError, match="does not lead"):
+        check(
+            forged.certificate,
+            [holder.certificate, ca.issuing.certificate],
+            [ca.root.certificate],
+            WHO,
+            forged.key,
+        )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://pki.test",
+        "pki.test",
+        "https://",
+        "https://a:b@pki.test",
+        "https://pki.test/path",
+        "https://pki.test?x=1",
+    ],
+)
+def test_where_a_code_may_not_go(url: str) -> None:
+    pem = FakeAuthority().root.pem
+    with pytest.raises(EstError, match="expected https"):
+        EstClient(url, pem)
+    assert EstClient("https://pki.test:8443/", pem)
+    with pytest.raises(EstError, match="CA certificates"):
+        EstClient("https://pki.test", b"nothing")
+
+
+def test_what_curl_users_see_is_what_is_written(keyset: Keyset, est: FakeEst) -> None:
+    chain = keyset.current / "chain.pem"
+    found = x509.load_pem_x509_certificates(chain.read_bytes())
+    assert [item.public_bytes(Encoding.DER) for item in found[1:]] == [est.ca.issuing.der]
+    listing = subprocess.run(["openssl", "x509", "-in", str(chain), "-noout"], check=False, capture_output=True)
+    assert listing.returncode == 0
