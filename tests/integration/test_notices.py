@@ -1,0 +1,170 @@
+"""Notices of a real `pki serve`: a real HTTPS receiver, a real signed zone, metrics on the loopback, and a restart."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.lab.dns import Responder, Server, anchor_lines, build_zones, parse_config
+from tests.fakes.edge_pki import EdgeAuthority
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+ROOT = Path(__file__).parents[2]
+SECRET = b"a secret between the CA and its monitor"
+ZONES = {
+    "zones": [
+        {"name": "good.nl", "records": {"a": ["127.0.0.1"]}},
+        {"name": "unsigned.nl", "state": "unsigned", "records": {"a": ["127.0.0.1"]}},
+    ]
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+@dataclass
+class Receiver:
+    """What an HTTPS server that checks signatures was sent."""
+
+    port: int
+    taken: list[dict[str, object]] = field(default_factory=list)
+    forged: int = 0
+    posts: int = 0
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    authority = EdgeAuthority()
+    certificate, key = authority.leaf("localhost").write(tmp_path, "receiver")
+    (tmp_path / "receiver-ca.pem").write_text(authority.pem)
+    found = Receiver(0)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}.".encode() + body
+            expected = "v1," + base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
+            found.posts += 1
+            if self.headers["webhook-signature"] != expected:
+                found.forged += 1
+            found.taken.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    found.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def resolver(tmp_path: Path) -> Iterator[int]:
+    built = build_zones(parse_config(json.dumps(ZONES)), datetime.now(UTC) - timedelta(minutes=1))
+    (tmp_path / "anchor.txt").write_text(anchor_lines(built))
+    loop = asyncio.new_event_loop()
+    ready, stop, ports = threading.Event(), asyncio.Event(), []
+
+    async def serve() -> None:
+        async with Server(Responder(built)) as server:
+            ports.append(server.port)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    yield ports[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+    loop.close()
+
+
+def pki(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pki.cli", *arguments], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_a_serving_authority_notices_tells_and_does_not_repeat_itself(
+    tmp_path: Path, receiver: Receiver, resolver: int
+) -> None:
+    plain, metrics = free_port(), free_port()
+    for name in ("root.pass", "issuing.pass"):
+        (tmp_path / name).write_text("correct horse battery staple\n")
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "hook.secret").write_bytes(SECRET)
+    (tmp_path / "hook.secret").chmod(0o600)
+    pki(
+        *("ceremony", "--out", str(tmp_path / "ca"), "--organization", "Test", "--environment", "TST"),
+        *("--base-url", f"http://127.0.0.1:{plain}", "--root-passphrase-file", str(tmp_path / "root.pass")),
+        *("--issuing-passphrase-file", str(tmp_path / "issuing.pass")),
+    )
+    config = tmp_path / "ca" / "pki.toml"
+    with config.open("a") as file:
+        file.write(
+            f"\n[issuing]\nlifetime_days = 20\n[metrics]\nport = {metrics}\n"
+            f'[dnssec]\nresolvers = ["127.0.0.1:{resolver}"]\nanchors = "../anchor.txt"\n[notices.webhook]\nurl = "https://localhost:{receiver.port}/hook"'
+            '\nsecret_file = "../hook.secret"\nca = "../receiver-ca.pem"\n'
+        )
+    pki(
+        *("issue", "--identity", "uzovi:5000", "--organization", "Test", "--kvk", "12345678", "--dns", "a.good.nl"),
+        *("--dns", "a.unsigned.nl", "--new-key", str(tmp_path / "a.key"), "--out", str(tmp_path / "a.pem")),
+        *("--config", str(config)),
+    )
+    page = f"http://127.0.0.1:{metrics}/metrics"
+    for _ in range(2):  # the second start finds that everything was said
+        process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
+        try:
+            until(lambda: _told(page, 'sluis_pki_webhook_deliveries{state="delivered"} 2'), "two deliveries")
+            text = httpx.get(page).text
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert receiver.forged == 0
+    assert receiver.posts == 2
+    told = {str(item["type"]): item["data"] for item in receiver.taken}
+    assert told["certificate.expires"]["threshold_days"] == 30  # type: ignore[index]
+    assert told["domain.standing"]["domain"] == "a.unsigned.nl"  # type: ignore[index]
+    assert "registrar" in told["domain.standing"]["where"]  # type: ignore[index]
+    assert 'sluis_pki_domains{state="secure"} 1' in text
+    assert 'sluis_pki_expiry_notices_total{days="30"} 1' in text
+
+
+def _told(page: str, line: str) -> bool:
+    try:
+        return line in httpx.get(page).text
+    except httpx.HTTPError:
+        return False
