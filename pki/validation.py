@@ -29,6 +29,7 @@ from pki.path import MAX_CHAIN, CheckedPath, PathChecker, parse
 from pki.revocation_check import RevocationCheck, Span
 from pki.schemes import SCHEMES, PinnedIssuer
 from pki.schemes.table import IdentityTable
+from pki.twin import twin_of
 
 __all__ = [
     "CertificateValidator",
@@ -58,6 +59,8 @@ class ValidatedCertificate:
 
     Attributes:
         thumbprint: base64url SHA-256 of the DER without padding (`x5t#S256`, RFC 8705 section 3.1).
+        twin: the thumbprint of the other spelling of this very certificate, see `pki.twin`; the same where there is
+            none. Whoever blocks a certificate by thumbprint must look at both.
         identity: the party.
         environment: PRD, TST or ACC.
         issuer_key: hex SHA-256 of the issuing CA's subjectPublicKeyInfo.
@@ -79,6 +82,7 @@ class ValidatedCertificate:
     subject: str
     organization: str
     dns_names: tuple[str, ...]
+    twin: str
 
 
 def thumbprint_of(der: bytes) -> str:
@@ -225,6 +229,7 @@ class CertificateValidator:
                 subject=certificate.subject.rfc4514_string(),
                 organization=_organization(certificate, issuer),
                 dns_names=_dns_names(certificate, issuer),
+                twin=thumbprint_of(twin_of(leaf, path.issuer)),
             ),
             span,
         )

@@ -26,6 +26,11 @@ class Certificate(Protocol):
         ...
 
     @property
+    def twin(self) -> str:
+        """Thumbprint of the other spelling of the same certificate; the same where there is none."""
+        ...
+
+    @property
     def identity(self) -> Identifier:
         """The identity that the issuing CA asserts."""
         ...
@@ -76,11 +81,13 @@ class AuthenticatedClient:
         participant: the deelnemer.
         thumbprint: `x5t#S256` of the certificate it used.
         address: where it called from.
+        twin: thumbprint of the other spelling of that certificate: a block on it counts as well.
     """
 
     participant: Participant
     thumbprint: str
     address: str | None
+    twin: str = ""
 
 
 class ClientAuthenticator:
@@ -111,7 +118,7 @@ class ClientAuthenticator:
         certificate = self._validated(connection, at)
         participant, credential = self._known(certificate)
         self._permitted(participant, credential, connection.address)
-        return AuthenticatedClient(participant, certificate.thumbprint, connection.address)
+        return AuthenticatedClient(participant, certificate.thumbprint, connection.address, certificate.twin)
 
     def _validated(self, connection: Connection, at: datetime) -> Certificate:
         # Our own validation comes first because its reasons are precise; Envoy's verdict is only yes or no.
