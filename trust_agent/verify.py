@@ -195,7 +195,8 @@ class Verifier:
             self._presented.put(xfcc or "", presented)
         if verified_by_edge != "1":
             raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
-        if self._trust.is_credential_revoked(certificate.thumbprint):
+        # The other spelling of the same certificate has another thumbprint (`pki.twin`): a block on one is on both.
+        if any(self._trust.is_credential_revoked(name) for name in (certificate.thumbprint, certificate.twin)):
             raise Refused(Reason.CREDENTIAL_REVOKED, "this credential was revoked")
         return certificate
 
