@@ -1,0 +1,156 @@
+"""`pki code`, `pki block-key`, `pki enrol` and `pki reenrol` as people type them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+import pki.cli_enrolment
+import pki.cli_shared
+from pki.codes import read_code
+from pki.records import operator
+from pki.requests import parse_request
+from tests.fakes.certificates import FakeAuthority
+from tests.fakes.requests import request_der
+from tests.unit.pki.test_cli import Run, run  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
+CREATE = (
+    *("code", "create", "--identity", "uzovi:5000", "--organization", "Zorgkantoor Test", "--kvk", "12345678"),
+    *("--dns", "a.example.nl"),
+)
+
+
+def test_a_code_is_shown_once_and_never_again(run: Run) -> None:  # noqa: F811
+    made = run(*CREATE)
+    assert made.status == 0, made.err
+    code = made.out.splitlines()[0].removeprefix("Code: ")
+    read = read_code(code)
+    assert read is not None
+    for arguments in (("code", "list"), ("code", "list", "--all", "--json")):
+        shown = run(*arguments).out
+        assert read.selector in shown
+        assert code not in shown
+        assert read.secret not in shown
+    assert json.loads(run("code", "list", "--json").out)[0]["dns_names"] == ["a.example.nl"]
+
+
+def test_a_code_in_a_file_of_its_owner(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    made = run(*CREATE, "--out", "code.txt", "--json")
+    assert made.status == 0, made.err
+    text = (tmp_path / "code.txt").read_text().strip()
+    assert read_code(text) is not None
+    assert text not in made.out
+    assert (tmp_path / "code.txt").stat().st_mode & 0o077 == 0
+    reference = json.loads(made.out)["reference"]
+    assert run("code", "withdraw", reference.lower()).status == 0
+    again = run(*CREATE, "--out", "code.txt")
+    assert again.status == 1
+    assert "not overwritten" in again.err
+    assert (tmp_path / "code.txt").read_text().strip() == text
+
+
+def test_two_operators_in_an_authority_that_asks_for_two(
+    run: Run,  # noqa: F811
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config.write_text(config.read_text() + "\n[enrolment]\ntwo_person = true\n")
+    made = run(*CREATE, "--json")
+    reference = json.loads(made.out)["reference"]
+    assert json.loads(made.out)["status"] == "pending"
+    # The environment makes nobody another person.
+    for name in ("LOGNAME", "USER", "SUDO_USER", "SUDO_UID"):
+        monkeypatch.setenv(name, "1")
+    own = run("code", "approve", reference)
+    assert (own.status, own.out) == (2, "")
+    assert own.err.startswith("refused (approver_is_creator): ")
+    monkeypatch.setattr(pki.cli_enrolment, "operator", lambda: operator("bram"))
+    assert run("code", "approve", reference).status == 0
+    assert json.loads(run("code", "list", "--json").out)[0]["approved_by"] == "operator:bram"
+
+
+def test_the_login_that_the_kernel_knows_is_the_operator(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = tmp_path / "loginuid"
+    monkeypatch.setattr(pki.cli_shared, "_LOGIN", login)
+    unknown = pki.cli_shared.operator().id
+    login.write_text("1")  # of the account `daemon`, which every system has
+    assert pki.cli_shared.operator().id == "operator:daemon" != unknown
+    login.write_text("4294967295")
+    assert pki.cli_shared.operator().id == unknown
+    login.write_text("4242424")
+    assert pki.cli_shared.operator().id == "operator:uid-4242424"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (("code", "approve", "hello"), 2, "code_unknown"),
+        (("code", "approve", "00000000"), 2, "code_unknown"),
+        (("code", "withdraw", "00000000"), 2, "code_unknown"),
+        ((*CREATE, "--environment", "PRD"), 2, "parameter_malformed"),
+        ((*CREATE[:3], "uzovi:0000", *CREATE[4:]), 2, "parameter_malformed"),
+        ((*CREATE, "--dns", "*.example.nl"), 2, "request_malformed"),
+        ((*CREATE, "--out", "nowhere/code.txt"), 1, "expected a folder"),
+        (("block-key",), 2, "parameter_missing"),
+        (("block-key", "--key", "pki.toml"), 2, "parameter_malformed"),
+        (("block-key", "--key", "missing.pem"), 1, "missing.pem"),
+        (("block-key", "--key", "pki.toml", "--why", "tired"), 2, "parameter_malformed"),
+        (("reenrol", "--out-dir", "empty"), 1, "enrolment.json"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: tuple[str, ...],
+    status: int,
+    text: str,
+    run: Run,  # noqa: F811
+) -> None:
+    result = run(*arguments)
+    assert (result.status, result.out) == (status, "")
+    assert text in result.err
+    assert result.err.count("\n") == 1
+    assert json.loads(run("code", "list", "--json").out) == []
+
+
+def test_keys_are_blocked_from_certificates_requests_keys_and_lists(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    leaf = FakeAuthority().issue("uzovi:5000")
+    (tmp_path / "a.pem").write_bytes(leaf.pem)
+    public = leaf.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "b.pem").write_bytes(public)
+    der = request_der()
+    (tmp_path / "c.pem").write_bytes(x509.load_der_x509_csr(der).public_bytes(Encoding.PEM))
+    blocked = run("block-key", *("--key", "a.pem"), *("--key", "b.pem"), *("--key", "c.pem"), "--json")
+    assert json.loads(blocked.out) == {"blocked": 2, "revoked": []}
+    (tmp_path / "list").write_text(f"# known\n\n{leaf.spki_sha256.upper()}\n{'0' * 64}\n")
+    assert json.loads(run("block-key", "--hashes", "list", "--why", "published", "--json").out)["blocked"] == 1
+    (tmp_path / "list").write_text(f"{'0' * 64}\n{'0' * 63}\n")
+    broken = run("block-key", "--hashes", "list")
+    assert broken.status == 2
+    assert "line 2" in broken.err
+    (tmp_path / "request.pem").write_bytes((tmp_path / "c.pem").read_bytes())
+    issue = ("issue", "--identity", "uzovi:5000", "--organization", "Test", "--kvk", "12345678", "--out", "out.pem")
+    refused = run(*issue, "--csr", "request.pem")
+    assert (refused.status, refused.err.split(":")[0]) == (2, "refused (key_blocked)")
+    assert parse_request(der).subject_key not in refused.err
+    assert not (tmp_path / "out.pem").exists()
+
+
+def test_production_asks_for_two_whatever_the_settings_say(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    for name in ("root.pass", "issuing.pass"):
+        (tmp_path / name).write_text("correct horse battery staple\n")
+        (tmp_path / name).chmod(0o600)
+    held = run(
+        *("ceremony", "--out", "ca", "--organization", "Sluis", "--environment", "PRD"),
+        *("--base-url", "http://pki.example.nl", "--root-passphrase-file", "root.pass"),
+        *("--issuing-passphrase-file", "issuing.pass"),
+    )
+    assert held.status == 0, held.err
+    settings = tmp_path / "ca" / "pki.toml"
+    settings.write_text(settings.read_text() + "\n[enrolment]\ntwo_person = false\n")
+    made = json.loads(run(*CREATE, "--json", "--config", str(settings)).out)
+    assert (made["environment"], made["status"]) == ("PRD", "pending")
+    assert "pki code approve" in run(*CREATE[:3], "uzovi:6000", *CREATE[4:], "--config", str(settings)).out
