@@ -31,7 +31,7 @@ def changed(der: bytes, place: int, mask: int) -> bytes:
     return der[:at] + bytes((der[at] ^ mask,)) + der[at + 1 :]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(places, masks)
 def test_a_certificate_with_one_changed_byte(place: int, mask: int) -> None:
     der = changed(LEAF.der, place, mask)
@@ -44,7 +44,7 @@ def test_a_certificate_with_one_changed_byte(place: int, mask: int) -> None:
     raise AssertionError("a changed certificate passed")
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(places, masks, st.booleans())
 def test_a_chain_with_one_changed_byte_harms_nobody(place: int, mask: int, which: bool) -> None:  # noqa: FBT001
     chain = [changed(CA.issuing.der if which else CA.root.der, place, mask)]
@@ -55,7 +55,7 @@ def test_a_chain_with_one_changed_byte_harms_nobody(place: int, mask: int, which
             assert fresh.validate(LEAF.der, chain, CA.now).identity.value == "5000"
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(places, masks)
 def test_a_list_with_one_changed_byte(place: int, mask: int) -> None:
     store = CrlStore([CA.root.der, CA.issuing.der])
@@ -66,7 +66,7 @@ def test_a_list_with_one_changed_byte(place: int, mask: int) -> None:
     raise AssertionError("a changed list was taken")
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(places, masks, st.sampled_from(ANSWERS))
 def test_an_answer_with_one_changed_byte(place: int, mask: int, der: bytes) -> None:
     store = OcspStore([CA.root.der, CA.issuing.der])
