@@ -146,7 +146,7 @@ def test_production_asks_for_two_whatever_the_settings_say(run: Run, tmp_path: P
     held = run(
         *("ceremony", "--out", "ca", "--organization", "Sluis", "--environment", "PRD"),
         *("--base-url", "http://pki.example.nl", "--root-passphrase-file", "root.pass"),
-        *("--issuing-passphrase-file", "issuing.pass"),
+        *("--issuing-passphrase-file", "issuing.pass", "--leader", "Anna", "--witness", "Bram"),
     )
     assert held.status == 0, held.err
     settings = tmp_path / "ca" / "pki.toml"
