@@ -53,12 +53,14 @@ from authz.store.directory import StoredDirectory
 from authz.store.participants import StoredParticipants
 from authz.store.revocations import StoredRevocations
 from authz.store.signing_keys import StoredSigningKeys
+from authz.tokens.certificate_feed import CertificateFeedMirror
 from authz.tokens.changes import Changed
 from authz.tokens.feed import FEED_TYPE, RevocationFeed
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
 from pki.ocsp_folder import OcspFolder
+from pki.feed_reading import FeedReader
 from pki.validation import CertificateValidator, CrlStore
 
 BUNDLE = "default"
@@ -73,6 +75,7 @@ class Server:
         app: the Litestar application.
         follower: keeps snapshots up to date.
         mirror: keeps CRLs up to date.
+        certificate_feeds: passes on what authorities revoked lately.
         checkpointer: signs the audit log.
         publications: what readers may be waiting for.
         care: looks after domains and anchors.
@@ -81,6 +84,7 @@ class Server:
     app: Litestar
     follower: Follower
     mirror: CrlMirror
+    certificate_feeds: CertificateFeedMirror
     checkpointer: Checkpointer
     publications: Sequence[Publication]
     care: DomainCare
@@ -118,6 +122,13 @@ async def opened(
 
         participants, services = StoredParticipants(database), StoredDirectory(database)
         signing_keys, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
+        feeds = CertificateFeedMirror(
+            settings.clients.revocation_urls,
+            FeedReader([certificate_der(issuer.certificate) for issuer in settings.clients.issuers]).read,
+            revocations,
+            client,
+            clock,
+        )
         registry = ParticipantRegistry(participants, settings.environment)
         book = AddressBook(services, settings.environment)
         keys = KeyRing(signing_keys, files, settings.tokens.overlap, {FEED_TYPE: files.feed})
@@ -197,7 +208,7 @@ async def opened(
             ),
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
-        yield Server(create_app(parts), follower, mirror, checkpointer, [bundles, jwks, revoked], care)
+        yield Server(create_app(parts), follower, mirror, feeds, checkpointer, [bundles, jwks, revoked], care)
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
         # The stop is the last record, and signed like every other.
         checkpointer.stop()
@@ -212,6 +223,7 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
         background = [
             asyncio.create_task(server.follower.run()),
             asyncio.create_task(server.mirror.run()),
+            asyncio.create_task(server.certificate_feeds.run()),
             asyncio.create_task(_wake_at(stop, server.publications)),
             *(asyncio.create_task(work) for work in server.care.work(stop)),
         ]

@@ -54,6 +54,8 @@ class ClientSettings(Settings):
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
     """Fetched ahead of time and only from here, never from what a certificate names (cases/oauth.md 74)."""
+    revocation_urls: tuple[HttpUrl, ...] = Field(default=(), max_length=50)
+    """Feeds of lately revoked certificates (`http://<pki>/revocations/<issuer>`), which agents then follow in ours."""
     ocsp_folder: SettingsPath | None = None
     """Folder of OCSP responses (`*.ocsp`, DER) that another program fetches ahead of time; they count beside CRLs."""
     max_crl_age: Annotated[float, Field(gt=0, le=3600)] = 3600.0

@@ -117,6 +117,14 @@ class Responder:
         for ca in self._cas.values():
             await self._key(ca, self._clock.now())
 
+    async def key(self, name: str) -> ResponderKey:
+        """The key that speaks for a CA at this moment.
+
+        Raises:
+            StoreUnavailable, SignerError, IssuingError: there is none and none can be made.
+        """
+        return await self._key(self._cas[name], self._clock.now())
+
     async def _authoritative(self, ca: IssuingCa, request: OcspRequest) -> OcspAnswer:
         at = self._clock.now().replace(microsecond=0)
         key = await self._key(ca, at)

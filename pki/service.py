@@ -19,8 +19,10 @@ from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
 from pki.app import OpenAuthority, open_authority, read_certificate
 from pki.enrolment import Enrolment
+from pki.feed import CertificateFeed
 from pki.http.application import create_application
 from pki.http.est import EstApplication
+from pki.http.feed import feed_handler
 from pki.http.ocsp import OcspApplication
 from pki.http.peers import Peers
 from pki.http.published import Published
@@ -68,7 +70,9 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         work.append(_keep_answering(responder, stop))
         tasks = [asyncio.create_task(item) for item in work]
         try:
-            application = create_application(published, est, OcspApplication(responder, pki.clock))
+            feed = CertificateFeed(pki.database, pki.cas, responder, pki.clock)
+            ocsp = OcspApplication(responder, pki.clock)
+            application = create_application(published, est, ocsp, [feed_handler(feed, published)])
             await serve_uds(application, socket, stop=stop)
         finally:
             stop.set()

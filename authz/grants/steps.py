@@ -72,15 +72,17 @@ class PolicyRefused(Refused):
 
 
 def current_client(client: AuthenticatedClient, revocations: RevocationList) -> CurrentClient:
-    """Rule 1, what the certificate alone can not say: revoked here by thumbprint.
+    """Rule 1, what the certificate alone can not say: revoked by thumbprint, here or a moment ago by its authority.
 
     Raises:
-        Refused: CREDENTIAL_REVOKED.
+        Refused: CREDENTIAL_REVOKED, CERTIFICATE_REVOKED.
     """
     # The other spelling of the same certificate has another thumbprint (`pki.twin`): a block on one is on both.
     names = (client.thumbprint, client.twin)
     if any(revocations.contains(RevocationKind.CREDENTIAL, name) for name in names):
         raise Refused(Reason.CREDENTIAL_REVOKED, "this certificate may no longer be used; enrol again")
+    if any(revocations.contains(RevocationKind.CERTIFICATE, name) for name in names):
+        raise Refused(Reason.CERTIFICATE_REVOKED, "the certificate has been revoked")
     return CurrentClient(client)
 
 

@@ -71,3 +71,24 @@ class StoredRevocations:
             return await bump(connection, Topic.REVOCATIONS)
 
         return await self._database.write(act, *records)
+
+    async def follow(self, present: Sequence[Revocation], gone: Sequence[str]) -> int:
+        """See `authz.tokens.certificate_feed.FollowedRevocations`; no records, because the authority made them."""
+
+        async def act(connection: AsyncConnection) -> int:
+            kind = RevocationKind.CERTIFICATE.value
+            theirs = _REVOCATION.c.kind == kind
+            rows = await connection.execute(select(_REVOCATION.c.value, _REVOCATION.c.expires_us).where(theirs))
+            held = {row.value: row.expires_us for row in rows}
+            wanted = {each.value: to_microseconds(each.expires_at) for each in present}
+            news = {value: expires for value, expires in wanted.items() if held.get(value, -1) < expires}
+            ended = [value for value in gone if value in held]
+            if not news and not ended:
+                return await current(connection, Topic.REVOCATIONS)
+            for value, expires in news.items():
+                await connection.execute(_ADD, {"kind": kind, "value": value, "expires_us": expires})
+            for value in ended:
+                await connection.execute(delete(_REVOCATION).where(theirs, _REVOCATION.c.value == value))
+            return await bump(connection, Topic.REVOCATIONS)
+
+        return await self._database.write(act)

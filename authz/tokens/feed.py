@@ -83,8 +83,10 @@ class RevocationFeed:
         live = [entry for entry in self.list.entries if entry.expires_at > now]
         named = {
             kind: sorted(entry.value for entry in live if entry.kind is kind)
-            for kind in (RevocationKind.JTI, RevocationKind.CREDENTIAL, RevocationKind.GRANT)
+            for kind in RevocationKind
         }
+        # For an agent it makes no difference who revoked a certificate; it may be both.
+        credentials = {*named[RevocationKind.CREDENTIAL], *named[RevocationKind.CERTIFICATE]}
         token = self._signer.sign(
             {
                 "iss": self._issuer,
@@ -92,7 +94,7 @@ class RevocationFeed:
                 "exp": issued + int(self._lifetime.total_seconds()),
                 "version": self.list.version,
                 "tokens": named[RevocationKind.JTI],
-                "credentials": named[RevocationKind.CREDENTIAL],
+                "credentials": sorted(credentials),
                 "grants": named[RevocationKind.GRANT],
             }
         )

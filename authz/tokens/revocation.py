@@ -1,7 +1,8 @@
 """Revocations: of one token, of everything bound to one certificate, of everything under one grant.
 
 Specification: shared `spec/authorization.md`, "Around the token" (revocation feed for agents: versioned, small, only
-what has not expired); RFC 7009. What a deelnemer's certificate authority revokes travels by CRL, not by this list.
+what has not expired); RFC 7009. What a deelnemer's certificate authority revokes travels by CRL; this list only hurries
+that (docs/decisions/0018).
 """
 
 import re
@@ -21,12 +22,15 @@ class RevocationKind(StrEnum):
     JTI = "jti"
     CREDENTIAL = "credential"
     GRANT = "grant"
+    CERTIFICATE = "certificate"
+    """Revoked lately by its authority: passed on (`authz.tokens.certificate_feed`), never decided here."""
 
 
 _FORMS = {
     RevocationKind.JTI: re.compile(r"[A-Za-z0-9_-]{22,64}"),
     RevocationKind.CREDENTIAL: re.compile(r"[A-Za-z0-9_-]{43}"),
     RevocationKind.GRANT: re.compile(r"[A-Za-z0-9_-]{1,64}"),
+    RevocationKind.CERTIFICATE: re.compile(r"[A-Za-z0-9_-]{43}"),
 }
 
 

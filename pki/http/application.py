@@ -5,22 +5,20 @@ section 4.3 (`Prefer: wait`). All of that is public and signed by itself, so nei
 asks for itself, is mounted beside it.
 """
 
-import re
+from collections.abc import Sequence
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Litestar, MediaType, Request, Response, asgi, get
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 
 from pki.http.est import PREFIX, EstApplication
 from pki.http.ocsp import PREFIX as OCSP_PREFIX
 from pki.http.ocsp import OcspApplication
-from pki.http.published import Document, Published
+from pki.http.published import Document, Published, wait_of
 
-MAX_WAIT: Final = 60
-"""Seconds that a long poll may last."""
-_WAIT = re.compile(r"(?:^|[,;]\s*)wait=([0-9]{1,4})(?:$|\s*[,;])", re.IGNORECASE)
 _HEADERS: Final = {
     # Held by anybody, used only after asking again: a revocation must not wait for a cache.
     "Cache-Control": "public, no-cache",
@@ -29,7 +27,10 @@ _HEADERS: Final = {
 
 
 def create_application(
-    published: Published, est: EstApplication | None = None, ocsp: OcspApplication | None = None
+    published: Published,
+    est: EstApplication | None = None,
+    ocsp: OcspApplication | None = None,
+    further: Sequence[HTTPRouteHandler] = (),
 ) -> Litestar:
     """The application over what is published.
 
@@ -37,6 +38,7 @@ def create_application(
         published: loaded documents.
         est: enrolment; None to publish only.
         ocsp: answers about certificates; None to publish only.
+        further: other handlers.
     """
 
     @get(["/crl/{name:str}", "/ca/{name:str}"])
@@ -57,7 +59,7 @@ def create_application(
         if application is not None
     ]
     return Litestar(
-        [document, health, *mounted],
+        [document, health, *mounted, *further],
         openapi_config=None,
         logging_config=None,
         exception_handlers={HTTPException: _refuse, Exception: _fail},
@@ -66,16 +68,16 @@ def create_application(
 
 async def _answer(published: Published, request: Request[Any, Any, Any], path: str) -> Response[bytes]:
     known = request.headers.get("if-none-match", "").strip()
-    wait = _WAIT.search(request.headers.get("prefer", ""))
+    wait = wait_of(request.headers.get("prefer", ""))
     if wait and known:
-        document = await published.wait(path, known.removeprefix("W/"), min(int(wait[1]), MAX_WAIT))
+        document = await published.wait(path, known.removeprefix("W/"), wait)
     else:
         document = await published.get(path)
     if document is None:
         raise HTTPException(status_code=HTTPStatus.NOT_FOUND)
     headers = _HEADERS | {"ETag": document.etag, "Last-Modified": format_datetime(document.modified, usegmt=True)}
     if wait:
-        headers["Preference-Applied"] = f"wait={min(int(wait[1]), MAX_WAIT)}"
+        headers["Preference-Applied"] = f"wait={wait}"
     if _unchanged(document, known, request.headers.get("if-modified-since")):
         return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=document.media_type)
     return Response(document.content, headers=headers, media_type=document.media_type)

@@ -6,6 +6,7 @@ committed, whichever process wrote it. Waiting requests are woken by `watch`, wh
 
 import asyncio
 import hashlib
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,9 @@ from pki.store.register import Register
 _LOG: Final = structlog.get_logger(__name__)
 POLL: Final = 0.1
 """Seconds between looks at the change counter."""
+MAX_WAIT: Final = 60
+"""Seconds that a long poll may last."""
+_WAIT: Final = re.compile(r"(?:^|[,;]\s*)wait=([0-9]{1,4})(?:$|\s*[,;])", re.IGNORECASE)
 CRL_TYPE: Final = "application/pkix-crl"
 CERTIFICATE_TYPE: Final = "application/pkix-cert"
 
@@ -91,6 +95,10 @@ class Published:
                     document = self._documents.get(path)
         return document
 
+    def next_change(self) -> asyncio.Event:
+        """Set when something published is another than at this moment; to be taken before looking what it is now."""
+        return self._closing if self._closing.is_set() else self._changed
+
     def close(self) -> None:
         """Let those who wait go, and end `watch`: the service stops."""
         self._closing.set()
@@ -148,6 +156,12 @@ class Published:
             return {}
         self._root_crls_seen[root.name] = seen
         return {f"/crl/{root.name}.crl": document}
+
+
+def wait_of(prefer: str) -> int:
+    """Seconds that a reader is willing to wait (RFC 7240 section 4.3), at most `MAX_WAIT`; 0 when it did not say."""
+    found = _WAIT.search(prefer)
+    return min(int(found[1]), MAX_WAIT) if found else 0
 
 
 def _crl(der: bytes) -> Document:

@@ -47,6 +47,20 @@ class StatusRegister:
             found |= dict.fromkeys((await self._db.execute(own)).scalars(), Status(known=True))
         return found
 
+    async def lately_revoked(self, issuer: str, since: datetime, limit: int) -> list[tuple[bytes, datetime]]:
+        """Certificates (DER) that were revoked or put on hold since then, and when; newest first, at most `limit`."""
+        columns = certificates.c
+        found: list[tuple[bytes, datetime]] = []
+        for moment in (columns.held_at, columns.revoked_at):
+            query = (
+                select(columns.certificate, moment)
+                .where(columns.issuer == issuer, moment >= since, columns.certificate.isnot(None))
+                .order_by(moment.desc())
+                .limit(limit)
+            )
+            found += [(bytes(der), when) for der, when in await self._db.execute(query)]
+        return found[:limit]
+
     async def add_responder(self, issuer: str, serial_number: str, not_after: datetime, tbs: bytes) -> None:
         """Record a responder's certificate that is about to be signed."""
         row = {"issuer": issuer, "serial_number": serial_number, "not_after": not_after, "tbs": tbs}

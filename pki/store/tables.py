@@ -107,6 +107,7 @@ for _status in ("superseding", "renewing"):
 Index("serial_per_issuer", certificates.c.issuer, certificates.c.serial_number, unique=True)
 Index("by_status", certificates.c.status, certificates.c.not_after)
 Index("by_revocation", certificates.c.revoked_at)
+Index("by_hold", certificates.c.held_at)
 Index("by_serial", certificates.c.serial_number)
 Index("by_identifier", certificates.c.identifier, certificates.c.environment)
 # What a CRL has to take up, and what has left it after it expired: few rows beside those that are on it.

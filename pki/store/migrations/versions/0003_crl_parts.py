@@ -51,6 +51,7 @@ def upgrade() -> None:
     )
     # Who follows revocations asks for those of the last hours.
     op.create_index("by_revocation", "certificates", ["revoked_at"])
+    op.create_index("by_hold", "certificates", ["held_at"])
     # Whoever is looked up by serial number or identifier alone must not wait for a look at every row.
     op.create_index("by_serial", "certificates", ["serial_number"])
     op.create_index("by_identifier", "certificates", ["identifier", "environment"])

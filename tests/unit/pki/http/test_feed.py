@@ -1,0 +1,197 @@
+"""The feed of lately revoked certificates: what it says, who believes it, and how fast authz passes it on."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from authz.domain.errors import Refused
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
+from authz.participants.following import Followed, Follower
+from authz.store.database import Database
+from authz.store.revocations import StoredRevocations
+from authz.tokens.certificate_feed import CertificateFeedMirror
+from authz.tokens.revocation import RevocationKind, RevocationList
+from pki.app import OpenAuthority, open_authority
+from pki.authority import Issued
+from pki.feed import CertificateFeed
+from pki.feed_reading import WINDOW, FeedReader, VerifiedFeed
+from pki.http.application import create_application
+from pki.http.feed import feed_handler
+from pki.http.published import Published
+from pki.issuing import Holder
+from pki.records import operator
+from pki.responder import Responder
+from pki.revocation import RevocationReason
+from pki.settings import PkiSettings
+from pki.signer import KeySigner
+from tests.fakes.certificate_racer import new_request
+from tests.fakes.certificates import FakeAuthority
+from tests.fakes.clock import FixedClock
+
+URL = "/revocations/issuing-tst"
+WHO = Identifier.parse_subject("uzovi:5000")
+BUDGET = 2.0
+"""Seconds, architecture.md: a revocation reaching every agent."""
+
+
+@pytest.fixture
+async def client(pki: OpenAuthority) -> AsyncIterator[httpx.AsyncClient]:
+    await pki.withdrawal.sweep()
+    published = Published(pki)
+    await published.load()
+    watching = asyncio.create_task(published.watch())
+    feed = CertificateFeed(pki.database, pki.cas, Responder(pki.database, pki.cas, pki.clock), pki.clock)
+    application = create_application(published, further=[feed_handler(feed, published)])
+    transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
+        yield found
+    published.close()
+    await watching
+
+
+def thumbprint(issued: Issued) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(issued.certificate).digest()).rstrip(b"=").decode()
+
+
+async def issue(pki: OpenAuthority) -> Issued:
+    return await pki.issue(Holder(WHO, "Zorgkantoor Test", "12345678"), new_request(), operator("test"))
+
+
+async def change(pki: OpenAuthority, reason: RevocationReason) -> None:
+    await pki.revoke(reason, operator("test"), identifier=WHO)
+
+
+async def read(client: httpx.AsyncClient, pki: OpenAuthority, reader: FeedReader | None = None) -> VerifiedFeed:
+    answer = await client.get(URL)
+    assert answer.status_code == 200
+    return (reader or FeedReader([pki.cas[0].der])).read(answer.content, pki.clock.now())
+
+
+async def test_what_is_revoked_or_on_hold_stands_on_it_until_every_crl_has_it(
+    client: httpx.AsyncClient, pki: OpenAuthority, clock: FixedClock
+) -> None:
+    issued = await issue(pki)
+    reader = FeedReader([pki.cas[0].der])
+    assert (await read(client, pki, reader)).revoked == {}
+    await change(pki, RevocationReason.CERTIFICATE_HOLD)
+    assert (await read(client, pki, reader)).revoked == {thumbprint(issued): clock.now() + WINDOW}
+    await change(pki, RevocationReason.REMOVE_FROM_CRL)
+    assert (await read(client, pki, reader)).revoked == {}
+    await change(pki, RevocationReason.KEY_COMPROMISE)
+    assert thumbprint(issued) in (await read(client, pki, reader)).revoked
+    clock.moment += WINDOW + timedelta(seconds=1)
+    assert (await read(client, pki, reader)).revoked == {}
+
+
+async def test_conditional_and_absent(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    etag = (await client.get(URL)).headers["etag"]
+    assert (await client.get(URL, headers={"if-none-match": etag})).status_code == 304
+    assert (await client.get("/revocations/root")).status_code == 404
+    waiting = asyncio.create_task(client.get(URL, headers={"if-none-match": etag, "prefer": "wait=30"}))
+    issued = await issue(pki)
+    await change(pki, RevocationReason.UNSPECIFIED)
+    async with asyncio.timeout(5):
+        woken = await waiting
+    assert thumbprint(issued) in FeedReader([pki.cas[0].der]).read(woken.content, pki.clock.now()).revoked
+
+
+def refused(reader: FeedReader, body: bytes, pki: OpenAuthority, later: timedelta = timedelta()) -> None:
+    with pytest.raises(Refused) as caught:
+        reader.read(body, pki.clock.now() + later)
+    assert caught.value.reason is Reason.CRL_INVALID
+
+
+async def test_only_what_a_known_authority_said_lately_is_believed(
+    client: httpx.AsyncClient, pki: OpenAuthority
+) -> None:
+    old = (await client.get(URL)).content
+    await issue(pki)
+    await change(pki, RevocationReason.UNSPECIFIED)
+    body = (await client.get(URL)).content
+    reader = FeedReader([pki.cas[0].der])
+    reader.read(body, pki.clock.now())
+    refused(reader, old, pki)  # a replay would bring a revoked certificate back
+    header, payload, signature = body.split(b".")
+    fresh = FeedReader([pki.cas[0].der])
+    refused(FeedReader([FakeAuthority().issuing.der]), body, pki)
+    refused(fresh, body, pki, timedelta(minutes=11))
+    refused(fresh, body, pki, -timedelta(minutes=11))
+    for broken in (
+        b"",
+        payload,
+        b".".join((header, payload)),
+        b".".join((header, payload, signature, b"")),
+        b".".join((header, payload, signature[:-4])),
+        b".".join((header, payload[:-1] + (b"A" if payload[-1:] != b"A" else b"B"), signature)),
+        b".".join((base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"="), payload, b"")),
+        b".".join((header, payload, signature + b"==")),
+    ):
+        refused(fresh, broken, pki)
+
+
+async def test_a_party_s_own_key_is_not_the_authority_s_voice(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    fake = FakeAuthority()
+    leaf = fake.issue("uzovi:5000", key=key)
+    body = (await client.get(URL)).content
+    header, payload, _ = body.split(b".")
+    sent = json.loads(base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)))
+    sent["x5c"] = [base64.b64encode(leaf.der).decode()]
+    forged = base64.urlsafe_b64encode(json.dumps(sent).encode()).rstrip(b"=") + b"." + payload
+    r, s = decode_dss_signature(KeySigner(key).sign(forged))
+    signature = base64.urlsafe_b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).rstrip(b"=")
+    refused(FeedReader([fake.issuing.der]), forged + b"." + signature, pki)
+
+
+async def test_65_a_revocation_by_the_authority_is_on_the_list_of_authz_within_two_seconds_and_leaves_with_a_release(
+    client: httpx.AsyncClient, pki: OpenAuthority, settings: PkiSettings, clock: FixedClock, tmp_path: Path
+) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/authz.db", clock)
+    await database.start()
+    repository = StoredRevocations(database, clock)
+    held = RevocationList(-1)
+
+    async def refresh() -> None:
+        nonlocal held
+        held = await repository.load(clock.now())
+
+    follower = Follower([Followed("revocations", repository.version, lambda: held.version, refresh)], clock)
+    mirror = CertificateFeedMirror(
+        [f"http://pki.test{URL}"], FeedReader([pki.cas[0].der]).read, repository, client, clock
+    )
+    issued = await issue(pki)
+    tasks = [asyncio.create_task(mirror.run()), asyncio.create_task(follower.run())]
+
+    async def until(*, listed: bool) -> float:
+        started = time.monotonic()
+        async with asyncio.timeout(10):
+            while held.contains(RevocationKind.CERTIFICATE, thumbprint(issued)) is not listed:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return time.monotonic() - started
+
+    try:
+        await asyncio.sleep(0.3)  # both are waiting for news
+        async with open_authority(settings, clock) as other:  # as the command line does
+            for reason, listed in (
+                (RevocationReason.CERTIFICATE_HOLD, True),
+                (RevocationReason.REMOVE_FROM_CRL, False),
+                (RevocationReason.SUPERSEDED, True),
+            ):
+                await change(other, reason)
+                assert await until(listed=listed) < BUDGET
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await database.close()
