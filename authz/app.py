@@ -59,8 +59,8 @@ from authz.tokens.feed import FEED_TYPE, RevocationFeed
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
-from pki.ocsp_folder import OcspFolder
 from pki.feed_reading import FeedReader
+from pki.ocsp_folder import OcspFolder
 from pki.validation import CertificateValidator, CrlStore
 
 BUNDLE = "default"

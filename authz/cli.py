@@ -37,9 +37,11 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="The server's own keys.", no_args_is_help=True)
 scheme_app = typer.Typer(help="Who takes part, and which services there are.", no_args_is_help=True)
+policies_app = typer.Typer(help="The policies that agents fetch.", no_args_is_help=True)
 revoke_app = typer.Typer(help="End a token, or everything of one certificate or grant.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(scheme_app, name="scheme")
+app.add_typer(policies_app, name="policies")
 app.add_typer(revoke_app, name="revoke")
 
 
@@ -113,6 +115,27 @@ def keys_rotate(
     key = _run(config, lambda operations: operations.rotate_keys(now=now))
     signs_from = key.signs_from.isoformat()
     _say(as_json, {"kid": key.kid, "signs_from": signs_from}, f"{key.kid} signs from {signs_from}")
+
+
+@keys_app.command("withdraw")
+def keys_withdraw(
+    kid: Annotated[str, typer.Argument(help="Key id of a token key, see `authz keys list`.")],
+    *,
+    config: Config = Path("authz.toml"),
+    replace: Annotated[bool, typer.Option("--replace", help="Add a key that signs from the same moment on.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End a token key that somebody else may have: agents refuse every token that it signed, within two seconds."""
+    added = _run(config, lambda operations: operations.withdraw_key(kid, replace=replace))
+    text = f"{kid} is withdrawn" + (f"; {added.kid} signs from now on" if added else "")
+    _say(as_json, {"kid": kid, "replaced_by": added.kid if added else None}, text)
+
+
+@policies_app.command("renew")
+def policies_renew(*, config: Config = Path("authz.toml"), as_json: Json = False) -> None:
+    """Publish the policies under a new serial number at the next start, after a database was restored from a backup."""
+    _run(config, lambda operations: operations.renew_bundle())
+    _say(as_json, {"renewed": True}, "the next start of the server gives the policies a new serial number")
 
 
 @scheme_app.command("import")

@@ -5,6 +5,7 @@ each change by itself within a second.
 """
 
 import contextlib
+import dataclasses
 import getpass
 import uuid
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ from authz.edge.tracing import new_trace
 from authz.grants.records import SOURCE
 from authz.settings import AuthzSettings
 from authz.store.audit_log import StoredAuditLog
+from authz.store.bundles import StoredBundleSerials
 from authz.store.database import Database
 from authz.store.directory import StoredDirectory
 from authz.store.participants import StoredParticipants
@@ -34,10 +36,12 @@ from authz.store.signing_keys import StoredSigningKeys
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keys import KeyFileError, Signer
 from authz.tokens.revocation import Revocation, RevocationKind
-from authz.tokens.rotation import KeySchedule, SigningKeyRecord
+from authz.tokens.rotation import KeySchedule, KeyState, SigningKeyRecord
 
 CHECKPOINT_PUBLIC = "checkpoint.vkey"
 """Beside the private key: the public key of the log, in the form that tlog tools read."""
+BUNDLE = "default"
+"""Name of the policy bundle that the server publishes."""
 LONGEST_CERTIFICATE = timedelta(days=400)
 """A revoked certificate can not be used any more after it expired; ours live 397 days."""
 
@@ -95,6 +99,53 @@ class Operations:
         wait = timedelta() if now else timedelta(seconds=self.settings.tokens.prepublish)
         async with self._database() as database:
             return await self._add_token_key(database, files, wait)
+
+    async def withdraw_key(self, kid: str, *, replace: bool) -> SigningKeyRecord | None:
+        """End a token key at once: it signs nothing, stands in no JWKS, and agents take no token that it signed.
+
+        Args:
+            kid: of the key, which somebody else may have.
+            replace: in the same act, add a key that signs from now on.
+
+        Returns:
+            The key that was added, if one was.
+
+        Raises:
+            SluisError: no such key, withdrawn already, or nothing would sign any more.
+        """
+        now = self.clock.now()
+        async with self._database() as database:
+            stored = StoredSigningKeys(database)
+            _, records = await stored.load()
+            key = next((record for record in records if record.kid == kid), None)
+            if key is None:
+                raise SluisError("there is no token key with this key id: see `authz keys list`")
+            if key.withdrawn_at is not None:
+                raise SluisError("this key is withdrawn already")
+            state = KeySchedule(records, self.settings.tokens.overlap).state(kid, now)
+            if state is KeyState.SIGNING and not replace:
+                raise SluisError("this key signs now: give --replace, so that a new one signs from the same moment on")
+            changed, event = [dataclasses.replace(key, withdrawn_at=now)], EventType.KEY_WITHDRAW
+            made = [self._record(event, Action.DELETE, AuditObject("kid", kid, "none", details={"state": state.value}))]
+            added = None
+            if replace:
+                files = KeyFiles.open(self.settings.keys.folder, self.settings.keys.passphrase_file)
+                added, record = self._new_token_key(files, timedelta())
+                changed.append(added)
+                made.append(record)
+            # Listed for longer than any agent keeps a key set, and than the key could be of use to anybody.
+            revocation = Revocation(RevocationKind.KEY, kid, now + LONGEST_CERTIFICATE)
+            await stored.save(changed, made, [revocation])
+            return added
+
+    async def renew_bundle(self) -> None:
+        """Give the policies a new serial number at the next start of the server, although they are those of before.
+
+        For a database that was restored from a backup: agents refuse numbers below the highest that they have seen.
+        """
+        async with self._database() as database:
+            record = self._record(EventType.POLICY_ACTIVATE, Action.UPDATE, AuditObject("bundle", BUNDLE, "none"))
+            await StoredBundleSerials(database).renew(BUNDLE, record)
 
     async def list_keys(self) -> list[dict[str, str]]:
         """The token keys and what each does at this moment."""
@@ -176,12 +227,16 @@ class Operations:
             await database.close()
 
     async def _add_token_key(self, database: Database, files: KeyFiles, wait: timedelta) -> SigningKeyRecord:
+        key, record = self._new_token_key(files, wait)
+        await StoredSigningKeys(database).save([key], [record])
+        return key
+
+    def _new_token_key(self, files: KeyFiles, wait: timedelta) -> tuple[SigningKeyRecord, AuditRecord]:
         signer: Signer = files.create_token_key()
         now = self.clock.now()
         key = SigningKeyRecord(signer.kid, signer.algorithm, signer.public_jwk, now, now + wait)
         item = AuditObject("kid", key.kid, "none", details={"signs_from": key.signs_from.isoformat()})
-        await StoredSigningKeys(database).save([key], [self._record(EventType.KEY_ROTATE, Action.CREATE, item)])
-        return key
+        return key, self._record(EventType.KEY_ROTATE, Action.CREATE, item)
 
     def _record(self, event: EventType, action: Action, item: AuditObject) -> AuditRecord:
         return AuditRecord(

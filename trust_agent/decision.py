@@ -22,7 +22,7 @@ from trust_agent.authzen import RequestContext, access_input
 from trust_agent.care_client import check_care_client
 from trust_agent.graphql import CanonicalRequest, Register
 from trust_agent.records import DecisionRecords, Facts
-from trust_agent.verify import VerifiedToken, Verifier
+from trust_agent.verify import TokenRefused, VerifiedToken, Verifier
 
 _LOG: Final = structlog.get_logger(__name__)
 _JSON: Final = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
@@ -177,7 +177,11 @@ class Decider:
         # 2. The certificate of the connection.
         certificate = facts.certificate = self._verifier.certificate(inquiry.xfcc, inquiry.verified_by_edge, facts.at)
         # 3. The token, and that it belongs to this certificate.
-        token = await self._verifier.token(inquiry.authorization, certificate, facts.at)
+        try:
+            token = await self._verifier.token(inquiry.authorization, certificate, facts.at)
+        except TokenRefused as refused:
+            facts.refused_claims = refused.claims
+            raise
         facts.claims = token.claims
         # 4. A scope for this service.
         self._verifier.scope(token)

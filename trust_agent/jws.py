@@ -2,14 +2,15 @@
 
 Specification: RFC 7515, RFC 8725 (best practice), shared `spec/enforcement.md`, check 3, and `cases/oauth.md` 51-54
 and 67. The header has exactly `alg`, `kid` and `typ`: whoever wants to bring keys (`jwk`, `jku`, `x5u`), extensions
-(`crit`) or encryption finds no reader for them. The key decides about the algorithm, never the header alone.
+(`crit`) or encryption finds no reader for them. The key decides about the algorithm and the type, never the header
+alone.
 
 Not here: what the payload means, and whether it is still valid.
 """
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
 from authz.domain import strict_json
+from authz.domain.claims import JWK_PURPOSE
 from authz.domain.errors import InvalidValue, Refused, SluisError
 from authz.domain.reasons import Reason
 
@@ -37,6 +39,7 @@ class KeysInvalid(SluisError):  # noqa: N818
 @dataclass(frozen=True, slots=True)
 class _Key:
     algorithm: str
+    typ: str
     key: Any  # a public key of `cryptography`
 
 
@@ -50,8 +53,8 @@ class KeySet:
     def parse(cls, data: bytes, algorithms: Sequence[str]) -> "KeySet":
         """Read a JWK Set (RFC 7517).
 
-        Keys of other algorithms are left out; a set that is malformed, names a key id twice or holds a private key is
-        refused as a whole, as is one without any key that we can use.
+        Keys of other algorithms are left out, and so are keys that do not say what they sign; a set that is malformed,
+        names a key id twice or holds a private key is refused as a whole, as is one without any key that we can use.
 
         Args:
             data: JSON.
@@ -75,8 +78,11 @@ class KeySet:
             if _PRIVATE_MEMBERS & jwk.keys():
                 raise KeysInvalid("the set holds a private key")
             algorithm = jwk.get("alg")
-            if isinstance(algorithm, str) and algorithm in algorithms and jwk.get("use", "sig") == "sig":
-                keys[kid] = _Key(algorithm, _public_key(jwk, algorithm))
+            typ = jwk.get(JWK_PURPOSE)
+            if not isinstance(algorithm, str) or not isinstance(typ, str):
+                continue
+            if typ and algorithm in algorithms and jwk.get("use", "sig") == "sig":
+                keys[kid] = _Key(algorithm, typ, _public_key(jwk, algorithm))
         if not keys:
             raise KeysInvalid("the set has no key that can be used")
         return cls(keys)
@@ -87,9 +93,16 @@ class KeySet:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def get(self, kid: str) -> _Key | None:
-        """The key, or None."""
-        return self._keys.get(kid)
+    def get(self, kid: str, typ: str) -> _Key | None:
+        """The key, or None when there is none with this id for this type: no key signs two kinds of things."""
+        key = self._keys.get(kid)
+        return key if key is not None and key.typ == typ else None
+
+    def without(self, kids: Collection[str]) -> "KeySet":
+        """The set without these keys; the very same when it has none of them."""
+        if self._keys.keys().isdisjoint(kids):
+            return self
+        return KeySet({kid: key for kid, key in self._keys.items() if kid not in kids})
 
 
 def _public_key(jwk: Mapping[str, Any], algorithm: str) -> Any:  # noqa: ANN401  a public key of `cryptography`
@@ -108,6 +121,7 @@ class UnverifiedJws:
 
     kid: str
     algorithm: str
+    typ: str
     signing_input: bytes
     payload: bytes
     signature: bytes
@@ -118,7 +132,7 @@ def parse_jws(token: str, typ: Sequence[str], algorithms: Sequence[str], *, max_
 
     Args:
         token: as received.
-        typ: accepted values of `typ`, lower case.
+        typ: accepted values of `typ`, lower case and without `application/`.
         algorithms: accepted values of `alg`.
         max_length: characters.
 
@@ -137,11 +151,13 @@ def parse_jws(token: str, typ: Sequence[str], algorithms: Sequence[str], *, max_
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise Refused(Reason.TOKEN_ALGORITHM, "the token is signed with an algorithm that is not accepted")
-    if not isinstance(kind, str) or kind.lower() not in typ:
+    # A media type may stand without its first half (RFC 7515 section 4.1.9).
+    kind = kind.lower().removeprefix("application/") if isinstance(kind, str) else None
+    if kind is None or kind not in typ:
         raise Refused(Reason.TOKEN_TYPE, "the token is not of the type that is asked for")
     if not header.keys() <= _HEADER or not isinstance(kid, str):
         raise _malformed()
-    return UnverifiedJws(kid, algorithm, token[: match.end(2)].encode("ascii"), payload, signature)
+    return UnverifiedJws(kid, algorithm, kind, token[: match.end(2)].encode("ascii"), payload, signature)
 
 
 _ALGORITHMS: Final = get_default_algorithms()
@@ -156,10 +172,10 @@ def verify_jws(unverified: UnverifiedJws, keys: KeySet, *, max_bytes: int = MAX_
         max_bytes: of the payload.
 
     Raises:
-        Refused: TOKEN_KEY_UNKNOWN; TOKEN_ALGORITHM when the key is for another algorithm; TOKEN_SIGNATURE;
-            TOKEN_CLAIMS when the payload is not a JSON object with one reading.
+        Refused: TOKEN_KEY_UNKNOWN, also for a key that signs another type; TOKEN_ALGORITHM when the key is for another
+            algorithm; TOKEN_SIGNATURE; TOKEN_CLAIMS when the payload is not a JSON object with one reading.
     """
-    key = keys.get(unverified.kid)
+    key = keys.get(unverified.kid, unverified.typ)
     if key is None:
         raise Refused(Reason.TOKEN_KEY_UNKNOWN, "the token is signed with a key that is not known here")
     if key.algorithm != unverified.algorithm:

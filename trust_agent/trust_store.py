@@ -28,9 +28,10 @@ from pki.crl_store import CrlStore
 from pki.validation import CertificateValidator
 from trust_agent.jws import KeySet, KeysInvalid, parse_jws, verify_jws
 from trust_agent.material import Kept, MaterialFile
+from trust_agent.newest_bundle import NewestBundle
 
 _LOG: Final = structlog.get_logger(__name__)
-_FEED_TYPES: Final = ("revocations+jwt",)
+_FEED_TYPE: Final = "revocations+jwt"
 _MAX_FEED: Final = 16 * 1024 * 1024
 _CONFIRM_EVERY: Final = timedelta(seconds=60)
 """How often an unchanged material's note is written again; a restart loses at most this much of its freshness."""
@@ -54,7 +55,7 @@ class MaxAges:
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """One verified state of the revocation feed."""
+    """One verified state of the revocation feed; `keys` are the ids of keys that sign nothing any more."""
 
     version: int
     issued_at: datetime
@@ -62,6 +63,7 @@ class Revocations:
     tokens: frozenset[str] = field(default_factory=frozenset)
     credentials: frozenset[str] = field(default_factory=frozenset)
     grants: frozenset[str] = field(default_factory=frozenset)
+    keys: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ class TrustStore:
         self._validator = validator
         self._ages = ages
         self._clock = clock
+        self._published = KeySet({})
         self._keys = KeySet({})
+        self._newest = NewestBundle(folder / "bundle.newest")
         self._revocations: Revocations | None = None
         self._bundle: VerifiedBundle | None = None
         self._engine: PolicyEngine | None = None
@@ -221,13 +225,14 @@ class TrustStore:
 
     def _take_keys(self, content: bytes) -> None:
         try:
-            self._keys = KeySet.parse(content, self._algorithms)
+            self._published = KeySet.parse(content, self._algorithms)
         except KeysInvalid as error:
             raise MaterialRefused(str(error)) from None
+        self._keys = self._published.without(self._revocations.keys if self._revocations else ())
 
     def _take_revocations(self, content: bytes) -> None:
         try:
-            unverified = parse_jws(content.decode("ascii"), _FEED_TYPES, self._algorithms, max_length=_MAX_FEED)
+            unverified = parse_jws(content.decode("ascii"), (_FEED_TYPE,), self._algorithms, max_length=_MAX_FEED)
             payload = verify_jws(unverified, self._keys, max_bytes=_MAX_FEED)
             feed = _revocations(payload, self._issuer)
         except (UnicodeDecodeError, ValueError, KeyError, TypeError, OverflowError):
@@ -239,15 +244,23 @@ class TrustStore:
             # An older state would bring a revoked token back to life.
             raise MaterialRefused("the revocation feed is older than the one in use")
         self._revocations = feed
+        if known is None or feed.keys != known.keys:
+            # Another object, also for the verifier: what it remembers of a withdrawn key's tokens goes as well.
+            self._keys = self._published.without(feed.keys)
 
     def _take_bundle(self, content: bytes) -> None:
         try:
             bundle = verify_bundle(content, self._bundle_keys, self._clock.now())
+            self._newest.require_not_older(bundle)
             if self._bundle is None or bundle.etag != self._bundle.etag:
                 self._engine = WasmEngine(bundle)
             self._bundle = bundle
         except (BundleRefused, PolicyUnavailable) as error:
             raise MaterialRefused(str(error)) from None
+        try:
+            self._newest.note(bundle)
+        except OSError as error:
+            _LOG.error("material_not_kept", material="bundle.newest", why=error.strerror)
 
     def _keep_crls(self) -> None:
         self.crl_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -271,7 +284,7 @@ class TrustStore:
 
     @property
     def keys(self) -> KeySet:
-        """The keys that sign tokens."""
+        """The keys that authz publishes, without those that it has withdrawn."""
         return self._keys
 
     @property
@@ -369,6 +382,7 @@ def _revocations(payload: Mapping[str, Any], issuer: str) -> Revocations:
         _texts(payload["tokens"]),
         _texts(payload["credentials"]),
         _texts(payload["grants"]),
+        _texts(payload["keys"]),
     )
 
 

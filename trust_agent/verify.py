@@ -25,7 +25,7 @@ from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
 from pki.validation import CertificateValidator, ValidatedCertificate
 from trust_agent.jws import KeySet, parse_jws, verify_jws
 
-_TYPES: Final = ("at+jwt", "application/at+jwt")
+_TYPE: Final = "at+jwt"
 _SCHEME: Final = "bearer "
 
 _REFUSAL_COUNTS: Final = timedelta(seconds=1)
@@ -139,6 +139,21 @@ class VerifiedToken:
     not_after: float
 
 
+class TokenRefused(Refused):
+    """A token that authz signed, and that is refused all the same.
+
+    Args:
+        reason: as for `Refused`.
+        detail: as for `Refused`.
+        claims: of the token; for the record, so that an auditor finds whose token was tried. They say nothing about
+            who tried it.
+    """
+
+    def __init__(self, reason: Reason, detail: str, claims: AccessTokenClaims) -> None:
+        super().__init__(reason, detail)
+        self.claims = claims
+
+
 @dataclass(frozen=True, slots=True)
 class _RefusedCertificate:
     reason: Reason
@@ -234,7 +249,8 @@ class Verifier:
         6. It is bound to the certificate of this connection.
 
         Raises:
-            Refused: KEYS_STALE, REVOCATIONS_STALE or TOKEN_*.
+            TokenRefused: step 4, 5 or 6: the token is one of this network, but does not count here and now.
+            Refused: KEYS_STALE, REVOCATIONS_STALE or another TOKEN_*.
         """
         self._trust.require_fresh(at)
         token = _bearer(authorization)
@@ -250,14 +266,15 @@ class Verifier:
             if self._trust.keys is self._keys_of_tokens:
                 self._tokens.put(digest, verified)
         moment = at.timestamp()
+        claims = verified.claims
         if moment >= verified.not_after:
-            raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
+            raise TokenRefused(Reason.TOKEN_EXPIRED, "the token has expired", claims)
         if moment < verified.not_before:
-            raise Refused(Reason.TOKEN_NOT_YET_VALID, "the token is not valid yet")
-        if self._trust.is_revoked(verified.claims.token_id, verified.grants):
-            raise Refused(Reason.TOKEN_REVOKED, "the token was revoked")
-        if verified.claims.thumbprint != certificate.thumbprint:
-            raise Refused(Reason.TOKEN_BINDING, "the token belongs to another certificate")
+            raise TokenRefused(Reason.TOKEN_NOT_YET_VALID, "the token is not valid yet", claims)
+        if self._trust.is_revoked(claims.token_id, verified.grants):
+            raise TokenRefused(Reason.TOKEN_REVOKED, "the token was revoked", claims)
+        if claims.thumbprint != certificate.thumbprint:
+            raise TokenRefused(Reason.TOKEN_BINDING, "the token belongs to another certificate", claims)
         return verified
 
     def scope(self, token: VerifiedToken) -> None:
@@ -271,7 +288,7 @@ class Verifier:
 
     async def _verify(self, token: str) -> VerifiedToken:
         rules = self._rules
-        unverified = parse_jws(token, _TYPES, rules.algorithms)
+        unverified = parse_jws(token, (_TYPE,), rules.algorithms)
         if unverified.kid not in self._trust.keys:
             await self._trust.refetch_keys()
         payload = verify_jws(unverified, self._trust.keys)

@@ -40,7 +40,24 @@ class OwnRecords:
         reason: Reason | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write one record; returns when it is durable.
+        """Write one record, see `make`; returns when it is durable.
+
+        Raises:
+            AuditUnavailable: it is not durable.
+        """
+        await self.log.record(self.make(event_type, action, item, user=user, reason=reason, details=details))
+
+    def make(
+        self,
+        event_type: EventType,
+        action: Action,
+        item: tuple[str, str],
+        *,
+        user: AuditUser | None = None,
+        reason: Reason | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> AuditRecord:
+        """One record, for a transaction that writes it.
 
         Args:
             event_type: what happened.
@@ -49,22 +66,17 @@ class OwnRecords:
             user: who did it; the component itself if None.
             reason: why it is an error; None for success.
             details: small coded facts.
-
-        Raises:
-            AuditUnavailable: it is not durable.
         """
         identifier_type, identifier = item
-        await self.log.record(
-            AuditRecord(
-                record_id=str(uuid.uuid4()),
-                event_type=event_type,
-                action=action,
-                time=self.clock.now(),
-                outcome=Outcome.SUCCESS if reason is None else Outcome.ERROR,
-                reason="" if reason is None else reason.value,
-                source=self.source,
-                users=(user or AuditUser(self.source, "COMPONENT"),),
-                objects=(AuditObject(identifier_type, identifier, "none", details=details or {}),),
-                trace=TraceContext(f"{_IDS.generate_trace_id():032x}", f"{_IDS.generate_span_id():016x}"),
-            )
+        return AuditRecord(
+            record_id=str(uuid.uuid4()),
+            event_type=event_type,
+            action=action,
+            time=self.clock.now(),
+            outcome=Outcome.SUCCESS if reason is None else Outcome.ERROR,
+            reason="" if reason is None else reason.value,
+            source=self.source,
+            users=(user or AuditUser(self.source, "COMPONENT"),),
+            objects=(AuditObject(identifier_type, identifier, "none", details=details or {}),),
+            trace=TraceContext(f"{_IDS.generate_trace_id():032x}", f"{_IDS.generate_span_id():016x}"),
         )

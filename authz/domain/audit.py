@@ -40,6 +40,7 @@ class EventType(StrEnum):
     DIRECTORY_CHANGE = "directory.change"
     POLICY_ACTIVATE = "policy.activate"
     KEY_ROTATE = "key.rotate"
+    KEY_WITHDRAW = "key.withdraw"
     ENDPOINT_REFUSED = "endpoint.refused"
     LOG_READ = "log.read"
     LOG_EXPORT = "log.export"
@@ -89,6 +90,7 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.DIRECTORY_CHANGE: SECURITY_ALERT,
     EventType.POLICY_ACTIVATE: SECURITY_ALERT,
     EventType.KEY_ROTATE: SECURITY_ALERT,
+    EventType.KEY_WITHDRAW: SECURITY_ALERT,
     EventType.ENDPOINT_REFUSED: SECURITY_ALERT,
     EventType.LOG_READ: LOG_USED,
     EventType.LOG_EXPORT: EXPORT,

@@ -17,6 +17,9 @@ from authz.domain.scopes import ScopeSet
 MAX_LIFETIME: Final = 3600
 """Seconds; "at most 1 hour, whatever is asked" (spec/authorization.md rule 8)."""
 
+JWK_PURPOSE: Final = "sluis_typ"
+"""Member of a published JWK (RFC 7517 section 4 permits additional ones): the one JWS `typ` that this key signs."""
+
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _JTI = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _MAX_TIME: Final = 253402300799  # 9999-12-31T23:59:59Z, the last moment that datetime can say

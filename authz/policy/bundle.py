@@ -48,6 +48,7 @@ class VerifiedBundle:
         valid_from: before this moment the revision does not count; None when the manifest does not say.
         valid_until: from this moment on it does not count any more; None when the manifest does not say.
         content: `content_digest` of its files.
+        serial: grows with every content that a server publishes; None when it was never published.
     """
 
     revision: str
@@ -58,6 +59,7 @@ class VerifiedBundle:
     valid_from: datetime | None
     valid_until: datetime | None
     content: str
+    serial: int | None = None
 
     def check_validity(self, at: datetime) -> None:
         """Refuse outside the validity of the revision; to be asked again while a bundle is in use.
@@ -74,6 +76,7 @@ class VerifiedBundle:
 class _Metadata(msgspec.Struct, frozen=True):
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    serial: int | None = None
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +99,7 @@ def verify_bundle(
     5. There is a compiled module.
 
     Does not check that the policies are good, that the module came from this Rego, or that the revision is the newest:
-    the first two are the signer's word, the last is the caller's business (`max_bundle_age`).
+    the first two are the signer's word, the last is the caller's business (`serial`, `max_bundle_age`).
 
     Args:
         tar_gz: the bundle.
@@ -122,18 +125,29 @@ def verify_bundle(
         valid_from=manifest.metadata.valid_from,
         valid_until=manifest.metadata.valid_until,
         content=content_digest(files),
+        serial=manifest.metadata.serial,
     )
     bundle.check_validity(at)
     return bundle
 
 
-def sign_bundle(tar_gz: bytes, signer: BundleSigner, limits: ArchiveLimits | None = None) -> bytes:
+def sign_bundle(
+    tar_gz: bytes, signer: BundleSigner, limits: ArchiveLimits | None = None, *, serial: int | None = None
+) -> bytes:
     """The same content under this signer's signature, in place of any it had. Does not verify the old one.
 
+    Args:
+        tar_gz: the bundle.
+        signer: signs.
+        limits: caps of the archive.
+        serial: put in the manifest, in place of any it had; None leaves the manifest as it is.
+
     Raises:
-        BundleRefused: not a well-formed archive.
+        BundleRefused: not a well-formed archive, or no manifest that could hold the serial.
     """
     files = {name: content for name, content in unpack(tar_gz, limits).items() if name != SIGNATURES}
+    if serial is not None:
+        files[MANIFEST] = _numbered(files, serial)
     return pack({**files, SIGNATURES: sign_files(files, signer)})
 
 
@@ -157,10 +171,19 @@ def _manifest(files: Mapping[str, bytes]) -> _Manifest:
         raise BundleRefused("the manifest has no usable revision")
     if manifest.rego_version != REGO_VERSION:
         raise BundleRefused("the bundle is not written in Rego v1")
+    if manifest.metadata.serial is not None and manifest.metadata.serial <= 0:
+        raise BundleRefused("the serial number of the bundle is not a positive number")
     for moment in (manifest.metadata.valid_from, manifest.metadata.valid_until):
         if moment is not None and moment.tzinfo is None:
             raise BundleRefused("the manifest names a time without a zone")
     return manifest
+
+
+def _numbered(files: Mapping[str, bytes], serial: int) -> bytes:
+    _manifest(files)
+    manifest: dict[str, Any] = msgspec.json.decode(files[MANIFEST])
+    manifest["metadata"] = {**manifest.get("metadata", {}), "serial": serial}
+    return json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _check_roots(files: Mapping[str, bytes], roots: Sequence[str]) -> None:

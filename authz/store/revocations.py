@@ -26,6 +26,15 @@ _ADD: Final = text(
 )
 
 
+async def add_revocations(connection: AsyncConnection, revocations: Sequence[Revocation]) -> int:
+    """Add within a transaction of somebody else; returns the new version of the list."""
+    for each in revocations:
+        await connection.execute(
+            _ADD, {"kind": each.kind.value, "value": each.value, "expires_us": to_microseconds(each.expires_at)}
+        )
+    return await bump(connection, Topic.REVOCATIONS)
+
+
 class StoredRevocations:
     """See `RevocationRepository`.
 
@@ -63,12 +72,7 @@ class StoredRevocations:
 
         async def act(connection: AsyncConnection) -> int:
             await connection.execute(delete(_REVOCATION).where(_REVOCATION.c.expires_us < oldest))
-            for each in revocations:
-                await connection.execute(
-                    _ADD,
-                    {"kind": each.kind.value, "value": each.value, "expires_us": to_microseconds(each.expires_at)},
-                )
-            return await bump(connection, Topic.REVOCATIONS)
+            return await add_revocations(connection, revocations)
 
         return await self._database.write(act, *records)
 

@@ -11,7 +11,9 @@ from authz.audit.search import from_microseconds, to_microseconds
 from authz.domain.audit import AuditRecord
 from authz.store.changes import Topic, bump, current
 from authz.store.database import Database
+from authz.store.revocations import add_revocations
 from authz.store.tables import metadata
+from authz.tokens.revocation import Revocation
 from authz.tokens.rotation import SigningKeyRecord
 
 _KEY: Final = metadata.tables["signing_key"]
@@ -44,12 +46,18 @@ class StoredSigningKeys:
                 public_jwk=json.loads(row.public_jwk),
                 published_from=from_microseconds(row.published_us),
                 signs_from=from_microseconds(row.signs_us),
+                withdrawn_at=None if row.withdrawn_us is None else from_microseconds(row.withdrawn_us),
             )
             for row in rows
         )
 
-    async def save(self, keys: Sequence[SigningKeyRecord], records: Sequence[AuditRecord]) -> int:
-        """Insert, or replace by kid, with the records in one transaction."""
+    async def save(
+        self,
+        keys: Sequence[SigningKeyRecord],
+        records: Sequence[AuditRecord],
+        revocations: Sequence[Revocation] = (),
+    ) -> int:
+        """Insert, or replace by kid, with the records and revocations in one transaction."""
 
         async def act(connection: AsyncConnection) -> int:
             for key in keys:
@@ -62,8 +70,11 @@ class StoredSigningKeys:
                         "public_jwk": json.dumps(dict(key.public_jwk), sort_keys=True),
                         "published_us": to_microseconds(key.published_from),
                         "signs_us": to_microseconds(key.signs_from),
+                        "withdrawn_us": None if key.withdrawn_at is None else to_microseconds(key.withdrawn_at),
                     },
                 )
+            if revocations:
+                await add_revocations(connection, revocations)
             return await bump(connection, Topic.SIGNING_KEYS)
 
         return await self._database.write(act, *records)

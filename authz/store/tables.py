@@ -124,6 +124,16 @@ class SigningKeyRow(Table, table=True):
     public_jwk: str
     published_us: int = Field(sa_type=BigInteger)
     signs_us: int = Field(sa_type=BigInteger)
+    withdrawn_us: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class BundleSerialRow(Table, table=True):
+    """The content that was last published under a name, and its serial number."""
+
+    __tablename__ = "bundle_serial"
+    name: str = Field(primary_key=True)
+    serial: int = Field(sa_type=BigInteger)
+    content: str
 
 
 class ChangeRow(Table, table=True):

@@ -1,8 +1,8 @@
 """The revocation feed: what agents fetch, verify and keep, signed and versioned.
 
 Specification: shared `spec/authorization.md`, "Around the token"; the payload is a JWT of `typ: revocations+jwt` with
-`iss, iat, exp, version, tokens, credentials, grants`. A feed proves its own age: it is signed again before it gets
-old, so that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
+`iss, iat, exp, version, tokens, credentials, grants, keys`. A feed proves its own age: it is signed again before it
+gets old, so that an agent that only ever meets "not modified" still notices a centre that stopped saying anything new.
 """
 
 from dataclasses import dataclass
@@ -81,10 +81,7 @@ class RevocationFeed:
     def _sign(self, now: datetime) -> SignedFeed:
         issued = int(now.timestamp())
         live = [entry for entry in self.list.entries if entry.expires_at > now]
-        named = {
-            kind: sorted(entry.value for entry in live if entry.kind is kind)
-            for kind in RevocationKind
-        }
+        named = {kind: sorted(entry.value for entry in live if entry.kind is kind) for kind in RevocationKind}
         # For an agent it makes no difference who revoked a certificate; it may be both.
         credentials = {*named[RevocationKind.CREDENTIAL], *named[RevocationKind.CERTIFICATE]}
         token = self._signer.sign(
@@ -96,6 +93,7 @@ class RevocationFeed:
                 "tokens": named[RevocationKind.JTI],
                 "credentials": sorted(credentials),
                 "grants": named[RevocationKind.GRANT],
+                "keys": named[RevocationKind.KEY],
             }
         )
         return SignedFeed(

@@ -5,11 +5,12 @@ instance): `refresh` is called when the version of the records has changed.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
+from authz.domain.claims import JWK_PURPOSE
 from authz.domain.errors import SluisError
 from authz.tokens.changes import Changed
 from authz.tokens.issuer import ACCESS_TOKEN_TYPE, CompactSigner
@@ -29,16 +30,20 @@ class KeyRing:
         repository: the records of token keys.
         files: the keys themselves.
         overlap: how long a retired key stays published.
-        others: further signers (the feed key) that stand in the JWKS all the time.
+        others: further signers (the feed key) that stand in the JWKS all the time, by the `typ` of what they sign.
     """
 
     def __init__(
-        self, repository: SigningKeyRepository, files: KeyFiles, overlap: timedelta, others: Iterable[Signer] = ()
+        self,
+        repository: SigningKeyRepository,
+        files: KeyFiles,
+        overlap: timedelta,
+        others: Mapping[str, Signer] | None = None,
     ) -> None:
         self._repository = repository
         self._files = files
         self._overlap = overlap
-        self._others = tuple(others)
+        self._others = dict(others or {})
         self._schedule = KeySchedule((), overlap)
         self._signers: dict[str, CompactSigner] = {}
         self.changed = Changed()
@@ -74,9 +79,9 @@ class KeyRing:
         return self._signers[record.kid]
 
     def jwks(self, at: datetime) -> tuple[bytes, str]:
-        """The JWK Set of this moment (RFC 7517 section 5), and its entity tag."""
-        keys = [dict(record.public_jwk) for record in self._schedule.published(at)]
-        keys += [dict(signer.public_jwk) for signer in self._others]
+        """The JWK Set of this moment (RFC 7517 section 5), each key with what it signs, and its entity tag."""
+        keys = [{**record.public_jwk, JWK_PURPOSE: ACCESS_TOKEN_TYPE} for record in self._schedule.published(at)]
+        keys += [{**signer.public_jwk, JWK_PURPOSE: typ} for typ, signer in self._others.items()]
         body = msgspec.json.encode({"keys": keys})
         return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 

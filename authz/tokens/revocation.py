@@ -1,4 +1,4 @@
-"""Revocations: of one token, of everything bound to one certificate, of everything under one grant.
+"""Revocations: of one token, of everything bound to one certificate, under one grant, or signed with one key.
 
 Specification: shared `spec/authorization.md`, "Around the token" (revocation feed for agents: versioned, small, only
 what has not expired); RFC 7009. What a deelnemer's certificate authority revokes travels by CRL; this list only hurries
@@ -24,11 +24,13 @@ class RevocationKind(StrEnum):
     GRANT = "grant"
     CERTIFICATE = "certificate"
     """Revoked lately by its authority: passed on (`authz.tokens.certificate_feed`), never decided here."""
+    KEY = "key"
 
 
 _FORMS = {
     RevocationKind.JTI: re.compile(r"[A-Za-z0-9_-]{22,64}"),
     RevocationKind.CREDENTIAL: re.compile(r"[A-Za-z0-9_-]{43}"),
+    RevocationKind.KEY: re.compile(r"[A-Za-z0-9_-]{43}"),
     RevocationKind.GRANT: re.compile(r"[A-Za-z0-9_-]{1,64}"),
     RevocationKind.CERTIFICATE: re.compile(r"[A-Za-z0-9_-]{43}"),
 }
@@ -40,7 +42,8 @@ class Revocation:
 
     Attributes:
         kind: what `value` is.
-        value: a `jti`, a certificate's `x5t#S256` (base64url, unpadded), or a grant's id.
+        value: a `jti`, a certificate's `x5t#S256` (base64url, unpadded), a grant's id, or the
+            `kid` of a token key.
         expires_at: from this moment nothing it could stop is valid any more, so it leaves the list. UTC.
     """
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from authz.domain.audit import AuditRecord
 from authz.domain.errors import InvalidValue
+from authz.tokens.revocation import Revocation
 
 
 class KeyState(StrEnum):
@@ -33,6 +34,7 @@ class SigningKeyRecord:
         public_jwk: the public key as published.
         published_from: from here it stands in the JWKS. UTC.
         signs_from: from here it signs, until a key with a later `signs_from` does. UTC.
+        withdrawn_at: from here it neither signs nor stands in the JWKS, whatever else is planned. UTC.
     """
 
     kid: str
@@ -40,10 +42,22 @@ class SigningKeyRecord:
     public_jwk: Mapping[str, Any]
     published_from: datetime
     signs_from: datetime
+    withdrawn_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.published_from.tzinfo is None or self.signs_from < self.published_from:
             raise InvalidValue("a signing key is published, at a moment in UTC, no later than it signs")
+        if self.withdrawn_at is not None and self.withdrawn_at.tzinfo is None:
+            raise InvalidValue("a signing key is withdrawn at a moment in UTC")
+
+    def withdrawn(self, at: datetime) -> bool:
+        """Whether it is withdrawn at this moment."""
+        return self.withdrawn_at is not None and at >= self.withdrawn_at
+
+    @property
+    def ever_signs(self) -> bool:
+        """Whether its turn comes before it is withdrawn."""
+        return self.withdrawn_at is None or self.withdrawn_at > self.signs_from
 
 
 class SigningKeyRepository(Protocol):
@@ -57,8 +71,13 @@ class SigningKeyRepository(Protocol):
         """Every record, and the version they belong to, in one consistent reading."""
         ...
 
-    async def save(self, keys: Sequence[SigningKeyRecord], records: Sequence[AuditRecord]) -> int:
-        """Insert, or replace by kid, with the records in one transaction.
+    async def save(
+        self,
+        keys: Sequence[SigningKeyRecord],
+        records: Sequence[AuditRecord],
+        revocations: Sequence[Revocation] = (),
+    ) -> int:
+        """Insert, or replace by kid, with the records, and revocations that say it to agents, in one transaction.
 
         Returns:
             The new version.
@@ -88,9 +107,13 @@ class KeySchedule:
         for index, key in enumerate(self._keys):
             if key.kid != kid:
                 continue
+            if key.withdrawn(at):
+                return KeyState.WITHDRAWN
             if key.signs_from > at:
                 return KeyState.PREPUBLISH if key.published_from <= at else KeyState.WITHDRAWN
-            successors = [later.signs_from for later in self._keys[index + 1 :] if later.signs_from <= at]
+            successors = [
+                later.signs_from for later in self._keys[index + 1 :] if later.signs_from <= at and later.ever_signs
+            ]
             if not successors:
                 return KeyState.SIGNING
             # The first successor ended this key's signing; later ones say nothing about tokens of this key.
@@ -98,8 +121,12 @@ class KeySchedule:
         raise KeyError(kid)
 
     def signing(self, at: datetime) -> SigningKeyRecord | None:
-        """The key that signs at this moment, or None when none does yet."""
-        return next((key for key in reversed(self._keys) if key.signs_from <= at), None)
+        """The key that signs at this moment; None when none does yet, or when the one whose turn it is was withdrawn.
+
+        The turn never goes back to a key of before: readers may have dropped it, and somebody retired it on purpose.
+        """
+        turn = next((key for key in reversed(self._keys) if key.signs_from <= at and key.ever_signs), None)
+        return None if turn is None or turn.withdrawn(at) else turn
 
     def published(self, at: datetime) -> tuple[SigningKeyRecord, ...]:
         """What stands in the JWKS at this moment, in a stable order."""

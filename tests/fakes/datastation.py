@@ -76,15 +76,17 @@ def free_port() -> int:
 class TokenKey:
     """An ES256 key that signs whatever it is given, also what nobody should sign."""
 
-    def __init__(self, kid: str = "key-1") -> None:
+    def __init__(self, kid: str = "key-1", typ: str | None = "at+jwt") -> None:
         self.kid = kid
+        self.typ = typ
         self.private = ec.generate_private_key(ec.SECP256R1())
 
     @property
     def jwk(self) -> dict[str, str]:
         numbers = self.private.public_key().public_numbers()
         x, y = (b64(value.to_bytes(32, "big")) for value in (numbers.x, numbers.y))
-        return {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": self.kid, "x": x, "y": y}
+        purpose = {} if self.typ is None else {"sluis_typ": self.typ}
+        return {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": self.kid, "x": x, "y": y} | purpose
 
     def raw_signature(self, message: bytes) -> bytes:
         r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(hashes.SHA256())))
@@ -188,6 +190,9 @@ class Material:
     """What the sources serve; changed by tests while the agent runs."""
 
     keys: list[TokenKey] = field(default_factory=lambda: [TokenKey()])
+    feed_key: TokenKey = field(default_factory=lambda: TokenKey("feed", "revocations+jwt"))
+    withdrawn: list[str] = field(default_factory=list)
+    serial: int | None = 1
     version: int = 1
     revoked: list[str] = field(default_factory=list)
     credentials: list[str] = field(default_factory=list)
@@ -196,7 +201,7 @@ class Material:
     take_records: int = 200
 
     def jwks(self) -> bytes:
-        return json.dumps({"keys": [key.jwk for key in self.keys]}).encode()
+        return json.dumps({"keys": [key.jwk for key in (*self.keys, self.feed_key)]}).encode()
 
     def feed(self, at: datetime | None = None, **changes: Any) -> bytes:
         now = int((at or datetime.now(UTC)).timestamp())
@@ -208,12 +213,13 @@ class Material:
             "tokens": self.revoked,
             "credentials": self.credentials,
             "grants": [],
+            "keys": self.withdrawn,
         } | changes
-        return self.keys[0].sign(payload, typ="revocations+jwt").encode()
+        return self.feed_key.sign(payload, typ="revocations+jwt").encode()
 
     def bundle(self) -> bytes:
         content = (ROOT / "policies" / "dist" / "default.tar.gz").read_bytes()
-        return sign_bundle(content, PemSigner("test-bundle", self.bundle_key))
+        return sign_bundle(content, PemSigner("test-bundle", self.bundle_key), serial=self.serial)
 
 
 class FakeSources(_Server):

@@ -48,6 +48,20 @@ def test_a_token_is_revoked(config: Path) -> None:
     assert second["version"] > first["version"]
 
 
+def test_a_token_key_is_withdrawn_with_its_replacement_and_once(config: Path) -> None:
+    (kid,) = [key["kid"] for key in json.loads(run(config, "keys", "list", "--json")[1])]
+    code, out, err = run(config, "keys", "withdraw", kid)
+    assert (code, out, "--replace" in err) == (2, "", True)
+    done = json.loads(run(config, "keys", "withdraw", kid, "--replace", "--json")[1])
+    states = {key["kid"]: key["state"] for key in json.loads(run(config, "keys", "list", "--json")[1])}
+    assert states == {kid: "withdrawn", done["replaced_by"]: "signing"}
+    assert run(config, "keys", "withdraw", kid, "--replace")[0] == 2
+
+
+def test_the_policies_get_a_new_number(config: Path) -> None:
+    assert json.loads(run(config, "policies", "renew", "--json")[1]) == {"renewed": True}
+
+
 def test_the_log_is_read(config: Path) -> None:
     code, out, _ = run(config, "audit", "list", "--json")
     assert code == 0

@@ -15,7 +15,7 @@ from authz.domain.tracing import TraceContext
 from authz.policy.engine import Decision, EvaluationDecision, PolicyEngine, PolicyUnavailable
 from tests.fakes.certificates import NOW
 from tests.fakes.clock import FixedClock
-from tests.fakes.datastation import AUDIENCE, ISSUER, PUBLIC, QUERY, RECORD, SCOPE, SDL, claims
+from tests.fakes.datastation import AUDIENCE, ISSUER, PUBLIC, QUERY, RECORD, SCOPE, SDL, TokenKey, claims
 from tests.unit.authz.edge.test_client_certificate import xfcc
 from tests.unit.trust_agent.test_verify import CA, KEY, MINE, OTHER, Trust
 from trust_agent.decision import Decider, Inquiry, Permit, Refusal, ServiceRules
@@ -237,6 +237,22 @@ async def test_who_is_not_authenticated_reaches_neither_parser_nor_policies(
     assert bench.register.asked == 0
     assert bench.policies.asked == []
     assert bench.log.last["event"]["reason"] == reason
+
+
+async def test_the_record_of_a_stolen_token_names_the_thief_as_user_and_the_token_as_object(bench: Bench) -> None:
+    stolen = claims(OTHER, NOW, sub="uzovi:5001", uzovi="5001")
+    assert (await bench.refusal(authorization=[f"Bearer {KEY.sign(stolen)}"])).reason is Reason.TOKEN_BINDING
+    record = bench.log.last
+    assert [user["id"] for user in record["users"]] == ["uzovi:5000"]
+    assert {item["identifier"] for item in record["objects"] if item["identifier_type"] == "jti"} == {stolen["jti"]}
+    assert "uzovi:5001" not in bench.log.payloads[-1].decode()
+    decode_record(bench.log.payloads[-1])
+
+
+async def test_a_forged_token_is_no_object_of_the_record(bench: Bench) -> None:
+    forged = TokenKey().sign(claims(MINE, NOW))
+    assert (await bench.refusal(authorization=[f"Bearer {forged}"])).reason is Reason.TOKEN_SIGNATURE
+    assert not [item for item in bench.log.last["objects"] if item["identifier_type"] == "jti"]
 
 
 async def test_somebody_elses_token_over_ones_own_certificate_is_refused(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """Trust material that is refused, kept, loaded without authz, and told stale when it is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from authz.policy.bundle import VerifiedBundle
-from authz.policy.signing import BundleKey
+from authz.policy.archive import pack, unpack
+from authz.policy.bundle import VerifiedBundle, sign_bundle
+from authz.policy.signing import BundleKey, PemSigner
 from authz.policy.wasm import WasmEngine
 from tests.fakes.certificates import NOW, FakeAuthority
 from tests.fakes.clock import FixedClock
@@ -184,6 +186,8 @@ FEEDS: dict[str, Any] = {
     "the same version, signed earlier": lambda: MATERIAL.feed(NOW - timedelta(seconds=1)),
     "another key": lambda: Material(bundle_key=PEM).feed(NOW, version=9),
     "an access token": lambda: MATERIAL.keys[0].sign({"iss": ISSUER}).encode(),
+    "a key that signs tokens": lambda: replace(MATERIAL, feed_key=MATERIAL.keys[0]).feed(NOW, version=9),
+    "no list of keys": lambda: MATERIAL.feed(NOW, version=9, keys=None),
     "no list": lambda: MATERIAL.feed(NOW, version=9, tokens="x"),
     "numbers in a list": lambda: MATERIAL.feed(NOW, version=9, credentials=[1]),
     "a version that is a text": lambda: MATERIAL.feed(NOW, version="9"),
@@ -214,6 +218,69 @@ def test_a_newer_feed_revokes(store: TrustStore) -> None:
 
 def test_without_a_feed_everything_is_revoked(tmp_path: Path, clock: FixedClock) -> None:
     assert make(tmp_path, clock).is_revoked("t1", [])
+
+
+def test_a_withdrawn_key_is_not_used_any_more(store: TrustStore, tmp_path: Path, clock: FixedClock) -> None:
+    other = TokenKey("key-2")
+    published = replace(MATERIAL, keys=[*MATERIAL.keys, other])
+    store.take("jwks", published.jwks(), '"j2"')
+    before = store.keys
+    store.take("revocations", MATERIAL.feed(NOW, version=2, keys=["key-1"]), '"x"')
+    assert before is not store.keys
+    assert store.keys.get("key-1", "at+jwt") is None
+    assert store.keys.get("key-2", "at+jwt") is not None
+    # Somebody in the place of authz who still has the old set brings nothing back, and neither does a restart.
+    store.take("jwks", published.jwks(), '"j3"')
+    again = make(tmp_path, clock)
+    again.load()
+    for each in (store, again):
+        assert each.keys.get("key-1", "at+jwt") is None
+        assert each.keys.get("key-2", "at+jwt") is not None
+
+
+def test_a_feed_that_withdraws_nothing_new_leaves_the_remembered_tokens(store: TrustStore) -> None:
+    before = store.keys
+    store.take("revocations", MATERIAL.feed(NOW, version=2, tokens=["t1"]), '"x"')
+    assert store.keys is before
+
+
+def numbered(serial: int | None) -> bytes:
+    return replace(MATERIAL, serial=serial).bundle()
+
+
+def test_an_older_bundle_is_refused_also_after_a_restart(store: TrustStore, tmp_path: Path, clock: FixedClock) -> None:
+    store.take("bundle", numbered(3), '"b3"')
+    store.take("bundle", numbered(3), '"b3 again"')
+    for serial in (2, None):
+        with pytest.raises(MaterialRefused):
+            store.take("bundle", numbered(serial), '"old"')
+    again = make(tmp_path, clock)
+    again.load()
+    with pytest.raises(MaterialRefused):
+        again.take("bundle", numbered(2), '"old"')
+    again.take("bundle", numbered(4), '"b4"')
+    assert reason(again, clock) is None
+
+
+def test_an_older_bundle_in_the_kept_files_is_refused(store: TrustStore, tmp_path: Path, clock: FixedClock) -> None:
+    kept = {name: (tmp_path / name).read_bytes() for name in ("bundle", "bundle.note")}
+    store.take("bundle", numbered(2), '"b2"')
+    for name, content in kept.items():
+        (tmp_path / name).write_bytes(content)
+    again = make(tmp_path, clock)
+    assert "bundle" not in again.load()
+    assert reason(again, clock) is Reason.POLICY_UNAVAILABLE
+    again.take("bundle", numbered(2), '"b2"')
+    assert reason(again, clock) is None
+
+
+def test_other_content_under_the_same_number_is_refused(store: TrustStore) -> None:
+    other = unpack(numbered(1))
+    other["data.json"] = other["data.json"].replace(b"{", b"{ ", 1)
+    signed = sign_bundle(pack(other), PemSigner("test-bundle", PEM))
+    with pytest.raises(MaterialRefused, match="serial number of another"):
+        store.take("bundle", signed, '"x"')
+    store.take("bundle", sign_bundle(pack(other), PemSigner("test-bundle", PEM), serial=2), '"y"')
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"keys":[]}'])

@@ -20,7 +20,7 @@ from tests.fakes.certificates import NOW, FakeAuthority
 from tests.fakes.datastation import AUDIENCE, ISSUER, SCOPE, TokenKey, b64, claims
 from tests.unit.authz.edge.test_client_certificate import xfcc
 from trust_agent.jws import KeySet, KeysInvalid
-from trust_agent.verify import MAX_STRANGERS, TokenRules, VerifiedToken, Verifier
+from trust_agent.verify import MAX_STRANGERS, TokenRefused, TokenRules, VerifiedToken, Verifier
 
 if TYPE_CHECKING:
     from pki.validation import CertificateValidator
@@ -262,6 +262,43 @@ async def test_a_retired_key_takes_its_tokens_with_it() -> None:
     assert await reason_of(token, verifier=verifier) is Reason.TOKEN_KEY_UNKNOWN
 
 
+async def test_a_token_signed_with_the_key_of_the_feed_is_refused() -> None:
+    feed_key = TokenKey("feed", "revocations+jwt")
+    verifier, _ = make(Trust(KEY, feed_key))
+    assert await reason_of(feed_key.sign(claims(MINE, NOW)), verifier=verifier) is Reason.TOKEN_KEY_UNKNOWN
+    await check(good(), verifier=verifier)
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT"])
+async def test_every_spelling_of_the_type_is_the_same_type(typ: str) -> None:
+    await check(KEY.sign(claims(MINE, NOW), typ=typ))
+
+
+@pytest.mark.parametrize("typ", ["application/application/at+jwt", "at+jwt ", "application/"])
+async def test_another_type_is_refused(typ: str) -> None:
+    assert await reason_of(KEY.sign(claims(MINE, NOW), typ=typ)) is Reason.TOKEN_TYPE
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "reason"),
+    [
+        ({"cnf": {"x5t#S256": b64(bytes(32))}}, 0, Reason.TOKEN_BINDING),
+        ({}, 910, Reason.TOKEN_EXPIRED),
+        ({}, -11, Reason.TOKEN_NOT_YET_VALID),
+    ],
+)
+async def test_a_refusal_of_a_token_of_authz_says_which_token(
+    changes: dict[str, Any], seconds: float, reason: Reason
+) -> None:
+    payload = claims(MINE, NOW, **changes)
+    with pytest.raises(TokenRefused) as caught:
+        await check(KEY.sign(payload), seconds=seconds)
+    assert (caught.value.reason, caught.value.claims.token_id) == (reason, payload["jti"])
+    with pytest.raises(Refused) as forged:
+        await check(TokenKey().sign(payload), seconds=seconds)
+    assert not isinstance(forged.value, TokenRefused)
+
+
 async def test_an_unknown_key_is_looked_up_and_used_when_it_is_there() -> None:
     verifier, trust = make()
     new = TokenKey("key-2")
@@ -332,6 +369,9 @@ JWKS = {
     "only a symmetric key": json.dumps({"keys": [{"kty": "oct", "k": "AAAA", "kid": "a", "alg": "HS256"}]}).encode(),
     "a point not on the curve": json.dumps({"keys": [KEY.jwk | {"x": b64(bytes(32))}]}).encode(),
     "an algorithm that is not the key's": json.dumps({"keys": [KEY.jwk | {"crv": "P-384"}]}).encode(),
+    "a key that does not say what it signs": json.dumps({"keys": [TokenKey(typ=None).jwk]}).encode(),
+    "a key that signs nothing": json.dumps({"keys": [KEY.jwk | {"sluis_typ": ""}]}).encode(),
+    "a key that signs several things": json.dumps({"keys": [KEY.jwk | {"sluis_typ": ["at+jwt"]}]}).encode(),
     "a key for encryption": json.dumps({"keys": [KEY.jwk | {"use": "enc"}]}).encode(),
     "too many keys": json.dumps({"keys": [KEY.jwk | {"kid": str(i)} for i in range(51)]}).encode(),
 }

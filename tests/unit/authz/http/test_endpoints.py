@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
+from authz.domain.errors import SluisError
 from authz.domain.reasons import Reason
 from authz.edge.tracing import new_trace
 from authz.policy.bundle import BundleKey, verify_bundle
@@ -102,6 +103,7 @@ async def test_a_bundle_verifies_with_the_published_key_and_no_other(authz: Auth
     key = BundleKey(made["bundle_key"]["key_id"], pem, now - timedelta(1), now + timedelta(1))
     bundle = verify_bundle(answer.content, [key], now)
     assert f'"{bundle.etag}"' == answer.headers["etag"]
+    assert bundle.serial == int(now.timestamp())
     assert (await authz.token_claims())["policy"] == bundle.revision
 
 
@@ -190,6 +192,43 @@ async def test_a_new_key_signs_only_after_readers_could_fetch_it(fresh: Authoriz
         token = (await fresh.oauth()).json()["access_token"]
         kids = {key["kid"] for key in (await fresh.client.get("/jwks")).json()["keys"]}
         assert (jwt.get_unverified_header(token)["kid"], old in kids) == (signing, published)
+
+
+async def test_each_published_key_says_what_it_signs(authz: AuthorizationServer) -> None:
+    keys = {key["kid"]: key["sluis_typ"] for key in (await authz.client.get("/jwks")).json()["keys"]}
+    token = jwt.get_unverified_header((await authz.oauth()).json()["access_token"])
+    revoked = jwt.get_unverified_header((await authz.send("GET", "/revocations")).text)
+    assert [keys[header["kid"]] for header in (token, revoked)] == [token["typ"], revoked["typ"]]
+
+
+async def test_a_withdrawn_key_is_gone_at_once_and_agents_are_told(fresh: AuthorizationServer) -> None:
+    old = jwt.get_unverified_header((await fresh.oauth()).json()["access_token"])["kid"]
+    _, etag = await feed(fresh)
+    waiting = asyncio.create_task(feed(fresh, **{"if-none-match": etag, "prefer": "wait=30"}))
+    with pytest.raises(SluisError, match="--replace"):
+        await fresh.operations.withdraw_key(old, replace=False)
+    added = await fresh.operations.withdraw_key(old, replace=True)
+    assert added is not None
+    await fresh.changed()
+    payload, _ = await asyncio.wait_for(waiting, 2)
+    assert payload["keys"] == [old]
+    kids = {key["kid"] for key in (await fresh.client.get("/jwks")).json()["keys"]}
+    assert (old in kids, added.kid in kids) == (False, True)
+    assert jwt.get_unverified_header((await fresh.oauth()).json()["access_token"])["kid"] == added.kid
+    events = [record.event_type for record in await fresh.records()]
+    assert events.count(EventType.KEY_WITHDRAW) == 1
+    for kid in (old, "A" * 43):
+        with pytest.raises(SluisError):
+            await fresh.operations.withdraw_key(kid, replace=True)
+
+
+async def test_a_planned_key_is_withdrawn_and_the_one_of_now_signs_on(fresh: AuthorizationServer) -> None:
+    planned = await fresh.operations.rotate_keys(now=False)
+    assert await fresh.operations.withdraw_key(planned.kid, replace=False) is None
+    await fresh.later(hours=2)
+    publish_crls(fresh.settings.state_dir.parent, fresh.authority, at=fresh.clock.now())
+    fresh.server.mirror.load()
+    assert jwt.get_unverified_header((await fresh.oauth()).json()["access_token"])["kid"] != planned.kid
 
 
 async def test_the_address_book_has_the_shape_of_zorg_ab(authz: AuthorizationServer) -> None:

@@ -10,6 +10,7 @@ from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
 from authz.participants.model import Credential, Environment, Participant, ParticipantStatus
 from authz.store.audit_log import StoredAuditLog
+from authz.store.bundles import StoredBundleSerials
 from authz.store.database import Database
 from authz.store.directory import StoredDirectory
 from authz.store.participants import StoredParticipants
@@ -162,6 +163,50 @@ async def test_a_signing_key_record_comes_back_as_it_was_saved(database: Databas
     assert await stored.save([key, other], [audit_record()]) == 1
     assert await stored.load() == (1, (other, key))
     assert await stored.save([key], []) == await stored.version() == 2
+
+
+async def test_a_withdrawn_key_and_its_revocation_are_one_act(database: Database, clock: FixedClock) -> None:
+    stored, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
+    key = SigningKeyRecord("k" * 43, "ES256", {"kty": "EC"}, clock.now(), clock.now(), withdrawn_at=clock.now())
+    revocation = Revocation(RevocationKind.KEY, key.kid, clock.now() + timedelta(days=1))
+    record = audit_record()
+    await database.record(record)
+    with pytest.raises(InvalidValue):
+        await stored.save([key], [record], [revocation])
+    assert (await stored.load(), (await revocations.load(clock.now())).entries) == ((0, ()), ())
+    await stored.save([key], [audit_record()], [revocation])
+    assert (await stored.load())[1] == (key,)
+    assert (await revocations.load(clock.now())).entries == (revocation,)
+
+
+async def test_the_number_of_a_bundle_only_grows(database: Database, clock: FixedClock) -> None:
+    serials = StoredBundleSerials(database)
+
+    async def publish(content: str) -> int:
+        return await serials.publish("default", content, clock.now(), audit_record())
+
+    first = await publish("a")
+    assert first == int(clock.now().timestamp())
+    assert await publish("a") == await serials.known("default", "a") == first
+    # Within the same second, and with a clock that went back.
+    assert await publish("b") == first + 1
+    clock.advance(days=-1)
+    assert await serials.known("default", "a") is None
+    assert await publish("a") == first + 2
+    await serials.renew("default", audit_record())
+    assert await publish("a") == first + 3
+    assert await serials.known("other", "a") is None
+
+
+async def test_a_restored_backup_gives_out_no_number_that_readers_have_seen(
+    database: Database, clock: FixedClock
+) -> None:
+    serials = StoredBundleSerials(database)
+    seen = [await serials.publish("default", content, clock.now(), audit_record()) for content in "abcdef"]
+    # Everything since the first publication is lost, and another content is published.
+    await serials.renew("default", audit_record())
+    clock.advance(hours=1)
+    assert await serials.publish("default", "g", clock.now(), audit_record()) > max(seen)
 
 
 async def test_another_process_sees_the_version_grow(database: Database, url: str, clock: FixedClock) -> None:

@@ -1,5 +1,6 @@
 """Which key signs and which is published, at every moment of a rotation."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,6 +40,25 @@ def test_a_key_is_published_before_it_signs_and_after_until_its_last_token_expir
         KeyState.SIGNING,
         KeyState.SIGNING,
     ]
+
+
+def test_a_withdrawn_key_neither_signs_nor_is_published_and_nothing_of_before_signs_again() -> None:
+    at = START + timedelta(seconds=150)
+    old, known = key("a", 0, 0), replace(key("b", 50, 100), withdrawn_at=at)
+    schedule = KeySchedule([old, known], OVERLAP)
+    before = at - timedelta(microseconds=1)
+    assert (schedule.state("b", before), schedule.signing(before)) == (KeyState.SIGNING, known)
+    assert (schedule.state("b", at), schedule.signing(at), schedule.published(at)) == (KeyState.WITHDRAWN, None, (old,))
+    assert schedule.state("a", at) is KeyState.RETIRED
+    new = key("c", 150, 150)
+    assert KeySchedule([old, known, new], OVERLAP).signing(at) == new
+
+
+def test_a_key_that_is_withdrawn_before_it_signs_ends_no_other() -> None:
+    planned = replace(key("b", 0, 100), withdrawn_at=START + timedelta(seconds=100))
+    schedule = KeySchedule([key("a", 0, 0), planned], OVERLAP)
+    assert states(schedule, "a", 99, 100, 5000) == [KeyState.SIGNING] * 3
+    assert states(schedule, "b", 99, 100) == [KeyState.PREPUBLISH, KeyState.WITHDRAWN]
 
 
 def test_nothing_signs_before_the_first_key() -> None:
