@@ -227,7 +227,7 @@ class PathChecker:
         except PathBuildingError as error:
             if not refusals:
                 raise _untrusted() from error
-        except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             # The library reads lazily, and says in many ways that it cannot read something.
             raise Refused(Reason.CERTIFICATE_MALFORMED, "The certificate cannot be read as X.509.") from error
         finally:

@@ -135,7 +135,7 @@ def permanent_identifier(der: bytes) -> str:
         read = _PermanentIdentifier.load(der, strict=True)
         value, assigner = read["identifier_value"].native, read["assigner"].native
         exact = bytes(_PermanentIdentifier(read.native).dump()) == der
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a parser says about hostile bytes means the same
         raise _no_identity("its permanentIdentifier is malformed") from error
     if not exact or value is None or not re.fullmatch(r"[0-9]{1,8}", value):
         raise _no_identity("its permanentIdentifier is malformed")

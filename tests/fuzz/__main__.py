@@ -69,7 +69,7 @@ def _with_atheris(name: str, seconds: int) -> int:
 
 
 def _guided(name: str, seconds: int, folder: Path) -> None:
-    import atheris  # noqa: PLC0415
+    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # noqa: PLC0415
 
     with atheris.instrument_imports(include=list(_COVERED)):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415

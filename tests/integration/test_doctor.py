@@ -75,3 +75,10 @@ def test_an_endpoint_that_asks_no_client_certificate_is_found_out(lab: RunningLa
 def test_each_domain_of_the_lab_stands_as_it_was_made(lab: RunningLab, name: str, status: int, state: str) -> None:
     got, document = pki(lab, "dnssec", "check", name)
     assert (got, document["state"]) == (status, state)
+
+
+def test_the_record_to_publish_is_shown_of_an_endpoint_that_wants_a_client_certificate(lab: RunningLab) -> None:
+    port = lab.state.ports[agent_port(INDICATIONS.key)]
+    status, document = pki(lab, "dnssec", "dane", INDICATIONS.agent_host, "--port", str(port))
+    assert (status, document["outcome"]) == (3, "absent")
+    assert document["publish"].startswith(f"_{port}._tcp.{INDICATIONS.agent_host}. IN TLSA 3 1 1 ")

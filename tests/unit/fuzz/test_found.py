@@ -5,15 +5,25 @@ from asn1crypto import x509 as asn1
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.names import decode_identity
 from pki.schemes.uzi import permanent_identifier
 from tests.fakes.certificates import FakeAuthority
 
 
-@pytest.mark.parametrize("hexadecimal", ["300a08083132333435363738", "300a8808313233343536373800"])
+@pytest.mark.parametrize(
+    "hexadecimal",
+    ["300a08083132333435363738", "300a8808313233343536373800", "301213035453541305717a6f1e16190002002300"],
+)
 def test_a_permanent_identifier_with_a_foreign_tag_is_refused_and_no_error(hexadecimal: str) -> None:
-    # asn1crypto answers `.native` of such a sequence with AttributeError: a 500 instead of a refusal.
+    # asn1crypto answers `.native` of such sequences with AttributeError or IndexError: a 500 instead of a refusal.
     with pytest.raises(Refused) as caught:
         permanent_identifier(bytes.fromhex(hexadecimal))
+    assert caught.value.reason is Reason.CERTIFICATE_IDENTITY
+
+
+def test_an_identity_with_a_foreign_tag_is_refused_and_no_error() -> None:
+    with pytest.raises(Refused) as caught:
+        decode_identity(bytes.fromhex("301213035453541305757af680c7880435303030"))
     assert caught.value.reason is Reason.CERTIFICATE_IDENTITY
 
 

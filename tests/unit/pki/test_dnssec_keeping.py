@@ -18,7 +18,8 @@ ZONE = {"name": "ciz.nl", "records": {"@": ["127.0.0.1"]}}
 
 
 async def test_what_changed_is_told_once_and_the_anchors_follow(tmp_path: Path) -> None:
-    network, told = FakeDns(ZONE), []
+    network = FakeDns(ZONE)
+    told: list[str] = []
 
     async def tell(changes: tuple[str, ...]) -> None:
         told.extend(changes)
