@@ -230,6 +230,15 @@ class Authority:
                     await self._publisher.publish(Register(connection), ca, at)
             raise
 
+    def rehearse(self, environment: str, holder: Holder, request: CertificateRequest) -> None:
+        """Make ready what would be signed, and forget it: what a party could not be given is found beforehand.
+
+        Raises:
+            Refused: PARAMETER_MALFORMED, REQUEST_MALFORMED, LINT_FAILED.
+        """
+        ca = self._issuer(environment)
+        ca.forget(ca.prepare(holder, request, self._clock.now(), self._lifetime))
+
     def _issuer(self, environment: str) -> IssuingCa:
         ca = self._cas.get(environment)
         if ca is None:

@@ -23,7 +23,10 @@ def enrol(
     *,
     url: Annotated[str, typer.Option(help="Of the authority: https://<host>[:port].")],
     ca: Annotated[Path, typer.Option(help="Its root certificate (PEM), received on another way than this one.")],
-    code_file: Annotated[Path, typer.Option(help="File with the one-time code; - is standard input.")],
+    code_file: Annotated[Path | None, typer.Option(help="File with the one-time code; - is standard input.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Instead of a code: the chain that an operator sent, as the answer got lost.")
+    ] = None,
     identity: Identity,
     out_dir: Folder,
     server_name: Annotated[
@@ -34,18 +37,22 @@ def enrol(
 ) -> None:
     """Get the first certificate, with the one-time code that an operator gave you."""
     from pki.est_client import EstClient  # noqa: PLC0415
-    from pki.keyset import Keyset  # noqa: PLC0415
+    from pki.keyset import Keyset, KeysetError  # noqa: PLC0415
 
     who = identifier(identity)
     authorities = _read(ca)
-    code = (typer.get_binary_stream("stdin").read(MAX_FILE) if str(code_file) == "-" else _read(code_file)).decode(
-        "ascii", "replace"
-    )
+    if (code_file is None) == (certificate is None):
+        raise KeysetError("expected either --code-file or --certificate")
+    given = _read(certificate or code_file or Path("-"))
     client = EstClient(url, authorities, server_name)
     keyset = Keyset(out_dir.absolute())
     with keyset.locked():
         how = {"url": url, "identity": who.subject, "server_name": server_name or ""}
-        obtained = client.enrol(who, code.strip(), keyset.pending_key(key))
+        made = keyset.pending_key(key)
+        if certificate is not None:
+            obtained = client.accept(who, given, made)
+        else:
+            obtained = client.enrol(who, given.decode("ascii", "replace").strip(), made)
         keyset.remember(how, authorities)
         keyset.install(obtained.certificate, list(obtained.issuers))
     _tell(keyset, as_json, "enrolled")
@@ -104,6 +111,8 @@ def _stay(run: "Callable[[threading.Event], None]") -> None:
 
 
 def _read(path: Path) -> bytes:
+    if str(path) == "-":
+        return typer.get_binary_stream("stdin").read(MAX_FILE)
     with path.open("rb") as file:
         return file.read(MAX_FILE)
 

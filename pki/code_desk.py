@@ -8,7 +8,7 @@ matter: it takes the name that the command line or console established.
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from cryptography import x509
@@ -64,7 +64,7 @@ class CodeDesk:
         two = settings.two_person or environment == "PRD"
         code, salt = draw_code(), new_salt()
         async with self._trail.refusals(EventType.CODE_CREATE, operator, holder.identifier.subject):
-            self._rehearse(environment, holder, at)
+            self._rehearse(environment, holder)
             verifier = await asyncio.to_thread(verifier_of, code, salt)
             async with self._pki.database.write() as connection:
                 codes = Codes(connection)
@@ -160,14 +160,10 @@ class CodeDesk:
                 revoked += await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
         return added, revoked
 
-    def _rehearse(self, environment: str, holder: Holder, at: datetime) -> None:
-        ca = next((ca for ca in self._pki.cas if ca.environment == environment), None)
-        if ca is None:
-            known = ", ".join(self._pki.settings.environments())
-            raise Refused(Reason.PARAMETER_MALFORMED, f"environment: expected one out of {known}.")
+    def _rehearse(self, environment: str, holder: Holder) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-        ca.forget(ca.prepare(holder, parse_request(csr.public_bytes(Encoding.DER)), at))
+        self._pki.authority.rehearse(environment, holder, parse_request(csr.public_bytes(Encoding.DER)))
 
 
 def read_selector(text: str) -> str | None:

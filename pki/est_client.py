@@ -112,6 +112,23 @@ class EstClient:
         with self._client(current) as client:
             return self._checked(client, self._post(client, "simplereenroll", key), identity, key)
 
+    def accept(self, identity: Identifier, chain: bytes, key: PrivateKey) -> Obtained:
+        """A certificate that an operator handed over because its answer got lost; checked like one that came by EST.
+
+        Args:
+            identity: that it must be for.
+            chain: PEM, the certificate first.
+            key: that it must be of.
+
+        Raises:
+            EstError: it is something else.
+        """
+        try:
+            found = x509.load_pem_x509_certificates(chain)
+        except ValueError as error:
+            raise EstError("--certificate: expected certificates in PEM, yours first") from error
+        return check(found[0], found[1:], self._anchors, identity, key)
+
     def _client(self, current: Path | None = None) -> httpx.Client:
         try:
             context = ssl.create_default_context(cadata=self._authorities)

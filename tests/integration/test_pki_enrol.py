@@ -133,6 +133,40 @@ def test_a_server_that_another_ca_vouches_for_gets_no_code(est: Est, tmp_path: P
     assert est.certificates("uzovi:6003") == []
 
 
+def test_an_answer_that_got_lost_is_handed_over_by_the_operator(est: Est, tmp_path: Path) -> None:
+    out = tmp_path / "certs"
+    code = est.code("uzovi:6500")["code"]
+    script = """
+import os, signal, sys
+import pki.est_client as client
+def dying(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+client.EstClient._checked = dying
+from pki.cli import main
+main()
+"""
+    (tmp_path / "code").write_text(code)
+    arguments = [
+        *("enrol", "--url", f"https://127.0.0.1:{est.tls}", "--server-name", NAME, "--identity", "uzovi:6500"),
+        *("--ca", str(est.folder / "ca" / "root.crt"), "--out-dir", str(out)),
+    ]
+    by_code = ["--code-file", str(tmp_path / "code")]
+    command = [sys.executable, "-c", script, *arguments, *by_code]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == -signal.SIGKILL
+    assert not (out / "current").exists()
+    again = client(*arguments, *by_code)
+    assert again.returncode == 1
+    assert "used up" in again.stderr
+    est.pki("list", "--identity", "uzovi:6500", "--status", "active", "--out", str(tmp_path / "sent.pem"))
+    est.enrolled("stranger", "uzovi:6501")
+    wrong = client(*arguments, "--certificate", str(est.folder / "stranger.pem"))
+    assert wrong.returncode == 1
+    assert "another key" in wrong.stderr
+    assert client(*arguments, "--certificate", str(tmp_path / "sent.pem")).returncode == 0
+    pair(out)
+    assert [item["status"] for item in est.certificates("uzovi:6500")] == ["active"]
+
+
 @pytest.mark.parametrize("act", ["rename", "replace", "symlink_to", "unlink"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_sigkill_at_any_act_of_a_renewal(est: Est, tmp_path: Path, act: str, nth: int) -> None:
