@@ -17,10 +17,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pki.encoding import ToBeSigned, join_certificate
 from pki.issuing import IssuingCa, IssuingError
+from pki.lint_pkilint import lint_certificate
 from pki.profiles import BACKDATE
 from pki.signer import KeySigner, new_key
 from pki.store.database import Database
 from pki.store.status import StatusRegister
+from pki.throwaway import certificate_to_lint
 
 RESPONDER_LIFE: Final = timedelta(days=2)
 RENEW_BEFORE: Final = timedelta(days=1)
@@ -48,6 +50,7 @@ async def new_responder_key(database: Database, ca: IssuingCa, at: datetime) -> 
     """Make a key and have the CA certify it.
 
     Raises:
+        Refused: LINT_FAILED.
         SignerError: the key of the CA cannot be used.
         IssuingError: its signature does not verify.
         StoreUnavailable: it cannot be recorded, so it was not signed.
@@ -66,6 +69,7 @@ async def new_responder_key(database: Database, ca: IssuingCa, at: datetime) -> 
         not_after=end,
         extensions=_extensions(signer.public_key, ca.signer.public_key),
     ).encode()
+    lint_certificate(certificate_to_lint(tbs, ca.signer))
     name = f"{serial_number:x}"
     async with database.write() as connection:
         await StatusRegister(connection).add_responder(ca.name, name, end, tbs)

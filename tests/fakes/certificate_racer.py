@@ -57,7 +57,9 @@ async def die(pki: OpenAuthority, what: str, subject: str) -> None:
     sign = KeySigner.sign
 
     def last(self: KeySigner, data: bytes) -> bytes:
-        sign(self, data)
+        signature = sign(self, data)
+        if self is not pki.cas[0].signer:  # the throwaway key that signs what is linted
+            return signature
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
