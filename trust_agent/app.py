@@ -1,7 +1,6 @@
 """Composition root of the decision service: everything is made here, once, from the settings, and wired together."""
 
 import asyncio
-import gc
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -204,9 +203,6 @@ class DecisionService:
             pages, self._folder.path / CONTROL_SOCKET, (self._settings.health.address, self._settings.health.port)
         )
         app = ExtAuthz(self._decider, self._settings.sender, self._metrics)
-        # Schema, policies and modules stay for ever: the collector need not walk through them again and again.
-        gc.collect()
-        gc.freeze()
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(self._shipper)
