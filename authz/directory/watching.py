@@ -85,5 +85,7 @@ class DomainWatch:
             except AuditUnavailable:
                 _log.warning("domain standing not recorded")
                 pause = min(self._every, 60.0)
+            except Exception as error:  # noqa: BLE001  what DNS brings must not end the server
+                _log.error("domains not looked at", error_kind=type(error).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)

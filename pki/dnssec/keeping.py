@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from authz.domain.clock import Clock
-from authz.domain.errors import InvalidValue, SluisError
+from authz.domain.errors import SluisError
 from pki.dnssec.anchors import TrustAnchor
 from pki.dnssec.rollover import AnchorFile, TrackedKey
 from pki.dnssec.transport import DnsTransport
@@ -95,9 +95,12 @@ class AnchorKeeper:
         while not stop.is_set():
             try:
                 changes = await self.look()
-            except (SluisError, InvalidValue, OSError) as error:
+            except (SluisError, OSError) as error:
                 self.problem = type(error).__name__
                 _LOG.warning("anchors_not_refreshed", zone=str(self._file.zone), why=str(error))
+            except Exception as error:  # noqa: BLE001  what DNS brings must not end the service
+                self.problem = type(error).__name__
+                _LOG.error("anchors_not_refreshed", zone=str(self._file.zone), error_kind=self.problem)
             else:
                 self.problem = ""
                 for change in changes:

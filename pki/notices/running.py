@@ -114,5 +114,7 @@ class Notices:
                     await look()
                 except StoreUnavailable:
                     _LOG.warning("notices_postponed")
+                except Exception as error:  # noqa: BLE001  what DNS brings must not end the notices
+                    _LOG.error("notices_failed", error_kind=type(error).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK)

@@ -31,7 +31,7 @@ from authz.edge.client_certificate import parse_xfcc
 from pki.crl_store import CrlStore
 from pki.dnssec import ChainValidator, ResolverUnreachable
 from pki.dnssec.anchors import parse_anchors
-from pki.dnssec.model import Answer, DnssecState, Limits
+from pki.dnssec.model import Answer, ChainBroken, DnssecState, Limits
 from pki.dnssec.rollover import AnchorFile
 from pki.doctor.hello import TlsVersion, server_choice
 from pki.doctor.suites import EVERYTHING
@@ -310,6 +310,38 @@ def anchors_seeds() -> list[bytes]:
     return [b". IN DS 20326 8 2 " + b"AB" * 32, f". 3600 IN DNSKEY {key}".encode(), json.dumps(state).encode()]
 
 
+class Liar:
+    """A resolver that answers every question with the same bytes."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+
+    async def ask(self, owner: dns.name.Name, rdtype: RdataType) -> dns.message.Message:
+        assert owner is not None
+        assert rdtype
+        try:
+            return dns.message.from_wire(self._wire)
+        except dns.exception.DNSException as error:
+            raise ResolverUnreachable("malformed") from error
+
+
+def anchor_look(data: bytes) -> None:
+    """Only the true key of the root may be trusted after a look at a lie."""
+    with TemporaryDirectory() as folder:
+        file = AnchorFile(Path(folder) / "anchors.json", network().anchors())
+        try:
+            asyncio.run(file.refresh(Liar(data), NOW))
+        except (ChainBroken, ResolverUnreachable):
+            return
+        true = network().zone(".").key
+        if any(true is None or anchor.record != true.public for anchor in file.anchors()):
+            raise AssertionError("a key that nobody vouches for is trusted")
+
+
+def anchor_look_seeds() -> list[bytes]:
+    return [network().raw(*which).to_wire() for which in ((".", "DNSKEY"), (".", "NS"), ("nl.", "DNSKEY"))]
+
+
 def server_hello(data: bytes) -> None:
     for version in TlsVersion:
         server_choice(22, data, version, tuple(EVERYTHING))
@@ -332,5 +364,6 @@ TARGETS: dict[str, Target] = {
     "xfcc": Target(xfcc_seeds, xfcc),
     "dns": Target(dns_seeds, dns_answer),
     "anchors": Target(anchors_seeds, anchors),
+    "anchor-look": Target(anchor_look_seeds, anchor_look),
     "server-hello": Target(server_hello_seeds, server_hello),
 }

@@ -11,7 +11,7 @@ from tests.fuzz.targets import TARGETS, Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 MANY = 150
-FEW = frozenset({"dns", "path"})
+FEW = frozenset({"anchor-look", "dns", "path"})
 """Targets whose single run is slow."""
 
 
