@@ -49,7 +49,7 @@ def ceremony(
     port: Annotated[
         int | None, typer.Option(help="Plain listener in pki.toml; that of --base-url when left out.")
     ] = None,
-    root_key: Annotated[str, typer.Option(help=KeyKind)] = "ec-p384",
+    root_key: Annotated[str, typer.Option(help=KeyKind)] = "ec-p256",
     issuing_key: IssuingKey = "ec-p256",
     hsm: Hsm = None,
     hsm_token: HsmToken = None,

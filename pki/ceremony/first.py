@@ -56,7 +56,7 @@ class CeremonyPlan:
         root_passphrase: encrypts the root key.
         issuing_passphrase: encrypts the issuing key; not used with `hsm`.
         issuing_passphrase_file: named in the settings that are written; not used with `hsm`.
-        root_kind: of key.
+        root_kind: of key; P-256 by default, because every new connection verifies two signatures of the root (0085).
         issuing_kind: of key.
         witness: who watches, for the transcript.
         leader: who holds it.
@@ -73,7 +73,7 @@ class CeremonyPlan:
     root_passphrase: bytes
     issuing_passphrase: bytes
     issuing_passphrase_file: Path
-    root_kind: str = "ec-p384"
+    root_kind: str = "ec-p256"
     issuing_kind: str = "ec-p256"
     witness: str = ""
     leader: str = "unknown"
