@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from authz.domain.clock import Clock
+from authz.domain.errors import Refused
 from pki.issuing import IssuingCa, IssuingError
 from pki.ocsp import (
     ErrorStatus,
@@ -105,7 +106,7 @@ class Responder:
             return await self._authoritative(self._cas[name], request)
         except (StoreUnavailable, SignerError):
             return OcspAnswer(error_response(ErrorStatus.TRY_LATER))
-        except IssuingError:
+        except (IssuingError, Refused):  # the key of the CA, or the lints, do not do what they should
             return OcspAnswer(error_response(ErrorStatus.INTERNAL_ERROR))
 
     async def refresh(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from authz.domain.errors import SluisError
+from authz.domain.errors import Refused, SluisError
 from authz.edge.logs import configure_logs
 from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
@@ -21,6 +21,7 @@ from pki.app import OpenAuthority, open_authority, read_certificate
 from pki.enrolment import Enrolment
 from pki.feed import CertificateFeed
 from pki.http.application import create_application
+from pki.http.confirm import confirm_handler
 from pki.http.est import EstApplication
 from pki.http.feed import feed_handler
 from pki.http.ocsp import OcspApplication
@@ -57,9 +58,10 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         await published.load()
         responder = Responder(pki.database, pki.cas, pki.clock)
         notices = Notices(pki)
+        peers = Peers(pki, published)
         est = EstApplication(
             Enrolment(pki),
-            Peers(pki, published),
+            peers,
             (read_certificate(settings.root.certificate), *(ca.der for ca in pki.cas)),
             attempts_per_minute=settings.enrolment.attempts_per_minute,
         )
@@ -72,7 +74,9 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         try:
             feed = CertificateFeed(pki.database, pki.cas, responder, pki.clock)
             ocsp = OcspApplication(responder, pki.clock)
-            application = create_application(published, est, ocsp, [feed_handler(feed, published)])
+            application = create_application(
+                published, est, ocsp, [feed_handler(feed, published), confirm_handler(pki, peers)]
+            )
             await serve_uds(application, socket, stop=stop)
         finally:
             stop.set()
@@ -95,7 +99,7 @@ async def _keep_answering(responder: Responder, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await responder.refresh()
-        except (StoreUnavailable, SignerError, IssuingError) as error:
+        except (StoreUnavailable, SignerError, IssuingError, Refused) as error:
             _LOG.warning("responder_key_not_made", why=type(error).__name__)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), RESPONDER_LOOK)

@@ -116,8 +116,14 @@ class Withdrawal:
         await self._tell(register, now, reason, actor)
         return now
 
-    async def confirm_use(self, issuer: str, serial_number: str) -> bool:
-        """Somebody saw this certificate in use: the one it replaces ends, if its holder chose so.
+    async def confirm_use(self, issuer: str, serial_number: str, *, holder: Actor | None = None) -> bool:
+        """This certificate is in use: the one it replaces ends, if its holder chose so.
+
+        Args:
+            issuer: name of the CA.
+            serial_number: hex.
+            holder: when it is he who says so, which is his choice. Without him the choice counts that was made with
+                the renewal.
 
         Returns:
             Whether another certificate was revoked by it.
@@ -138,13 +144,13 @@ class Withdrawal:
                 certificates.c.identifier == used[0].identifier.subject,
                 certificates.c.environment == used[0].environment,
                 certificates.c.status == "superseding",
-                certificates.c.ends_on_use.is_(True),
+                *([] if holder is not None else [certificates.c.ends_on_use.is_(True)]),
             )
             ended = await register.revoke(
                 [item.id for item in old], RevocationReason.SUPERSEDED, at, among=("superseding",)
             )
             if ended:
-                await self._tell(register, old, RevocationReason.SUPERSEDED, itself())
+                await self._tell(register, old, RevocationReason.SUPERSEDED, holder or itself())
         return bool(ended)
 
     async def sweep(self) -> None:

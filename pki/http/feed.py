@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from authz.domain.errors import Refused
 from pki.feed import CertificateFeed
 from pki.http.published import Published, wait_of
 from pki.issuing import IssuingError
@@ -40,7 +41,7 @@ def feed_handler(feed: CertificateFeed, published: Published) -> HTTPRouteHandle
                 with suppress(TimeoutError):
                     await asyncio.wait_for(change.wait(), wait)
                 state = await feed.current(name)
-        except (StoreUnavailable, SignerError, IssuingError) as error:
+        except (StoreUnavailable, SignerError, IssuingError, Refused) as error:
             raise HTTPException(status_code=HTTPStatus.SERVICE_UNAVAILABLE) from error
         if state is None:
             raise HTTPException(status_code=HTTPStatus.NOT_FOUND)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from pki.confirming import ConfirmationFailed, confirm_use
+from pki.feed_reading import FeedReader
 from tests.support import require
 
 pytestmark = pytest.mark.integration
@@ -162,6 +165,38 @@ def test_tls_with_and_without_a_client_certificate(serving: Serving) -> None:
     context.load_cert_chain(serving.folder / "pki.pem", serving.folder / "pki.key")
     with httpx.Client(verify=context) as client:
         assert client.get(f"{serving.tls}/ca/root.crt", extensions=name).status_code == 200
+
+
+def test_a_renewal_is_confirmed_with_the_new_certificate_and_the_old_one_ends(serving: Serving) -> None:
+    serving.issue("uzovi:5200", "old")
+    files = (serving.folder / "new.pem", serving.folder / "new.key")
+    serving.pki("renew", "--identity", "uzovi:5200", "--out", str(files[0]), "--new-key", str(files[1]))
+    old = x509.load_pem_x509_certificates((serving.folder / "old.pem").read_bytes())[0].serial_number
+    bundle, name = serving.folder / "ca" / "ca-bundle.pem", "pki.example.nl"
+    assert serving.crl().get_revoked_certificate_by_serial_number(old) is None
+    # The old one proves nothing about the new one, and nobody can say it without a certificate.
+    assert confirm_use(serving.tls, serving.folder / "old.pem", serving.folder / "old.key", bundle, name) is False
+    assert serving.crl().get_revoked_certificate_by_serial_number(old) is None
+    assert httpx.post(f"{serving.plain}/certificates/confirm-use").status_code == 404
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(bundle))) as client:
+        answer = client.post(f"{serving.tls}/certificates/confirm-use", extensions={"sni_hostname": name})
+        assert (answer.status_code, answer.json()["error"]) == (403, "certificate_missing")
+    assert confirm_use(serving.tls, *files, bundle, name) is True
+    entry = serving.crl().get_revoked_certificate_by_serial_number(old)
+    assert entry is not None
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.superseded
+    assert confirm_use(serving.tls, *files, bundle, name) is False
+    with pytest.raises(ConfirmationFailed, match="certificate_revoked"):
+        confirm_use(serving.tls, serving.folder / "old.pem", serving.folder / "old.key", bundle, name)
+
+
+def test_the_feed_is_served_and_believed(serving: Serving) -> None:
+    serving.issue("uzovi:5300", "fed")
+    leaf, issuer, *_ = x509.load_pem_x509_certificates((serving.folder / "fed.pem").read_bytes())
+    serving.pki("revoke", "--identity", "uzovi:5300")
+    reader = FeedReader([issuer.public_bytes(Encoding.DER)])
+    feed = reader.read(httpx.get(f"{serving.plain}/revocations/issuing-tst").content, datetime.now(UTC))
+    assert base64.urlsafe_b64encode(leaf.fingerprint(hashes.SHA256())).rstrip(b"=").decode() in feed.revoked
 
 
 def test_31_a_weak_suite_is_refused(serving: Serving) -> None:

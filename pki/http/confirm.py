@@ -1,0 +1,60 @@
+"""`POST /certificates/confirm-use`: a holder says, with his new certificate, that it works and the old one may go.
+
+Specification: shared `spec/pki.md`, "One per AGB-code": revoked at the end of the overlap "or at the first confirmed
+use of the new one, whichever the holder chose". The use is this very connection: TLS proves that the holder has the new
+key at work, and calling is the choice. On the TLS listener only; the body is not read. Why nobody else is asked who was
+seen with which certificate: docs/decisions/0018.
+"""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import Request, Response, post
+from litestar.handlers import HTTPRouteHandler
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, LISTENER_HEADER, XFCC_HEADER
+from authz.edge.tracing import trace_of
+from pki.app import OpenAuthority
+from pki.confirming import CONFIRM_USE
+from pki.http.est import TLS_LISTENER
+from pki.http.peers import Peers
+from pki.records import Actor
+from pki.store.database import StoreUnavailable
+
+ROLE: Final = "CERTIFICATE_HOLDER"
+
+
+def confirm_handler(pki: OpenAuthority, peers: Peers) -> HTTPRouteHandler:
+    """The handler.
+
+    Args:
+        pki: the open authority.
+        peers: validates the certificate of whoever calls.
+    """
+    names = {ca.key: ca.name for ca in pki.cas}
+
+    @post(CONFIRM_USE, status_code=HTTPStatus.OK)
+    async def confirm(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+        headers = request.headers
+        single = all(len(headers.getall(name, [])) <= 1 for name in (XFCC_HEADER, EDGE_VERIFIED_HEADER))
+        if headers.get(LISTENER_HEADER) != TLS_LISTENER or not single:
+            return _answer(HTTPStatus.NOT_FOUND, {"error": Reason.NOT_FOUND.value})
+        try:
+            verified = headers.get(EDGE_VERIFIED_HEADER) == "1"
+            _, current = await peers.validate(headers.get(XFCC_HEADER), verified=verified)
+            actor = Actor(current.identity.subject, ROLE, trace_of(headers))
+            issuer, serial_number = names[current.issuer_key], f"{current.serial_number:x}"
+            ended = await pki.withdrawal.confirm_use(issuer, serial_number, holder=actor)
+        except Refused as refused:
+            return _answer(HTTPStatus.FORBIDDEN, {"error": refused.reason.value, "detail": refused.detail})
+        except StoreUnavailable:
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "unavailable"})
+        return _answer(HTTPStatus.OK, {"ended": ended})
+
+    return confirm
+
+
+def _answer(status: HTTPStatus, body: dict[str, Any]) -> Response[dict[str, Any]]:
+    return Response(body, status_code=status, headers={"Cache-Control": "no-store"})
