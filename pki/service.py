@@ -62,7 +62,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         est = EstApplication(
             Enrolment(pki),
             peers,
-            (read_certificate(settings.root.certificate), *(ca.der for ca in pki.cas)),
+            (*(read_certificate(root.certificate) for root in settings.roots()), *(ca.der for ca in pki.cas)),
             attempts_per_minute=settings.enrolment.attempts_per_minute,
         )
         work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki, stop), _let_go(stop, published)]

@@ -32,7 +32,10 @@ def run_serve(settings: PkiSettings, config: Path) -> int:
         if settings.tls is not None:
             tls = DownstreamTls(folder.secrets, client=ClientCertificate.OPTIONAL)
             listeners.append(Listener("tls", settings.tls.address, settings.tls.port, tls))
-            authorities = (settings.root.certificate, *(issuer.certificate for issuer in settings.issuers))
+            authorities = (
+                *(root.certificate for root in settings.roots()),
+                *(issuer.certificate for issuer in settings.issuers),
+            )
             secrets = [OwnCertificate(settings.tls.certificate, settings.tls.key), PeerValidation(authorities)]
         front = service_front(sender="pki", admin=folder.admin, service=folder.service, listeners=listeners)
         child = Service("pki", "pki.service", ["--config", str(config.absolute()), "--socket", str(folder.service)])
