@@ -204,6 +204,7 @@ async def opened(
                 follower=follower,
                 keys=keys,
                 checkpointer=checkpointer,
+                log_failing=lambda: database.failing,
                 crl_problems=partial(_crl_problems, _max_ages(settings, pins), crls),
             ),
         )

@@ -17,6 +17,7 @@ class ServerHealth:
         follower: whether stored state is seen.
         keys: whether a key signs.
         checkpointer: whether the audit log is what was written.
+        log_failing: whether the audit log could not be written last time, so that no token can be given.
         crl_problems: what is wrong with the CRLs at a moment.
     """
 
@@ -27,12 +28,14 @@ class ServerHealth:
         follower: Follower,
         keys: KeyRing,
         checkpointer: Checkpointer,
+        log_failing: Callable[[], bool],
         crl_problems: Callable[[datetime], Iterable[str]],
     ) -> None:
         self._clock = clock
         self._follower = follower
         self._keys = keys
         self._checkpointer = checkpointer
+        self._log_failing = log_failing
         self._crl_problems = crl_problems
 
     def problems(self) -> list[str]:
@@ -45,4 +48,6 @@ class ServerHealth:
             found.append("no_signing_key")
         if self._checkpointer.refusal is not None:
             found.append("audit_log_altered")
+        if self._log_failing():
+            found.append("audit_log_unavailable")
         return found

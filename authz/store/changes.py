@@ -19,6 +19,7 @@ class Topic(StrEnum):
     DIRECTORY = "directory"
     REVOCATIONS = "revocations"
     SIGNING_KEYS = "signing_keys"
+    WRITE_PROBE = "write_probe"
 
 
 _COUNTER: Final = metadata.tables["change_counter"]

@@ -57,6 +57,11 @@ class Database:
             raise AuditUnavailable("the database can not be opened or brought to the schema of this release") from error
         self._writer.start()
 
+    @property
+    def failing(self) -> bool:
+        """Whether what was written last is not durable, for example because the disk is full."""
+        return self._writer.failing
+
     async def close(self) -> None:
         """Write what was accepted, refuse what comes after, and let go of the database."""
         await self._writer.close()

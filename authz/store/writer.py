@@ -9,7 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 from sqlalchemy import select, tuple_
@@ -22,8 +22,11 @@ from authz.audit.search import to_microseconds
 from authz.domain.clock import Clock
 from authz.domain.errors import InvalidValue
 from authz.store.appending import ENTRY, Appender
+from authz.store.changes import Topic, bump
 from authz.store.sqlite_lane import SqliteLane
 
+PROBE_INTERVAL_S: Final = 2.0
+"""Seconds between two looks at a database that fails."""
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -98,6 +101,8 @@ class Writer:
         self._closing = True
         self._task: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
+        self.failing = False
+        """Whether the database did not take what was written last; tried again while nobody writes."""
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -151,7 +156,7 @@ class Writer:
                 if self._closing:
                     break
                 self._wake.clear()
-                await self._wake.wait()
+                await self._wait()
                 continue
             group = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._limits.group))]
             await self._commit(group)
@@ -159,9 +164,26 @@ class Writer:
         if self._lane is not None:
             await self._lane.close()
 
+    async def _wait(self) -> None:
+        """Wait for a job; while the database fails, at most until it is time to see whether it still does."""
+        if not self.failing:
+            await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(PROBE_INTERVAL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            # Whoever looks at the health of this instance may send it no requests until it is well again.
+            probe: _Job[int] = _Job(self._future(), run=lambda group: bump(group.connection, Topic.WRITE_PROBE))
+            await self._commit([probe])
+            if probe.done.exception() is None:
+                _log.info("store_writes_again")
+
     async def _commit(self, jobs: Sequence[_Job[Any]]) -> None:
         try:
             outcomes = await self._transaction(jobs)
+            # An act that raised wrote nothing, so it says nothing about the disk.
+            self.failing = self.failing and all(isinstance(outcome, BaseException) for outcome in outcomes)
         except (IntegrityError, DataError, sqlite3.IntegrityError) as error:
             if len(jobs) > 1:
                 await self._each_alone(jobs)
@@ -175,6 +197,7 @@ class Writer:
             if len(jobs) > 1 and _about_a_value(error):
                 await self._each_alone(jobs)
                 return
+            self.failing = self.failing or not _about_a_value(error)
             outcomes = [_unavailable(error) for _ in jobs]
         except Exception as error:  # noqa: BLE001  whatever it is, every caller must hear it, and the writer goes on
             _log.error("store_writer_error", error=type(error).__name__, jobs=len(jobs))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -192,6 +193,20 @@ async def test_a_new_key_signs_only_after_readers_could_fetch_it(fresh: Authoriz
         token = (await fresh.oauth()).json()["access_token"]
         kids = {key["kid"] for key in (await fresh.client.get("/jwks")).json()["keys"]}
         assert (jwt.get_unverified_header(token)["kid"], old in kids) == (signing, published)
+
+
+async def test_health_tells_that_nothing_can_be_recorded_until_it_can(
+    fresh: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("authz.store.sqlite_lane.SqliteLane._append", full)
+        assert (await fresh.oauth()).status_code in {500, 503}
+        assert "audit_log_unavailable" in (await fresh.client.get("/health")).text
+    assert (await fresh.oauth()).status_code == 200
+    assert "audit_log_unavailable" not in (await fresh.client.get("/health")).text
 
 
 async def test_each_published_key_says_what_it_signs(authz: AuthorizationServer) -> None:

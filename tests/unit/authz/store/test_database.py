@@ -3,13 +3,16 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.audit.log import AuditUnavailable
@@ -17,7 +20,9 @@ from authz.domain.audit import Outcome
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 from authz.store.audit_log import StoredAuditLog
+from authz.store.changes import Topic
 from authz.store.database import Database
+from authz.store.sqlite_lane import SqliteLane
 from authz.store.writer import WriterLimits
 from tests.fakes.clock import FixedClock
 from tests.fakes.records import audit_record
@@ -31,6 +36,18 @@ async def add(connection: AsyncConnection, topic: str) -> str:
 async def topics(database: Database) -> list[str]:
     async with database.read() as connection:
         return list(await connection.scalars(text("SELECT topic FROM change_counter ORDER BY topic")))
+
+
+def is_failing(database: Database) -> bool:
+    return database.failing
+
+
+async def eventually(condition: Callable[[], bool]) -> bool:
+    for _ in range(500):
+        if condition():
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 async def ids(database: Database) -> list[str]:
@@ -208,13 +225,52 @@ async def test_a_full_disk_refuses_the_act_and_the_process_recovers(tmp_path: Pa
     with pytest.raises(AuditUnavailable) as refused:
         await fill()
     assert refused.value.reason is Reason.AUDIT_UNAVAILABLE
+    assert is_failing(database)
     size = await log.size()
     assert len(await topics(database)) == size - 1
     # The writer let go of the connection, and with it of the limit: there is space again.
     await database.write(lambda connection: add(connection, "after"), audit_record())
+    assert not is_failing(database)
     assert "after" in await topics(database)
     assert await log.size() == size + 1
     await database.close()
+
+
+async def test_a_database_that_fails_is_tried_again_while_nobody_writes(
+    tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authz.store.writer.PROBE_INTERVAL_S", 0.02)
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/authz.db", clock)
+    await database.start()
+    write = SqliteLane._append
+    tries: list[int] = []
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def no_space(_connection: AsyncConnection, _topic: Topic) -> int:
+        tries.append(1)
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(SqliteLane, "_append", full)
+        disk.setattr("authz.store.writer.bump", no_space)
+        with pytest.raises(AuditUnavailable):
+            await database.record(audit_record())
+        assert await eventually(lambda: len(tries) > 1)
+        assert is_failing(database)
+    assert SqliteLane._append is write
+    assert await eventually(lambda: not is_failing(database))
+    assert await StoredAuditLog(database).size() == 0
+    await database.close()
+
+
+async def test_a_record_that_is_refused_is_no_failure_of_the_database(database: Database) -> None:
+    record = audit_record()
+    await database.record(record)
+    with pytest.raises(InvalidValue):
+        await database.record(record)
+    assert not database.failing
 
 
 async def test_a_database_that_can_not_be_opened_says_so(tmp_path: Path, clock: FixedClock) -> None:
