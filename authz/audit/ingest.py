@@ -16,6 +16,9 @@ from authz.domain.audit import Action, EventType
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 
+MAX_NAMED: Final = 20
+"""Records that an alert about a shipment names."""
+
 SHIPPED: Final = frozenset(
     {
         EventType.ACCESS_DECISION,
@@ -71,8 +74,8 @@ class Ingest:
         """Append what is new; returns when everything is durable.
 
         A record is the same record by its source and id, so that no sender can occupy the ids of another. One that
-        comes again with other content does not replace the first: an alert is written, and the shipment is accepted,
-        because refusing it would stop the sender's journal for ever.
+        comes again with other content does not replace the first: an alert is written, one for the shipment, and the
+        shipment is accepted, because refusing it would stop the sender's journal for ever.
 
         Returns:
             The ids of all records of the shipment, new or known.
@@ -93,12 +96,19 @@ class Ingest:
             conflicts = await self._intake.append_new(records)
         except InvalidValue as error:
             raise Refused(Reason.BODY_MALFORMED, "a record of the shipment is one that the log can not hold") from error
-        for conflict in conflicts:
+        if conflicts:
+            # One alert, however many: each would wait for a commit of its own, and a sender could have 500 at a time.
+            ids = [conflict.terms.record_id for conflict in conflicts]
             await self._own.write(
                 EventType.LOG_ALERT,
                 Action.CREATE,
-                ("record_id", conflict.terms.record_id),
+                ("record_id", ids[0]),
                 reason=Reason.RECORD_CONFLICT,
-                details={"sender": sender.id, "source": conflict.terms.source},
+                details={
+                    "sender": sender.id,
+                    "source": conflicts[0].terms.source,
+                    "conflicts": len(ids),
+                    "record_ids": ids[:MAX_NAMED],
+                },
             )
         return tuple(record.terms.record_id for record in records)

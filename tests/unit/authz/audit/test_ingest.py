@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from authz.audit.encoded import EncodedRecord, encode
-from authz.audit.ingest import Ingest, Sender
+from authz.audit.ingest import MAX_NAMED, Ingest, Sender
 from authz.audit.own import OwnRecords
+from authz.audit.record_format import decode_record
 from authz.audit.search import Criteria
 from authz.audit.shipment import MAX_BATCH
 from authz.domain.audit import EventType
@@ -71,6 +72,20 @@ async def test_other_content_within_one_shipment_alerts(ingest: Ingest, log: Sto
     await ingest.ingest([record, shipped(record_id=record.terms.record_id, user="uzovi:5999"), record], SENDER)
     assert len(await log.find(Criteria(source=SOURCE))) == 1
     assert len(await log.find(Criteria(event_type=EventType.LOG_ALERT))) == 1
+
+
+async def test_many_conflicts_in_one_shipment_are_one_alert(ingest: Ingest, log: StoredAuditLog) -> None:
+    first = [shipped() for _ in range(MAX_NAMED + 5)]
+    await ingest.ingest(first, SENDER)
+    size = await log.size()
+    altered = [shipped(record_id=record.terms.record_id, user="uzovi:5999") for record in first]
+    await ingest.ingest(altered, SENDER)
+    assert await log.size() == size + 1
+    (alert,) = [entry async for entry in log.entries(size, size + 1)]
+    assert alert.payload is not None
+    (named,) = decode_record(alert.payload).objects
+    assert named.details["conflicts"] == len(first)
+    assert named.details["record_ids"] == [record.terms.record_id for record in first[:MAX_NAMED]]
 
 
 async def last_id(log: StoredAuditLog) -> str:
