@@ -22,7 +22,7 @@ import structlog
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from trust_agent.journal_file import MAGIC, MAX_RECORD, OVERHEAD, Record, Segment, frame, prepare
-from trust_agent.material import sync_folder, write_durably
+from trust_agent.material import make_private_folder, sync_folder, write_durably
 
 _LOG: Final = structlog.get_logger(__name__)
 _SHIPPED: Final = "shipped"
@@ -82,7 +82,7 @@ class Journal:
             Refused: JOURNAL_UNAVAILABLE: the folder can not be used.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(self._folder)
             self.shipped = self._read_shipped()
             segments = Segment.all(self._folder)
             torn = 0

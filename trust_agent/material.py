@@ -87,7 +87,7 @@ def write_durably(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.new")
     with open_private(temporary) as file:
         file.write(content)
@@ -95,6 +95,18 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and what is missing above it, for the owner only; what is there already stays as it is.
+
+    Raises:
+        OSError: it can not be made.
+    """
+    # `mkdir(parents=True)` gives the mode to the last folder only.
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_private(path: Path) -> BinaryIO:

@@ -27,7 +27,7 @@ from authz.policy.wasm import WasmEngine
 from pki.crl_store import CrlStore
 from pki.validation import CertificateValidator
 from trust_agent.jws import KeySet, KeysInvalid, parse_jws, verify_jws
-from trust_agent.material import Kept, MaterialFile
+from trust_agent.material import Kept, MaterialFile, make_private_folder
 from trust_agent.newest_bundle import NewestBundle
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -263,7 +263,7 @@ class TrustStore:
             _LOG.error("material_not_kept", material="bundle.newest", why=error.strerror)
 
     def _keep_crls(self) -> None:
-        self.crl_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self.crl_folder)
         names = set()
         for crl in self._crls.held():
             scope = hashlib.sha256(repr(crl.scope).encode()).hexdigest()[:8]

@@ -4,6 +4,7 @@ A write on SQLite starts with BEGIN IMMEDIATE, so that two processes never both 
 can write; WAL and synchronous=FULL, so that what was acknowledged survives a crash. No other module knows a dialect.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -42,6 +43,7 @@ class Database:
         self._lane: WriterLane | None = None
         if self._engine.dialect.name == "sqlite":
             self._lane = WriterLane(Path(f"{self._engine.url.database}.lane"))
+            event.listen(self._engine.sync_engine, "do_connect", _private_file)
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
 
@@ -79,6 +81,12 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def _private_file(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
+    # SQLite would make the file with the umask; the files beside it (-wal, -shm) get the mode of the database.
+    if arguments and arguments[0] != ":memory:":
+        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001  the driver's own type

@@ -1,5 +1,7 @@
 """Trust material that is refused, kept, loaded without authz, and told stale when it is."""
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -260,6 +262,20 @@ def test_an_older_bundle_is_refused_also_after_a_restart(store: TrustStore, tmp_
         again.take("bundle", numbered(2), '"old"')
     again.take("bundle", numbered(4), '"b4"')
     assert reason(again, clock) is None
+
+
+def test_what_is_kept_is_for_its_owner_only(tmp_path: Path, clock: FixedClock) -> None:
+    before = os.umask(0o022)
+    try:
+        store = make(tmp_path / "state" / "trust", clock)
+        store.take_crl(CA.crl())
+        store.take("jwks", MATERIAL.jwks(), '"j"')
+    finally:
+        os.umask(before)
+    found = sorted((tmp_path / "state").rglob("*"))
+    assert any(path.is_file() for path in found)
+    for path in (tmp_path / "state", *found):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
 
 
 def test_an_older_bundle_in_the_kept_files_is_refused(store: TrustStore, tmp_path: Path, clock: FixedClock) -> None:
