@@ -6,7 +6,7 @@ can write; WAL and synchronous=FULL, so that what was acknowledged survives a cr
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +86,10 @@ class Database:
 def _private_file(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
     # SQLite would make the file with the umask; the files beside it (-wal, -shm) get the mode of the database.
     if arguments and arguments[0] != ":memory:":
-        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Only a file that is not there yet: closing any descriptor of a database drops every lock that the process has
+        # on it (POSIX fcntl), and with the locks what others rely on: writes were lost.
+        with suppress(FileExistsError):
+            os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001  the driver's own type
