@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import InvalidValue
@@ -39,7 +40,7 @@ REGISTER = Register.load(SDL, public_fields=PUBLIC)
 def made(query: str, claims: AccessTokenClaims = CLAIMS, context: RequestContext = CONTEXT, **variables: Any) -> Any:
     request = REGISTER.canonicalize(body(query, None, variables))
     prepared = access_input(request, claims, context)
-    assert prepared == access_input(replace(request, evaluations=""), claims, context)
+    assert prepared == access_input(structs.replace(request, evaluations=""), claims, context)
     assert prepared.isascii()
     return json.loads(prepared)
 

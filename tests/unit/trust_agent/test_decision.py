@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from authz.audit.record_format import decode_record, encode_record
 from authz.domain.errors import Refused
@@ -103,7 +104,7 @@ class Bench:
         )
 
     async def ask(self, **changes: Any) -> Permit | Refusal:
-        return await self.decider.decide(replace(inquiry(), **changes))
+        return await self.decider.decide(structs.replace(inquiry(), **changes))
 
     async def refusal(self, **changes: Any) -> Refusal:
         outcome = await self.ask(**changes)
