@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -58,6 +59,25 @@ def test_ca_certificates_and_attributes(est: Est) -> None:
     assert attributes.headers["content-type"] == "application/csrattrs"
     printed = openssl("asn1parse", "-inform", "DER", given=openssl("base64", "-d", given=attributes.body)).decode()
     assert all(name in printed for name in ("id-ecPublicKey", "prime256v1", "secp384r1", "ecdsa-with-SHA256"))
+
+
+def test_the_guide_as_it_is_written(est: Est, tmp_path: Path) -> None:
+    """docs/how-to/enrol.md, "With curl and openssl": each command of it, with only host and port replaced."""
+    guide = (ROOT / "docs" / "how-to" / "enrol.md").read_text().split("## With curl and openssl")[1]
+    blocks = [block.split("```")[0] for block in guide.split("```\n")[1:4:2]]
+    assert len(blocks) == 2
+    (tmp_path / "code.txt").write_text(est.code("uzovi:5100")["code"] + "\n")
+    (tmp_path / "root.crt").write_bytes((est.folder / "ca" / "root.crt").read_bytes())
+    for block in blocks:
+        script = "set -euo pipefail\n" + block.replace("uzovi-5000", "uzovi-5100")
+        script = script.replace("https://pki.example.nl/", f"https://{NAME}:{est.tls}/")
+        script = script.replace("curl ", f"curl --silent --show-error --resolve {NAME}:{est.tls}:127.0.0.1 ")
+        done = subprocess.run(["bash", "-c", script], check=False, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout
+    chain = x509.load_pem_x509_certificates((tmp_path / "chain.pem").read_bytes())
+    assert len(chain) == 3
+    print(done.stdout, done.stderr, est.pki("list", "--json"), chain)
+    assert [item["status"] for item in est.certificates("uzovi:5100")] == ["superseding", "active"]
 
 
 def test_a_code_works_once(est: Est) -> None:
