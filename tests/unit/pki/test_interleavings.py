@@ -175,7 +175,8 @@ def _orders(rng: random.Random, at: str, rows: list[Registered]) -> list[dict[st
             order["reason"] = rng.choice(FOR_EVER)
         orders.append(order)
     if rng.random() < 0.25:  # one who revokes on the strength of what he saw a while ago, and one who is quick
-        slow, quick = {"do": "revoke", "pause": 0.2}, {"do": rng.choice(("renew", "renew", "confirm")), "pause": 0}
+        slow = {"do": "revoke", "pause": 0.2, "reason": rng.choice(FOR_EVER)}
+        quick = {"do": rng.choice(("renew", "renew", "confirm")), "pause": 0}
         return [{**orders[0], **slow}, {**orders[1], "subject": orders[0]["subject"], **quick}, *orders[2:3]]
     if rng.random() < 0.3:  # many who only want to renew
         orders = [order | {"do": rng.choice(("renew", "confirm", "sweep"))} for order in orders]
