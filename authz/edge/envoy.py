@@ -29,6 +29,7 @@ from authz.edge.envoy_http import (
     http_listener,
     prelude_filter,
     seconds,
+    stranger_filters,
 )
 from authz.edge.envoy_tls import (
     TYPE,
@@ -108,7 +109,7 @@ def service_front(*, sender: str, admin: Path, service: Path, listeners: Sequenc
         [
             http_listener(
                 item,
-                [prelude_filter(), buffer_filter(item.limits)],
+                [prelude_filter(), *stranger_filters(item), buffer_filter(item.limits)],
                 _service_route(item),
                 sender=sender,
                 normalize=True,
@@ -141,7 +142,7 @@ def datastation_front(
         decision_timeout: seconds until a late decision becomes a refusal.
     """
     decide = ext_authz_filter("decision", listener.limits, decision_timeout)
-    filters = [prelude_filter(), decide, document_filter(), guard_filter()]
+    filters = [prelude_filter(), *stranger_filters(listener), decide, document_filter(), guard_filter()]
     return _bootstrap(
         admin,
         [http_listener(listener, filters, _register_route(upstream), sender=sender, normalize=False)],

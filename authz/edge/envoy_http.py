@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER, XFCC_HEADER
-from authz.edge.envoy_tls import TYPE, DownstreamTls, Json, downstream_socket
+from authz.edge.envoy_tls import TYPE, ClientCertificate, DownstreamTls, Json, downstream_socket
 
 DOCUMENT_HEADER: Final = "x-sluis-document"
 """From the decision service to Envoy: the canonical document that replaces the body."""
@@ -17,6 +17,7 @@ CLAIMS_HEADER: Final = "claims"
 
 REPLACED_HEADER: Final = "x-sluis-replaced"
 """The body is the authorized document: set last, and without it nothing is forwarded."""
+_UNLIMITED: Final = 1_000_000_000
 _STRIPPED_PREFIXES: Final = ("x-sluis-", "x-envoy-", "x-forwarded-")
 _STRIPPED: Final = ("client-cert", "client-cert-chain", CLAIMS_HEADER, "forwarded", "x-real-ip", "via")
 """Inbound headers that we set, trust, or that something behind us might trust (cases/oauth.md 33-40)."""
@@ -34,7 +35,9 @@ class EdgeLimits:
         header_timeout: for the TLS handshake, and for the request headers.
         request_timeout: for the whole request to arrive (a slow body ends here).
         route_timeout: for the answer; longer than the longest long poll, which is 60 s.
-        idle_timeout: for a connection without requests.
+        idle_timeout: for a connection without requests; also how long somebody who never asks anything holds one.
+        max_strangers: requests a second, of all clients together whose certificate was not verified, on a listener
+            that demands one; more are answered with 429 and cost the service nothing.
     """
 
     max_body_bytes: int = 64 * 1024
@@ -44,7 +47,8 @@ class EdgeLimits:
     header_timeout: float = 5.0
     request_timeout: float = 15.0
     route_timeout: float = 75.0
-    idle_timeout: float = 120.0
+    idle_timeout: float = 30.0
+    max_strangers: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +136,13 @@ def _strip_inbound() -> Json:
     }
 
 
-# CONNECT over HTTP/2 has no path: without the answer here, each one would leave an error of the script in the log.
+# CONNECT over HTTP/2 has no path: without the answer here, each one would leave an error of the script in the log. Two
+# Host headers arrive as one with a comma (RFC 9112 section 3.2 wants 400). Whose certificate is refused gets one answer
+# for each connection, and does not hold it.
 _PRELUDE_LUA: Final = f"""
 function envoy_on_request(handle)
-  local path = handle:headers():get(":path")
-  if path == nil then
+  local path, host = handle:headers():get(":path"), handle:headers():get(":authority")
+  if path == nil or host == nil or string.find(host, ",", 1, true) then
     handle:respond({{[":status"] = "400"}}, "")
     return
   end
@@ -144,6 +150,8 @@ function envoy_on_request(handle)
   local ssl = stream:downstreamSslConnection()
   if ssl ~= nil and ssl:peerCertificateValidated() then
     handle:headers():replace("{EDGE_VERIFIED_HEADER}", "1")
+  elseif ssl ~= nil and ssl:peerCertificatePresented() then
+    stream:drainConnectionUponCompletion()
   end
   handle:headers():replace("{PEER_ADDRESS_HEADER}", stream:downstreamDirectRemoteAddress())
   handle:headers():replace("{RAW_PATH_HEADER}", path)
@@ -174,6 +182,34 @@ end
 def prelude_filter() -> Json:
     """Hands over Envoy's verdict on the client certificate, the connection's address and the path as it was sent."""
     return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _PRELUDE_LUA}}, "prelude")
+
+
+def stranger_filters(listener: Listener) -> list[Json]:
+    """Caps the requests of clients that Envoy did not verify, behind `prelude_filter`.
+
+    Where no certificate is demanded, clients without one are expected, and there is no cap.
+    """
+    if listener.tls is None or listener.tls.client is not ClientCertificate.REQUIRED:
+        return []
+    verified = {"name": EDGE_VERIFIED_HEADER, "string_match": {"exact": "1"}}
+    match = {"header_value_match": {"descriptor_value": "stranger", "expect_match": False, "headers": [verified]}}
+    rate = listener.limits.max_strangers
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    config: Json = {
+        "stat_prefix": "strangers",
+        # Of everybody else: Envoy demands a number here, and this one is never reached.
+        "token_bucket": _bucket(_UNLIMITED),
+        "filter_enabled": always,
+        "filter_enforced": always,
+        "rate_limits": [{"actions": [match]}],
+        "descriptors": [{"entries": [{"key": "header_match", "value": "stranger"}], "token_bucket": _bucket(rate)}],
+        "always_consume_default_token_bucket": False,
+    }
+    return [_named("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", config)]
+
+
+def _bucket(rate: int) -> Json:
+    return {"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"}
 
 
 def document_filter() -> Json:
@@ -249,6 +285,7 @@ def _local_replies(sender: str) -> Json:
             _mapper(broken, sender, "bad_gateway", "The service behind this one did not answer correctly", 502),
             _mapper(late, sender, "gateway_timeout", "The service behind this one did not answer in time", 504),
             _mapper(_status("EQ", 413), sender, "body_too_large", "The request body is too large"),
+            _mapper(_status("EQ", 429), sender, "too_many_requests", "Too many requests without a valid certificate"),
             _mapper(_status("GE", 500), sender, "server_error", "Internal error"),
             _mapper(_status("GE", 400), sender, "bad_request", "The request was not accepted"),
         ]

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from authz.edge.envoy import ClientCertificate, DownstreamTls, Listener, service_front
+from authz.edge.envoy import ClientCertificate, DownstreamTls, EdgeLimits, Listener, service_front
 from authz.edge.logs import configure_logs
 from authz.edge.secrets import OwnCertificate, PeerValidation
 from authz.edge.supervise import Front, Service, run_folder, run_service
@@ -19,6 +19,9 @@ def main(file: Path) -> int:
     with run_folder(Path(given["run"])) as folder:
         tls = DownstreamTls(folder.secrets, client=ClientCertificate(given.get("client", "required")))
         listeners = [Listener("tls", "127.0.0.1", given["tls_port"], tls)]
+        if "strict_port" in given:
+            strict, limits = DownstreamTls(folder.secrets), EdgeLimits(max_strangers=3)
+            listeners.append(Listener("strict", "127.0.0.1", given["strict_port"], strict, limits))
         if "plain_port" in given:
             listeners.append(Listener("plain", "127.0.0.1", given["plain_port"], None))
         front = Front(

@@ -48,6 +48,7 @@ class Edge:
     process: subprocess.Popen[bytes]
     tls: str
     plain: str
+    strict: str = ""
 
     def client(self, pair: Pair | None, **options: Any) -> httpx.Client:
         context = ssl.create_default_context(cadata=self.authority.pem)
@@ -69,12 +70,13 @@ def edge() -> Iterator[Edge]:
     (folder / "ca.pem").write_text(authority.pem)
     (folder / "crls").mkdir()
     (folder / "crls" / "ca.crl").write_bytes(authority.crl())
-    ports = (free_port(), free_port())
+    ports = (free_port(), free_port(), free_port())
     described = {
         "run": str(folder / "run"),
         "client": "optional",
         "tls_port": ports[0],
         "plain_port": ports[1],
+        "strict_port": ports[2],
         "certificate": str(certificate),
         "key": str(key),
         "ca": str(folder / "ca.pem"),
@@ -83,6 +85,7 @@ def edge() -> Iterator[Edge]:
     (folder / "edge.json").write_text(json.dumps(described))
     process = subprocess.Popen([sys.executable, "-m", "tests.fakes.edge_runner", str(folder / "edge.json")], cwd=ROOT)
     made = Edge(folder, authority, process, f"https://localhost:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
+    made.strict = f"https://localhost:{ports[2]}"
     try:
         until(lambda: _answers(made.plain))
         yield made
@@ -147,6 +150,49 @@ def test_a_session_is_not_resumed(edge: Edge) -> None:
             assert not tls.session_reused
             assert EDGE_VERIFIED_HEADER.encode() in answer
             session = tls.session
+
+
+def _spoken(edge: Edge, pair: Pair, request: bytes) -> bytes:
+    """What comes back on one connection until Envoy closes it."""
+    context = ssl.create_default_context(cadata=edge.authority.pem)
+    context.load_cert_chain(*pair.write(edge.folder, f"spoken-{pair.certificate.serial_number}"))
+    port = int(edge.tls.rpartition(":")[2])
+    answer = b""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(request)
+        while data := tls.recv(65536):
+            answer += data
+    return answer
+
+
+def test_two_host_headers_are_refused(edge: Edge) -> None:
+    pair = edge.authority.leaf("hosts")
+    for hosts, status in ((b"Host: localhost\r\nHost: evil.test\r\n", b"400"), (b"Host: localhost\r\n", b"200")):
+        answer = _spoken(edge, pair, b"GET /x HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_stranger_gets_one_answer_for_each_connection(edge: Edge) -> None:
+    request = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = _spoken(edge, EdgeAuthority().leaf("stranger"), request * 2)
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert b"connection: close" in answer
+    last = b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert _spoken(edge, edge.authority.leaf("known"), request + last).count(b"HTTP/1.1 200") == 2
+
+
+def test_many_requests_of_strangers_are_turned_away_and_those_of_others_are_not(edge: Edge) -> None:
+    def statuses(pair: Pair, count: int) -> list[int]:
+        with edge.client(pair) as client:
+            return [client.get(f"{edge.strict}/x").status_code for _ in range(count)]
+
+    strange = statuses(EdgeAuthority().leaf("stranger"), 12)
+    assert strange[:3] == [200, 200, 200]
+    assert 429 in strange
+    assert set(statuses(edge.authority.leaf("known"), 20)) == {200}
 
 
 def test_no_certificate_means_no_header(edge: Edge) -> None:

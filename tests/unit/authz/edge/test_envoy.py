@@ -42,8 +42,8 @@ def filters(config: dict[str, Any]) -> list[str]:
 
 
 def test_the_order_of_filters_is_the_order_of_trust() -> None:
-    assert filters(agent()) == ["lua.prelude", "ext_authz", "lua.document", "rbac", "router"]
-    assert filters(service()) == ["lua.prelude", "buffer", "router"]
+    assert filters(agent()) == ["lua.prelude", "local_ratelimit", "ext_authz", "lua.document", "rbac", "router"]
+    assert filters(service()) == ["lua.prelude", "local_ratelimit", "buffer", "router"]
 
 
 @pytest.mark.parametrize("config", [agent(), service()])
@@ -62,13 +62,13 @@ def test_bodies_of_strangers_can_not_fill_the_memory(config: dict[str, Any]) -> 
 def test_a_request_without_a_path_ends_at_once() -> None:
     script = manager(agent())["http_filters"][0]["typed_config"]["default_source_code"]["inline_string"]
     missing, _, rest = script.partition("local stream")
-    assert "if path == nil then" in missing
+    assert "if path == nil or " in missing
     assert "handle:respond" in missing
     assert 'get(":path")' not in rest
 
 
 def test_nothing_passes_without_a_decision() -> None:
-    asked = manager(agent())["http_filters"][1]["typed_config"]
+    asked = manager(agent())["http_filters"][2]["typed_config"]
     assert asked["failure_mode_allow"] is False
     assert asked["with_request_body"] == {"max_request_bytes": 65536, "allow_partial_message": False}
     guard = manager(agent())["http_filters"][3]["typed_config"]
