@@ -26,8 +26,10 @@ MAX_BYTES: Final = 512 * 1024
 """Of one request, give or take its frame; the edge of the store refuses a body of a mebibyte."""
 IDLE: Final = 0.5
 """Seconds between looks at an empty outbox."""
-_BACKOFF_FIRST: Final = 0.5
-_BACKOFF_MOST: Final = 30.0
+_BACKOFF_FIRST: Final = 0.25
+_BACKOFF_MOST: Final = 10.0
+_BACKOFF_GROWTH: Final = 1.5
+"""Gentle: an authz that starts beside us has the first records a second or two after it is ready."""
 _TIMEOUT: Final = 15.0
 
 
@@ -73,7 +75,7 @@ class Shipper:
             except (httpx.HTTPError, StoreUnavailable, OSError) as error:
                 _LOG.warning("audit_not_shipped", why=type(error).__name__, again_in=backoff)
                 await _pause(stop, backoff)
-                backoff = min(backoff * 2, _BACKOFF_MOST)
+                backoff = min(backoff * _BACKOFF_GROWTH, _BACKOFF_MOST)
 
     async def ship_once(self, client: httpx.AsyncClient) -> int:
         """Ship one batch, oldest first.

@@ -1,7 +1,7 @@
 """Reads a shipment: `{"records": [...]}` as agents and the certificate authority send it, hundreds of records at once.
 
 Specification: shared `spec/audit.md`, "Writing without losing or blocking". What two parsers could read differently is
-refused, as everywhere (`authz.domain.strict_json`). Our own components send each record in the log's own encoding, and
+refused, as everywhere (`authz.domain.strict_json`). Agents send each record in the log's own encoding, and
 those bytes are worth a short way: a typed reading in one go, and the proof that encoding what was read gives the very
 same bytes. That proof leaves no room for a second reading: no member twice, no other spelling, no unknown member. A
 record that does not pass it is not refused for that; it is read by `strict_json` and `AuditRecord.from_json`, the
