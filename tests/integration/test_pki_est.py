@@ -76,7 +76,6 @@ def test_the_guide_as_it_is_written(est: Est, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr + done.stdout
     chain = x509.load_pem_x509_certificates((tmp_path / "chain.pem").read_bytes())
     assert len(chain) == 3
-    print(done.stdout, done.stderr, est.pki("list", "--json"), chain)
     assert [item["status"] for item in est.certificates("uzovi:5100")] == ["superseding", "active"]
 
 
