@@ -10,11 +10,13 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.datastructures import State
+from litestar.types import Scope
 
 from authz.audit.log import AuditLog
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
+from authz.domain.tracing import TraceContext
 from authz.grants.records import RequestContext, endpoint_refused
 from authz.grants.service import TokenService
 from authz.http.faces import INVALID_CERTIFICATE, JSON_TYPE, TEXT_TYPE, opaque
@@ -27,6 +29,7 @@ _log = structlog.get_logger()
 AnyRequest = Request[None, None, State]
 """Litestar's request, without its own machinery for users."""
 _CLIENT: Final = "sluis_client"
+_TRACE: Final = "sluis_trace"
 
 _FORBIDDEN: Final = frozenset({Reason.CREDENTIAL_BLOCKED, Reason.ADDRESS_NOT_ALLOWED, Reason.RECORD_SOURCE})
 
@@ -34,6 +37,16 @@ _FORBIDDEN: Final = frozenset({Reason.CREDENTIAL_BLOCKED, Reason.ADDRESS_NOT_ALL
 def keep_client(request: AnyRequest, client: AuthenticatedClient) -> None:
     """Remember who asks, for the handler behind the gate."""
     request.state[_CLIENT] = client
+
+
+def trace_of(request: AnyRequest) -> TraceContext:
+    """The trace of a request; one that is begun here is the same in the answer and in the record."""
+    state = request.scope["state"]
+    known = state.get(_TRACE)
+    if isinstance(known, TraceContext):
+        return known
+    made = state[_TRACE] = Headers(list(request.scope["headers"])).trace
+    return made
 
 
 def client_of(request: AnyRequest) -> AuthenticatedClient:
@@ -61,7 +74,9 @@ class Gate:
     def context(self, request: AnyRequest) -> tuple[Headers, RequestContext]:
         """Headers and context of a request; the clock is read here."""
         headers = Headers(list(request.scope["headers"]))
-        return headers, RequestContext(self._clock.now(), headers.trace, headers.address, headers.get("x-request-id"))
+        return headers, RequestContext(
+            self._clock.now(), trace_of(request), headers.address, headers.get("x-request-id")
+        )
 
     def participant(self, request: AnyRequest) -> AuthenticatedClient:
         """The deelnemer of this connection.
@@ -91,6 +106,25 @@ class Gate:
             _log.error("refusal not recorded", trace_id=trace_id, error_kind=type(error).__name__)
             refusal = Refused(Reason.AUDIT_UNAVAILABLE, "not recorded")
         return refusal_response(refusal, trace_id)
+
+    async def note(self, scope: Scope, refusal: Refused, endpoint: str) -> None:
+        """Record a refusal that is answered where nothing can be awaited, with the deelnemer if it is one.
+
+        Args:
+            scope: of the request.
+            refusal: why.
+            endpoint: our own name of the endpoint.
+
+        Raises:
+            AuditUnavailable: it is not recorded.
+        """
+        request: AnyRequest = Request(scope)
+        _, context = self.context(request)
+        try:
+            client = self.participant(request)
+        except Refused:
+            client = None
+        await self._audit.record(endpoint_refused(refusal, endpoint, client, context))
 
 
 def refusal_response(refusal: Refused, trace_id: str) -> Response[bytes]:

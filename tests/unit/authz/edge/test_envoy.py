@@ -71,7 +71,7 @@ def test_nothing_passes_without_a_decision() -> None:
     asked = manager(agent())["http_filters"][2]["typed_config"]
     assert asked["failure_mode_allow"] is False
     assert asked["with_request_body"] == {"max_request_bytes": 65536, "allow_partial_message": False}
-    guard = manager(agent())["http_filters"][3]["typed_config"]
+    guard = manager(agent())["http_filters"][4]["typed_config"]
     assert guard["rules"]["action"] == "ALLOW"
     assert "x-sluis-replaced" in json.dumps(guard)
 

@@ -93,6 +93,29 @@ async def test_what_is_for_deelnemers_is_refused_to_others(authz: AuthorizationS
 async def test_another_method_is_refused(authz: AuthorizationServer, path: str) -> None:
     answer = await authz.send("POST", path)
     assert (answer.status_code, answer.headers["cache-control"]) == (405, "no-store")
+    found = await authz.last_record()
+    assert (found.reason, found.users[0].id) == (Reason.METHOD_NOT_ALLOWED, ZORGKANTOOR)
+    assert found.trace.trace_id == answer.headers["x-b3-traceid"]
+
+
+async def test_another_method_of_a_stranger_is_recorded_without_a_name(authz: AuthorizationServer) -> None:
+    size = len(await authz.records())
+    assert (await authz.client.delete("/health")).status_code == 405
+    found = await authz.last_record()
+    assert (found.reason, found.users[0].id) == (Reason.METHOD_NOT_ALLOWED, "unknown")
+    assert len(await authz.records()) == size + 1
+
+
+async def test_a_405_that_can_not_be_recorded_is_none(
+    fresh: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("authz.store.sqlite_lane.SqliteLane._append", full)
+        assert (await fresh.client.delete("/health")).status_code == 500
+    assert (await fresh.client.delete("/health")).status_code == 405
 
 
 async def test_a_bundle_verifies_with_the_published_key_and_no_other(authz: AuthorizationServer) -> None:
