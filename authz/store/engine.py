@@ -7,7 +7,7 @@ each command, so that a database that hangs refuses acts instead of holding them
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
@@ -56,7 +56,10 @@ def prepare_file(path: str) -> None:
         OSError: the folder is not there or not writable.
         sqlite3.Error: the file is not a database.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # Only a file that is not there yet: closing any descriptor of a database drops every lock that this process has on
+    # it (POSIX fcntl), and with the locks what other connections rely on.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
