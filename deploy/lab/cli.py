@@ -41,8 +41,9 @@ def up(
     from deploy.lab.up import LabOptions, LabRunning  # noqa: PLC0415
     from deploy.lab.up import up as start  # noqa: PLC0415
 
-    # A terminated `lab up` cleans up like an interrupted one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminated `lab up` cleans up like an interrupted one: through the event loop's own handling of an interrupt. An
+    # exception raised in the middle of whatever runs at that moment would leave that half-done.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:
         options = LabOptions(first_port=port, token_lifetime=token_lifetime)
         lab = asyncio.run(start(folder, options, begun=time.monotonic() - _age()))
