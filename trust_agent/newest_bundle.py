@@ -1,6 +1,6 @@
 """Which bundle was the newest one taken, so that none of before is taken after it, whoever offers it.
 
-Specification: shared `spec/policy.md`, "Bundles"; docs/decisions/0085. A signature says who made a bundle, not that it
+Specification: shared `spec/policy.md`, "Bundles"; docs/decisions/0055. A signature says who made a bundle, not that it
 is the latest: authz, restored from an old release, or somebody in its place with an old bundle, could bring back rules
 that were withdrawn. The serial number of the manifest orders what one authz publishes. It is kept apart from the bundle
 itself: when the kept bundle can not be used any more, how far the numbers were is still known.

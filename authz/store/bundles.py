@@ -1,6 +1,6 @@
 """Serial numbers of published bundles: they grow with every content, over restarts, instances and restored backups.
 
-Specification: shared `spec/policy.md`, "Bundles"; docs/decisions/0085. All instances over one database give the same
+Specification: shared `spec/policy.md`, "Bundles"; docs/decisions/0055. All instances over one database give the same
 content the same number, so a reader may ask any of them.
 """
 

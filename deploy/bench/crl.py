@@ -12,6 +12,7 @@ import contextlib
 import json
 import secrets
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -40,6 +41,9 @@ CRL_BUDGET: Final = 2.0
 """Seconds, shared `spec/pki.md`, "Revocation"."""
 REVOKE_BUDGET: Final = 50.0
 """Milliseconds, issue "Certificates and DNSSEC that the whole sector could rely on"."""
+REGENERATE: Final = "regenerate"
+_MOST_REGENERATIONS: Final = 10_000
+"""So that the other process ends by itself should nobody end it."""
 _BATCH: Final = 5_000
 _PASSPHRASE: Final = b"only for this bench, and thrown away"
 
@@ -56,7 +60,7 @@ def measure(revoked: int = REVOKED, single: int = SINGLE) -> list[Row]:
 
 
 async def _measure(folder: Path, revoked: int, single: int) -> list[Row]:
-    async with _authority(folder) as pki:
+    async with _authority(folder) as (settings, pki):
         await _fill(pki, revoked, "revoked")
         await _fill(pki, single * 2, "active")
         publisher = CrlPublisher(pki.cas)
@@ -68,7 +72,7 @@ async def _measure(folder: Path, revoked: int, single: int) -> list[Row]:
         signed = [await _seconds(pki, publisher) for _ in range(5)]
         active = await pki.find(status="active", limit=single * 2)
         alone = [await _revoke(pki, item.serial_number) for item in active[:single]]
-        beside = await _beside(pki, publisher, [item.serial_number for item in active[single:]])
+        beside = await _beside(settings, pki, [item.serial_number for item in active[single:]])
         async with pki.database.read() as connection:
             listed = x509.load_der_x509_crl((await Register(connection).crls())[0].der)
         if len(listed) != revoked + 2 * single:
@@ -98,19 +102,27 @@ async def _revoke(pki: OpenAuthority, serial_number: str) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-async def _beside(pki: OpenAuthority, publisher: CrlPublisher, serial_numbers: list[str]) -> list[float]:
-    stop = asyncio.Event()
-
-    async def regenerate() -> None:
-        while not stop.is_set():
-            await _seconds(pki, publisher)
-
-    task = asyncio.create_task(regenerate())
+async def _beside(settings: Path, pki: OpenAuthority, serial_numbers: list[str]) -> list[float]:
+    """Revoke while another process, as `pki serve` is one, makes the CRL again and again without a pause."""
+    command = (sys.executable, "-m", "deploy.bench.crl", REGENERATE, str(settings))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
+        if process.stdout is None or not await process.stdout.readline():
+            raise RuntimeError("the other process made no CRL")
         return [await _revoke(pki, serial_number) for serial_number in serial_numbers]
     finally:
-        stop.set()
-        await task
+        process.terminate()
+        await process.wait()
+
+
+async def _regenerate(settings: Path) -> None:
+    """The other process: says when the first CRL is made, then goes on until it is terminated."""
+    async with open_authority(load_settings(PkiSettings, settings), pooled=True) as pki:
+        publisher = CrlPublisher(pki.cas)
+        for number in range(_MOST_REGENERATIONS):
+            await _seconds(pki, publisher)
+            if not number:
+                print("made", flush=True)
 
 
 async def _fill(pki: OpenAuthority, number: int, status: str) -> None:
@@ -147,7 +159,7 @@ def _row(pki: OpenAuthority, now: datetime, status: str) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _authority(folder: Path) -> AsyncIterator[OpenAuthority]:
+async def _authority(folder: Path) -> AsyncIterator[tuple[Path, OpenAuthority]]:
     secret = folder / "issuing.passphrase"
     secret.write_bytes(_PASSPHRASE)
     secret.chmod(0o600)
@@ -164,12 +176,16 @@ async def _authority(folder: Path) -> AsyncIterator[OpenAuthority]:
         ),
         datetime.now(UTC) - timedelta(minutes=1),
     )
-    async with open_authority(load_settings(PkiSettings, files["pki.toml"]), pooled=True) as pki:
-        yield pki
+    settings = files["pki.toml"]
+    async with open_authority(load_settings(PkiSettings, settings), pooled=True) as pki:
+        yield settings, pki
 
 
 def main() -> None:
-    """Print the rows."""
+    """Print the rows; with `regenerate FILE`, be the other process."""
+    if sys.argv[1:2] == [REGENERATE]:
+        asyncio.run(_regenerate(Path(sys.argv[2])))
+        return
     for row in measure():
         verdict = "" if row.met is None else f"  (at most {row.budget:g}: {'met' if row.met else 'NOT MET'})"
         print(f"{row.what:60} {row.measured:8.3f} {row.unit}{verdict}")
