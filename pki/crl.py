@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from asn1crypto import crl as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
@@ -164,6 +165,7 @@ def verify_crl(der: bytes, issuers: Sequence[x509.Certificate], rules: Algorithm
         weak = not rules.signature_allowed(crl.signature_hash_algorithm, crl.signature_algorithm_parameters)
         candidates = [issuer for issuer in issuers if issuer.subject == crl.issuer and _may_sign_crls(issuer)]
         surprises = _has_strange_entries(crl)
+        _require_one_spelling(asn1.CertificateList.load(der, strict=True))
     except Exception as error:  # whatever a parser says about hostile bytes means the same
         if isinstance(error, Refused):
             raise
@@ -183,6 +185,13 @@ def verify_crl(der: bytes, issuers: Sequence[x509.Certificate], rules: Algorithm
                 raise _invalid("it does not say when the next one comes")
             return VerifiedCrl(spki_sha256(issuer), number, made, until, scope, der, issuer, base_number, crl)
     raise _invalid("its signature is not of the issuer it names")
+
+
+def _require_one_spelling(unchecked: asn1.CertificateList) -> None:
+    """The parts outside the signature must be as the CA wrote them, as `pki.path` asks of certificates."""
+    signed = unchecked["tbs_cert_list"]["signature"].dump()
+    if unchecked["signature_algorithm"].dump() != signed or unchecked["signature"].contents[0]:
+        raise _invalid("it is not in the one encoding that is allowed")
 
 
 def _read_extensions(crl: x509.CertificateRevocationList) -> tuple[CrlScope, int, int]:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from asn1crypto import crl as asn1
 from cryptography import x509
 
 from authz.domain.errors import Refused
@@ -117,3 +118,13 @@ def test_a_list_about_other_certificates_does_not_cover(ca: FakeAuthority) -> No
 def _distribution_point(url: str) -> tuple[x509.ExtensionType, bool]:
     name = x509.UniformResourceIdentifier(url)
     return x509.CRLDistributionPoints([x509.DistributionPoint([name], None, None, None)]), False
+
+
+def test_a_list_with_another_spelling_of_its_signature_is_not_taken(ca: FakeAuthority, store: CrlStore) -> None:
+    """The parts outside the signature can be rewritten by anybody where a reader is lenient about them."""
+    der = ca.crl()
+    signature = asn1.CertificateList.load(der)["signature"].contents
+    at = len(der) - len(signature)
+    assert der[at] == 0
+    refused(store, der[:at] + b"\x01" + der[at + 1 :])
+    assert store.put(der)
