@@ -29,6 +29,10 @@ class ComponentFailed(RuntimeError):  # noqa: N818  what happened
     """A program of the lab ended or was not ready in time; the text ends with the tail of its log."""
 
 
+_MARK: Final = "SLUIS_LAB_SOCKETS"
+"""Environment variable of every process of a lab; its value, a fresh folder, is no other lab's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """One program of the lab.
@@ -130,7 +134,8 @@ async def start(state: LabState, component: Component, patience: float) -> None:
     log = log_of(state, component.name)
     log.parent.mkdir(exist_ok=True)
     try:
-        process = processes.start(component.command, log, component.environment, state.folder)
+        environment = {**component.environment, _MARK: str(state.sockets)}
+        process = processes.start(component.command, log, environment, state.folder)
     except OSError as error:
         raise ComponentFailed(f"{component.name} could not be started: {error.strerror or error}") from error
     state.processes[component.name] = process
@@ -160,6 +165,10 @@ async def stop_all(state: LabState) -> list[ProcessId]:
     recorded = list(reversed(state.processes.values()))
     everything = recorded + [child for process in recorded if process.alive for child in _below(process)]
     await processes.stop(recorded, STOP_GRACE)
+    # What was started, but not yet written down when `lab up` was killed: it carries the lab's own mark.
+    strays = processes.marked(_MARK, str(state.sockets))
+    await processes.stop(strays, STOP_GRACE)
+    everything += strays
     return [process for process in everything if process.alive]
 
 

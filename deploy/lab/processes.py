@@ -69,6 +69,22 @@ def descendants(pid: int) -> list[ProcessId]:
     return found
 
 
+def marked(name: str, value: str) -> list[ProcessId]:
+    """Every running process of ours that was started with this environment variable."""
+    mark = f"{name}={value}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # It ended meanwhile, or it is somebody else's.
+            continue
+        if mark in environment and (identity := ProcessId.of(int(entry.name))) is not None:
+            found.append(identity)
+    return found
+
+
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path) -> ProcessId:
     """Start a program in a session of its own, with its output appended to `log`.
 
