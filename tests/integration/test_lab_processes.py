@@ -206,3 +206,17 @@ def test_a_port_in_use_is_named_and_none_other_is_taken() -> None:
         with pytest.raises(PortsTaken, match=str(first["two"])):
             choose_ports(["one", "two"], first["one"])
     assert choose_ports(["one", "two"], first["one"]) == first
+
+
+async def test_what_was_started_but_not_written_down_is_ended_and_another_labs_is_not(state: LabState) -> None:
+    """`lab up` may be killed between starting a program and writing down its pid."""
+    await bring_up(state, [Component("lost", SLEEPER, at_once)], patience=10)
+    lost = state.processes.pop("lost")
+    other = {components._MARK: f"{state.sockets}-of-another-lab"}
+    stranger = processes.start(SLEEPER, state.folder / "other.log", other, state.folder)
+
+    assert await stop_all(state) == []
+
+    assert not lost.alive
+    assert stranger.alive
+    await processes.stop([stranger], 5)
