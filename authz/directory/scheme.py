@@ -19,6 +19,7 @@ from authz.edge.settings import ExistingFile, Settings, SettingsError, load_sett
 from authz.participants.ca_files import issuer_key
 from authz.participants.model import (
     Credential,
+    DaneRule,
     Environment,
     Participant,
     ParticipantRepository,
@@ -62,6 +63,7 @@ class ParticipantEntry(Settings):
     credentials: tuple[CredentialEntry, ...] = ()
     log_sources: tuple[str, ...] = ()
     status: ParticipantStatus = ParticipantStatus.ACTIVE
+    dane: DaneRule = DaneRule.OPTIONAL
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
@@ -83,6 +85,7 @@ class ParticipantEntry(Settings):
             credentials=tuple(entry.value() for entry in self.credentials),
             log_sources=self.log_sources,
             status=self.status,
+            dane=self.dane,
         )
 
 
@@ -193,6 +196,7 @@ def _about(participant: Participant) -> AuditObject:
         "environment": participant.environment.value,
         "organization_type": participant.organization_type,
         "status": participant.status.value,
+        "dane": participant.dane.value,
         "credentials": [
             {"identity": item.identity.subject, "issuer_key": item.issuer_key, "blocked": item.blocked}
             for item in participant.credentials

@@ -40,6 +40,13 @@ class ParticipantStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
+class DaneRule(StrEnum):
+    """Whether the endpoints of a deelnemer must have TLSA records that fit (spec/dnssec.md, "DANE")."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """An identity that one issuing key asserts, accepted for one deelnemer.
@@ -95,6 +102,7 @@ class Participant:
         credentials: what it may authenticate with; none means that it is known but can not ask for anything.
         log_sources: sources (`bron`) of audit records that it may send, for example `sluis/trust-agent/<name>`.
         status: suspended deelnemers are refused everywhere.
+        dane: with REQUIRED, its services are listed and tokens are issued for them only while DANE fits.
     """
 
     id: Identifier
@@ -106,6 +114,7 @@ class Participant:
     credentials: tuple[Credential, ...] = ()
     log_sources: tuple[str, ...] = ()
     status: ParticipantStatus = ParticipantStatus.ACTIVE
+    dane: DaneRule = DaneRule.OPTIONAL
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= 200 or not self.name.isprintable():  # noqa: PLR2004  said in the message

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.domain.audit import AuditRecord
 from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
-from authz.participants.model import Credential, Environment, Participant, ParticipantStatus
+from authz.participants.model import Credential, DaneRule, Environment, Participant, ParticipantStatus
 from authz.store.changes import Topic, bump, current
 from authz.store.database import Database
 from authz.store.tables import metadata
@@ -25,10 +25,10 @@ _CREDENTIAL: Final = metadata.tables["credential"]
 _PARTS: Final = (_IDENTIFIER, _ROLE, _SOURCE, _CREDENTIAL)
 
 _UPSERT: Final = text(
-    "INSERT INTO participant (environment, id, name, organization_type, status) "
-    "VALUES (:environment, :id, :name, :organization_type, :status) "
+    "INSERT INTO participant (environment, id, name, organization_type, status, dane) "
+    "VALUES (:environment, :id, :name, :organization_type, :status, :dane) "
     "ON CONFLICT (environment, id) DO UPDATE SET name = excluded.name, "
-    "organization_type = excluded.organization_type, status = excluded.status"
+    "organization_type = excluded.organization_type, status = excluded.status, dane = excluded.dane"
 )
 
 
@@ -121,6 +121,7 @@ def _participant(
         ),
         log_sources=tuple(row.source for row in sources),
         status=ParticipantStatus(owner.status),
+        dane=DaneRule(owner.dane),
     )
 
 
@@ -135,6 +136,7 @@ async def _insert(connection: AsyncConnection, participant: Participant) -> None
             "name": participant.name,
             "organization_type": participant.organization_type,
             "status": participant.status.value,
+            "dane": participant.dane.value,
         },
     )
     parts: tuple[list[dict[str, object]], ...] = (

@@ -41,6 +41,8 @@ class ParticipantRow(Table, table=True):
     name: str
     organization_type: str
     status: str
+    # With a default of the database, for a release of before that writes no such column.
+    dane: str = Field(default="optional", sa_column_kwargs={"server_default": "optional"})
 
 
 class ParticipantIdentifierRow(Table, table=True):

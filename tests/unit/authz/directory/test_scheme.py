@@ -9,7 +9,7 @@ import pytest_asyncio
 from authz.domain.audit import EventType
 from authz.domain.errors import InvalidValue
 from authz.edge.settings import SettingsError
-from tests.fakes.authorization_server import SCHEME, ZORGKANTOOR, AuthorizationServer, authorization_server
+from tests.fakes.authorization_server import CIZ, SCHEME, ZORGKANTOOR, AuthorizationServer, authorization_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CHANGES = {EventType.PARTICIPANT_CHANGE, EventType.DIRECTORY_CHANGE}
@@ -45,6 +45,18 @@ async def test_a_change_is_recorded_and_seen_by_the_running_server(authz: Author
     assert record.users[0].id.startswith("operator:")
     await authz.changed()
     assert (await authz.oauth()).status_code == 401
+
+
+async def test_requiring_dane_of_a_deelnemer_is_a_change_with_its_record(authz: AuthorizationServer) -> None:
+    demanded = SCHEME.replace('name = "CIZ"', 'name = "CIZ"\ndane = "required"')
+    done = await authz.operations.import_scheme(await scheme(authz, demanded))
+    assert done.participants == (CIZ,)
+    assert (await authz.last_record()).objects[0].details["dane"] == "required"
+    assert (await authz.operations.import_scheme(await scheme(authz, demanded))).participants == ()
+    with pytest.raises(SettingsError, match=r"participants\.4\.dane"):
+        await authz.operations.import_scheme(
+            await scheme(authz, SCHEME.replace('name = "CIZ"', 'name = "CIZ"\ndane = true'))
+        )
 
 
 async def test_every_problem_is_listed_at_once(authz: AuthorizationServer) -> None:

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from authz.directory.model import Function, Service, SystemRole
 from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
-from authz.participants.model import Credential, Environment, Participant, ParticipantStatus
+from authz.participants.model import Credential, DaneRule, Environment, Participant, ParticipantStatus
 from authz.store.audit_log import StoredAuditLog
 from authz.store.bundles import StoredBundleSerials
 from authz.store.database import Database
@@ -40,6 +41,7 @@ def participant(subject: str = "uzovi:5000", **changes: Any) -> Participant:
         ),
         "log_sources": ("sluis/trust-agent/b", "sluis/trust-agent/a"),
         "status": ParticipantStatus.SUSPENDED,
+        "dane": DaneRule.REQUIRED,
     }
     return Participant(**values | changes)
 
@@ -70,6 +72,22 @@ async def test_a_deelnemer_comes_back_as_it_was_saved(database: Database) -> Non
     assert await stored.save([one, two], [audit_record()]) == 1
     assert await stored.load() == (1, (two, one))
     assert await StoredAuditLog(database).size() == 1
+
+
+async def test_a_deelnemer_that_a_release_of_before_wrote_has_dane_optional_and_is_changed_by_it_in_nothing(
+    database: Database,
+) -> None:
+    stored = StoredParticipants(database)
+    await stored.save([plain("agbcode:01234567")], [])
+    old = "INSERT INTO participant (environment, id, name, organization_type, status) VALUES ('TST', :id, 'x', 'X1', "
+    upsert = f"{old} 'active') ON CONFLICT (environment, id) DO UPDATE SET name = excluded.name"
+    for subject in ("uzovi:5001", "agbcode:01234567"):
+        await database.write(lambda c, subject=subject: c.execute(text(upsert), {"id": subject}))  # type: ignore[misc]
+    _, found = await stored.load()
+    assert {item.id.subject: item.dane for item in found} == {
+        "uzovi:5001": DaneRule.OPTIONAL,
+        "agbcode:01234567": DaneRule.REQUIRED,
+    }
 
 
 async def test_a_deelnemer_is_replaced_whole(database: Database) -> None:
