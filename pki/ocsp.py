@@ -1,17 +1,18 @@
 """OCSP messages as bytes: what was asked, and what is answered. No status is looked up here and nothing is signed.
 
-Specification: RFC 6960 section 4; RFC 9654 (nonce); RFC 5019 (lightweight profile). Built with asn1crypto, because the
-responder's key hides behind `Signer.sign(bytes)`. Signatures of requests are not looked at: everybody may ask.
+Specification: RFC 6960 section 4; RFC 9654 (nonce); RFC 5019 (lightweight profile); ITU-T X.690 (DER). What is signed
+and its signature are put together apart, because the responder's key hides behind `Signer.sign(bytes)` and signatures
+are kept. Signatures of requests are not looked at: everybody may ask.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
-from asn1crypto import core, ocsp
-from asn1crypto import x509 as asn1_x509
+from asn1crypto import algos, core, ocsp
 
 from pki.revocation import RevocationReason
 
@@ -73,6 +74,10 @@ class Status:
     reason: RevocationReason | None = None
 
 
+GOOD: Final = Status(known=True)
+"""Of a certificate that was issued and not revoked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """From when and until when an answer counts, in whole seconds, UTC."""
@@ -110,7 +115,7 @@ def _read(asked: ocsp.TBSRequest) -> OcspRequest:
 def encode_answers(
     responder_key_hash: bytes, answers: Sequence[tuple[Question, Status]], window: Window, nonce: bytes | None
 ) -> bytes:
-    """DER of the ResponseData: what is to be signed.
+    """DER of the ResponseData: what is to be signed. Written by hand: every certificate's is made ahead of time.
 
     Args:
         responder_key_hash: SHA-1 of the responder's public key (RFC 6960 section 4.2.1, byKey).
@@ -118,36 +123,38 @@ def encode_answers(
         window: of all of them.
         nonce: as asked.
     """
-    data: dict[str, Any] = {
-        "responder_id": ocsp.ResponderId(name="by_key", value=core.OctetString(responder_key_hash)),
-        "produced_at": window.this_update,
-        "responses": [
-            {
-                "cert_id": ocsp.CertId.load(question.certificate_id),
-                "cert_status": _status(status),
-                "this_update": window.this_update,
-                "next_update": window.next_update,
-            }
-            for question, status in answers
-        ],
-    }
+    made = _time(window.this_update)
+    times = made + _tlv(0xA0, _time(window.next_update))
+    single = [
+        _tlv(0x30, question.certificate_id + _status(status) + times)  # SingleResponse
+        for question, status in answers
+    ]
+    extensions = b""
     if nonce is not None:
-        data["response_extensions"] = [{"extn_id": "nonce", "critical": False, "extn_value": core.OctetString(nonce)}]
-    return bytes(ocsp.ResponseData(data).dump())
+        extension = _tlv(0x30, _NONCE + _tlv(0x04, _tlv(0x04, nonce)))
+        extensions = _tlv(0xA1, _tlv(0x30, extension))
+    responder = _tlv(0xA2, _tlv(0x04, responder_key_hash))
+    return _tlv(0x30, responder + made + _tlv(0x30, b"".join(single)) + extensions)
 
 
 def join_response(data: bytes, algorithm: str, signature: bytes, certificate: bytes) -> bytes:
     """DER of a successful OCSPResponse with the responder's certificate inside."""
-    basic = ocsp.BasicOCSPResponse(
-        {
-            "tbs_response_data": ocsp.ResponseData.load(data),
-            "signature_algorithm": {"algorithm": algorithm},
-            "signature": signature,
-            "certs": [asn1_x509.Certificate.load(certificate)],
-        }
-    )
-    response = {"response_type": "basic_ocsp_response", "response": core.ParsableOctetString(basic.dump())}
-    return bytes(ocsp.OCSPResponse({"response_status": "successful", "response_bytes": response}).dump())
+    signed = data + _algorithm(algorithm) + _tlv(0x03, b"\x00" + signature) + _tlv(0xA0, _tlv(0x30, certificate))
+    basic = _tlv(0x30, _BASIC + _tlv(0x04, _tlv(0x30, signed)))
+    return _tlv(0x30, _SUCCESSFUL + _tlv(0xA0, basic))
+
+
+def certificate_id(issuer: tuple[str, bytes, bytes], serial_number: int) -> bytes:
+    """DER of the CertID as clients write it: SHA-1 or SHA-256 with NULL parameters (RFC 6960 section 4.1.1).
+
+    Args:
+        issuer: hash algorithm, hash of the issuer's name and hash of its key.
+        serial_number: of the certificate.
+    """
+    algorithm, name_hash, key_hash = issuer
+    number = serial_number.to_bytes(serial_number.bit_length() // 8 + 1, "big")
+    kind = _tlv(0x30, _HASH_OIDS[algorithm] + _NULL)
+    return _tlv(0x30, kind + _tlv(0x04, name_hash) + _tlv(0x04, key_hash) + _tlv(0x02, number))
 
 
 def error_response(status: ErrorStatus) -> bytes:
@@ -162,7 +169,7 @@ def _question(found: ocsp.CertId) -> Question:
     encoded = bytes(found.dump())
     # It comes back in a signed answer, so it is exactly what we would have written, and nothing hides in it.
     rest = core.OctetString(name_hash).dump() + core.OctetString(key_hash).dump() + core.Integer(serial_number).dump()
-    for parameters in (b"\x05\x00", b""):
+    for parameters in (_NULL, b""):
         kind = _sequence(core.ObjectIdentifier(algorithm.dotted).dump() + parameters)
         if encoded == _sequence(kind + rest):
             return Question(encoded, (str(algorithm.native), name_hash, key_hash), serial_number)
@@ -191,12 +198,45 @@ def _nonce(extensions: ocsp.TBSRequestExtensions) -> bytes | None:
     return found[0]
 
 
-def _status(status: Status) -> ocsp.CertStatus:
+def _status(status: Status) -> bytes:
+    """CertStatus, a choice with implicit tags (RFC 6960 section 4.2.1)."""
     if not status.known:
-        return ocsp.CertStatus(name="unknown", value=ocsp.StatusUnknown())
+        return b"\x82\x00"
     if status.revoked_at is None:
-        return ocsp.CertStatus(name="good", value=ocsp.StatusGood())
-    revoked: dict[str, Any] = {"revocation_time": status.revoked_at.replace(microsecond=0)}
+        return b"\x80\x00"
+    revoked = _time(status.revoked_at)
     if status.reason is not None and status.reason is not RevocationReason.UNSPECIFIED:
-        revoked["revocation_reason"] = status.reason.code
-    return ocsp.CertStatus(name="revoked", value=ocsp.RevokedInfo(revoked))
+        revoked += _tlv(0xA0, bytes((0x0A, 0x01, status.reason.code)))
+    return _tlv(0xA1, revoked)
+
+
+def _time(moment: datetime) -> bytes:
+    """GeneralizedTime in whole seconds of UTC (RFC 6960 section 4.2.2.1; RFC 5280 section 4.1.2.5.2)."""
+    at = moment.astimezone(UTC)
+    # Four digits of the year, which strftime does not promise.
+    text = f"{at.year:04}{at.month:02}{at.day:02}{at.hour:02}{at.minute:02}{at.second:02}Z"
+    return _tlv(0x18, text.encode("ascii"))
+
+
+@cache
+def _algorithm(name: str) -> bytes:
+    return bytes(algos.SignedDigestAlgorithm({"algorithm": name}).dump())
+
+
+def _tlv(tag: int, body: bytes) -> bytes:
+    length = len(body)
+    if length < _SHORT:
+        return bytes((tag, length)) + body
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, _SHORT | len(octets))) + octets + body
+
+
+_SHORT: Final = 0x80
+"""Lengths below fit in one octet (X.690 section 8.1.3)."""
+_NONCE: Final = bytes(core.ObjectIdentifier("1.3.6.1.5.5.7.48.1.2").dump())
+_BASIC: Final = bytes(core.ObjectIdentifier("1.3.6.1.5.5.7.48.1.1").dump())
+_SUCCESSFUL: Final = b"\x0a\x01\x00"
+_NULL: Final = b"\x05\x00"
+_HASH_OIDS: Final = {name: bytes(core.ObjectIdentifier(dotted).dump()) for name, dotted in (
+    ("sha1", "1.3.14.3.2.26"), ("sha256", "2.16.840.1.101.3.4.2.1"),
+)}  # fmt: skip

@@ -1,13 +1,14 @@
 """The OCSP responder: what the register says of a certificate, signed by a delegated key.
 
-Specification: RFC 6960; RFC 5019 (answers made once and given to everybody); shared `spec/pki.md`, "Revocation". An
-answer without a nonce is signed when it is first asked for and given to whoever asks the same, until half its life is
-over or the register says something else; with a nonce it is signed for the one who asks. Each request looks at the
-change counter of the register first, so no answer outlives a revocation here, whichever process made it.
+Specification: RFC 6960; RFC 5019 (answers made once and given to everybody); shared `spec/pki.md`, "Revocation"
+("pre-signed, nonce echoed when asked"). An answer without a nonce was signed ahead of time (`pki.responder_rounds`),
+and is given to whoever asks until half its life is over or the register says something else; one that is missing,
+because the certificate is new, is signed at once. With a nonce it is signed for the one who asks. Each request looks at
+the change counter of the register first, so no answer outlives a revocation here, whichever process made it, and a
+register that cannot be read means "try later".
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,14 +20,13 @@ from pki.ocsp import (
     ErrorStatus,
     MalformedRequest,
     OcspRequest,
-    Question,
-    Status,
     Window,
     encode_answers,
     error_response,
     join_response,
     parse_request,
 )
+from pki.responder_ahead import MAX_AHEAD, SignedAhead, Wanted
 from pki.responder_key import RENEW_BEFORE, ResponderKey, issuer_hashes, new_responder_key
 from pki.signer import SignerError
 from pki.store.database import Database, StoreUnavailable
@@ -34,8 +34,6 @@ from pki.store.status import UNKNOWN, StatusRegister
 
 ANSWER_LIFE: Final = timedelta(hours=1)
 """nextUpdate after thisUpdate: the age that the field allows a CRL."""
-MAX_KEPT: Final = 20_000
-"""Signed answers in memory, about a kilobyte each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,6 @@ class OcspAnswer:
     window: Window | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    status: Status
-    version: int
-    key: ResponderKey
-    answer: OcspAnswer
-
-
 class Responder:
     """Answers for the issuing CAs of one installation.
 
@@ -67,19 +57,29 @@ class Responder:
         cas: issuing CAs.
         clock: read once for each request.
         life: of an answer.
+        limit: certificates of one CA whose answers are kept.
     """
 
     def __init__(
-        self, database: Database, cas: tuple[IssuingCa, ...], clock: Clock, life: timedelta = ANSWER_LIFE
+        self,
+        database: Database,
+        cas: tuple[IssuingCa, ...],
+        clock: Clock,
+        life: timedelta = ANSWER_LIFE,
+        limit: int = MAX_AHEAD,
     ) -> None:
         self._database = database
         self._cas = {ca.name: ca for ca in cas}
-        self._hashes = {ca.name: frozenset(issuer_hashes(ca)) for ca in cas}
+        hashes = {ca.name: issuer_hashes(ca) for ca in cas}
+        self._hashes = {name: frozenset(theirs) for name, theirs in hashes.items()}
+        self.ahead = {name: SignedAhead(theirs, life, limit) for name, theirs in hashes.items()}
+        """What was signed ahead of time, by name of the CA."""
+        self.given = {"ahead": 0, "asked": 0}
+        """Answers given since the start: signed before they were asked for, and because they were."""
         self._clock = clock
         self._life = life
         self._keys: dict[str, ResponderKey] = {}
         self._certifying = asyncio.Lock()
-        self._kept: OrderedDict[tuple[str, bytes], _Kept] = OrderedDict()
 
     def speaks_for(self, name: str) -> bool:
         """Whether there is a CA of this name."""
@@ -128,46 +128,39 @@ class Responder:
 
     async def _authoritative(self, ca: IssuingCa, request: OcspRequest) -> OcspAnswer:
         at = self._clock.now().replace(microsecond=0)
-        key = await self._key(ca, at)
-        alone = request.questions[0] if len(request.questions) == 1 and request.nonce is None else None
+        key, ahead = await self._key(ca, at), self.ahead[ca.name]
+        first = request.questions[0]
+        alone = len(request.questions) == 1 and request.nonce is None
+        form = ahead.form_of(first) if alone else None
         async with self._database.read() as connection:
             register = StatusRegister(connection)
             version = await register.version()
-            if alone is not None and (kept := self._usable(ca, alone, key, at)) and kept.version == version:
-                return kept.answer
+            if form is not None and (held := ahead.usable(first.serial_number, at)) and held.version == version:
+                self.given["ahead"] += 1
+                return OcspAnswer(*ahead.response(held, first, form))
             serials = [f"{question.serial_number:x}" for question in request.questions]
             found = await register.statuses(ca.name, serials)
         answers = [
             (question, found.get(serial, UNKNOWN)) for question, serial in zip(request.questions, serials, strict=True)
         ]
-        if alone is None:
-            window = Window(at, min(at + self._life, key.not_after))
-            return OcspAnswer(_signed(key, answers, window, request.nonce), None if request.nonce else window)
-        return self._shared(ca, answers[0], version, at)
-
-    def _shared(self, ca: IssuingCa, found: tuple[Question, Status], version: int, at: datetime) -> OcspAnswer:
-        question, status = found
-        key = self._keys[ca.name]
-        kept = self._usable(ca, question, key, at)
-        if kept is not None and kept.status == status:
-            answer = kept.answer
-        else:
-            window = Window(at, min(at + self._life, key.not_after))
-            answer = OcspAnswer(_signed(key, [(question, status)], window, None), window)
         # What is unknown may be issued any moment, without the counter telling; and anybody can ask about anything.
-        if status.known:
-            self._kept[ca.name, question.certificate_id] = _Kept(status, version, key, answer)
-            self._kept.move_to_end((ca.name, question.certificate_id))
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-        return answer
-
-    def _usable(self, ca: IssuingCa, question: Question, key: ResponderKey, at: datetime) -> _Kept | None:
-        kept = self._kept.get((ca.name, question.certificate_id))
-        if kept is None or kept.key is not key or kept.answer.window is None:
-            return None
-        fresh = kept.answer.window.this_update <= at < kept.answer.window.this_update + self._life / 2
-        return kept if fresh else None
+        if form is not None and answers[0][1].known:
+            wanted = Wanted(first.serial_number, answers[0][1])
+            held = ahead.usable(wanted.serial_number, at)
+            if held is None or held.status != wanted.status:
+                ((_, held),) = made = ahead.sign(key, [wanted], version, at)
+                ahead.keep(made)
+                self.given["asked"] += 1
+            else:
+                # Something else changed in the register.
+                held.version = version
+                self.given["ahead"] += 1
+            return OcspAnswer(*ahead.response(held, first, form))
+        self.given["asked"] += 1
+        window = Window(at, min(at + self._life, key.not_after))
+        data = encode_answers(key.key_hash, answers, window, request.nonce)
+        content = join_response(data, key.signer.algorithm, key.signer.sign(data), key.certificate)
+        return OcspAnswer(content, None if request.nonce else window)
 
     async def _key(self, ca: IssuingCa, at: datetime) -> ResponderKey:
         async with self._certifying:
@@ -181,8 +174,3 @@ class Responder:
                     raise
                 return held
             return self._keys[ca.name]
-
-
-def _signed(key: ResponderKey, answers: list[tuple[Question, Status]], window: Window, nonce: bytes | None) -> bytes:
-    data = encode_answers(key.key_hash, answers, window, nonce)
-    return join_response(data, key.signer.algorithm, key.signer.sign(data), key.certificate)

@@ -5,6 +5,7 @@ So the key of the CA signs one certificate a day instead of every answer, and no
 configured, kept or revoked. The certificate is recorded before it is signed, like every other.
 """
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -73,7 +74,9 @@ async def new_responder_key(database: Database, ca: IssuingCa, at: datetime) -> 
     name = f"{serial_number:x}"
     async with database.write() as connection:
         await StatusRegister(connection).add_responder(ca.name, name, end, tbs)
-    certificate = join_certificate(tbs, ca.signer.algorithm, ca.signer.sign(tbs))
+    # The key of the CA may be in a token, which takes its time; requests go on meanwhile.
+    signature = await asyncio.to_thread(ca.signer.sign, tbs)
+    certificate = join_certificate(tbs, ca.signer.algorithm, signature)
     try:
         x509.load_der_x509_certificate(certificate).verify_directly_issued_by(ca.certificate)
     except (ValueError, TypeError, InvalidSignature) as error:

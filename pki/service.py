@@ -30,6 +30,7 @@ from pki.http.published import Published
 from pki.issuing import IssuingError
 from pki.notices.running import Notices
 from pki.responder import Responder
+from pki.responder_rounds import Rounds
 from pki.settings import PkiSettings
 from pki.shipping import Shipper
 from pki.signer import SignerError
@@ -57,7 +58,8 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         published = Published(pki)
         await published.load()
         responder = Responder(pki.database, pki.cas, pki.clock)
-        notices = Notices(pki)
+        rounds = Rounds(pki.database, responder, pki.clock, published.next_change)
+        notices = Notices(pki, rounds.samples)
         peers = Peers(pki, published)
         est = EstApplication(
             Enrolment(pki),
@@ -69,7 +71,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         if settings.audit.url is not None:
             work.append(Shipper(settings.audit, pki.database, pki.clock).run(stop))
         work += notices.work(stop)
-        work.append(_keep_answering(responder, stop))
+        work += [_keep_answering(responder, stop), rounds.run(stop)]
         tasks = [asyncio.create_task(item) for item in work]
         try:
             feed = CertificateFeed(pki.database, pki.cas, responder, pki.clock)

@@ -60,9 +60,9 @@ def measure(revoked: int = REVOKED, single: int = SINGLE) -> list[Row]:
 
 
 async def _measure(folder: Path, revoked: int, single: int) -> list[Row]:
-    async with _authority(folder) as (settings, pki):
-        await _fill(pki, revoked, "revoked")
-        await _fill(pki, single * 2, "active")
+    async with authority(folder) as (settings, pki):
+        await fill(pki, revoked, "revoked")
+        await fill(pki, single * 2, "active")
         publisher = CrlPublisher(pki.cas)
         started = time.perf_counter()
         [crl] = await publisher.rebuild(pki.database, pki.clock.now())
@@ -125,7 +125,7 @@ async def _regenerate(settings: Path) -> None:
                 print("made", flush=True)
 
 
-async def _fill(pki: OpenAuthority, number: int, status: str) -> None:
+async def fill(pki: OpenAuthority, number: int, status: str) -> None:
     now = datetime.now(UTC)
     for first in range(0, number, _BATCH):
         rows = [_row(pki, now, status) for _ in range(min(_BATCH, number - first))]
@@ -159,7 +159,7 @@ def _row(pki: OpenAuthority, now: datetime, status: str) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _authority(folder: Path) -> AsyncIterator[tuple[Path, OpenAuthority]]:
+async def authority(folder: Path) -> AsyncIterator[tuple[Path, OpenAuthority]]:
     secret = folder / "issuing.passphrase"
     secret.write_bytes(_PASSPHRASE)
     secret.chmod(0o600)

@@ -4,7 +4,7 @@ One look each minute at what is due; each kind of work fails on its own and is t
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -36,16 +36,18 @@ class Notices:
 
     Args:
         pki: the open authority.
+        others: measurements of other parts of this process.
 
     Raises:
         SluisError: an anchor, the anchor file, the webhook's secret or its CA cannot be used.
     """
 
-    def __init__(self, pki: OpenAuthority) -> None:
+    def __init__(self, pki: OpenAuthority, others: Callable[[], list[Sample]] = list) -> None:
         settings = pki.settings
         records = RecordMaker(settings.audit.source)
         hook = settings.notices.webhook
         self._pki = pki
+        self._others = others
         self._giver = Giver(records, settings.audit.source, webhook=hook is not None)
         self.webhook = Webhook(hook, pki.database, pki.clock, records) if hook is not None else None
         self.expiry = ExpiryNotices(pki.database, self._giver, pki.clock, settings.notices.expiry_days)
@@ -99,7 +101,7 @@ class Notices:
 
     def _held(self) -> list[Sample]:
         """What this process knows by itself."""
-        found: list[Sample] = []
+        found = self._others()
         if self.patrol is not None:
             found.append(("sluis_pki_dns_blind", {}, float(self.patrol.blind)))
         if self.keeper is not None:

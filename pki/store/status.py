@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pki.ocsp import Status
+from pki.ocsp import GOOD, Status
 from pki.revocation import RevocationReason
 from pki.store.tables import certificates, changes, responders
 
@@ -44,7 +44,39 @@ class StatusRegister:
                 responders.c.serial_number.in_(serial_numbers),
                 responders.c.certificate.isnot(None),
             )
-            found |= dict.fromkeys((await self._db.execute(own)).scalars(), Status(known=True))
+            found |= dict.fromkeys((await self._db.execute(own)).scalars(), GOOD)
+        return found
+
+    async def page(self, issuer: str, after: str, at: datetime, limit: int) -> list[tuple[str, Status]]:
+        """Certificates that were issued and have not expired, by serial number (hex): the next ones after `after`.
+
+        In the order of an index that holds both columns, so that each page costs the same.
+        """
+        columns = certificates.c
+        query = (
+            select(columns.serial_number, columns.revoked_at, columns.held_at, columns.revocation_reason)
+            .where(columns.issuer == issuer, columns.serial_number > after)
+            .where(columns.status.in_(_ISSUED), columns.not_after > at)
+            .order_by(columns.serial_number)
+            .limit(limit)
+        )
+        return [
+            (str(serial), _status(revoked, held, reason))
+            for serial, revoked, held, reason in await self._db.execute(query)
+        ]
+
+    async def changed(self, issuer: str, since: datetime, at: datetime, limit: int) -> dict[str, Status]:
+        """Certificates that were revoked or put on hold since then and have not expired: the newest of each kind."""
+        columns = certificates.c
+        fields = (columns.serial_number, columns.revoked_at, columns.held_at, columns.revocation_reason)
+        found: dict[str, Status] = {}
+        for moment in (columns.held_at, columns.revoked_at):
+            theirs = (columns.issuer == issuer, moment >= since, columns.status.in_(_ISSUED), columns.not_after > at)
+            query = select(*fields).where(*theirs).order_by(moment.desc()).limit(limit)
+            found |= {
+                str(serial): _status(revoked, held, reason)
+                for serial, revoked, held, reason in await self._db.execute(query)
+            }
         return found
 
     async def lately_revoked(self, issuer: str, since: datetime, limit: int) -> list[tuple[bytes, datetime]]:
@@ -77,4 +109,4 @@ def _status(revoked: datetime | None, held: datetime | None, reason: str | None)
         return Status(known=True, revoked_at=revoked, reason=RevocationReason(reason or "unspecified"))
     if held is not None:
         return Status(known=True, revoked_at=held, reason=RevocationReason.CERTIFICATE_HOLD)
-    return Status(known=True)
+    return GOOD

@@ -140,7 +140,9 @@ async def test_a_certificate_that_was_never_issued_is_unknown_and_nobody_keeps_t
     ).build()
     answer = await ask(client, asked.public_bytes(Encoding.DER))
     assert answer.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
-    assert not responder._kept
+    assert not len(responder.ahead["issuing-tst"])
+    assert (await ask(client, question(pki, certificate))).certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert len(responder.ahead["issuing-tst"]) == 1
 
 
 async def test_the_responder_is_delegated_by_the_ca_and_recorded(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
