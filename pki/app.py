@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,6 +26,7 @@ from pki.authority import Authority, Issued
 from pki.ca_settings import RetiredIssuerSettings
 from pki.encoding import pem_chain
 from pki.issuing import Holder, IssuingCa
+from pki.onboarding import DomainGate
 from pki.profiles import Publication
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker
@@ -38,6 +39,9 @@ from pki.store.migrate import migrate
 from pki.store.register import Register, Registered
 from pki.store.tables import certificates
 from pki.withdrawal import Withdrawal
+
+if TYPE_CHECKING:
+    from pki.dnssec.standing import Validator
 
 
 class AuthorityError(SluisError):
@@ -55,6 +59,7 @@ class OpenAuthority:
     withdrawal: Withdrawal
     clock: Clock
     retirement: Retirement
+    domains: DomainGate
     retired: tuple[RetiredCa, ...] = ()
 
     async def issue(
@@ -148,7 +153,11 @@ class OpenAuthority:
 
 @asynccontextmanager
 async def open_authority(
-    settings: PkiSettings, clock: Clock | None = None, *, pooled: bool = False
+    settings: PkiSettings,
+    clock: Clock | None = None,
+    *,
+    pooled: bool = False,
+    validator: "Validator | None" = None,
 ) -> AsyncIterator[OpenAuthority]:
     """Open the database, bring it to this version, and load the keys of the issuing CAs.
 
@@ -156,6 +165,7 @@ async def open_authority(
         settings: checked settings.
         clock: the machine's when None.
         pooled: keep database connections open, as a server does.
+        validator: tells how domains stand; by `[dnssec]` of the settings when None.
 
     Raises:
         AuthorityError: a CA certificate cannot be read, or two CAs have one name.
@@ -175,6 +185,7 @@ async def open_authority(
         refresh=timedelta(minutes=settings.crl.refresh_minutes),
     )
     records = RecordMaker(settings.audit.source)
+    domains = DomainGate(settings, clock, validator)
     try:
         await migrate(database)
         await publisher.introduce(database)
@@ -189,11 +200,13 @@ async def open_authority(
                 publisher=publisher,
                 clock=clock,
                 records=records,
+                domains=domains,
                 lifetime=timedelta(days=settings.issuing.lifetime_days),
             ),
             Withdrawal(database=database, publisher=publisher, clock=clock, records=records),
             clock,
             Retirement(database=database, publisher=publisher, active=active, clock=clock, records=records),
+            domains,
             retired,
         )
     finally:

@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
+from authz.domain.domains import DomainsNotSecure
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.issuing import Holder, IssuingCa, IssuingError, Prepared
+from pki.onboarding import DomainGate
 from pki.profiles import SYSTEM_LIFETIME
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker
@@ -62,6 +64,7 @@ class Authority:
         publisher: makes CRLs.
         clock: read once per operation.
         records: makes audit records.
+        domains: lets names pass that may be taken up.
         lifetime: of a certificate.
     """
 
@@ -73,6 +76,7 @@ class Authority:
         publisher: CrlPublisher,
         clock: Clock,
         records: RecordMaker,
+        domains: DomainGate,
         lifetime: timedelta = SYSTEM_LIFETIME,
     ) -> None:
         self._database = database
@@ -80,6 +84,7 @@ class Authority:
         self._publisher = publisher
         self._clock = clock
         self._records = records
+        self._domains = domains
         self._lifetime = lifetime
 
     async def issue(
@@ -103,12 +108,13 @@ class Authority:
         Raises:
             Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, KEY_BLOCKED, REQUEST_MALFORMED, LINT_FAILED, what `claim`
                 refuses, and CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
+            DomainsNotSecure: a DNS name of the holder is not secure at this moment.
             SignerError: the key of the CA cannot be used.
         """
         async with self._refusals_recorded(EventType.CERTIFICATE_ISSUE, holder.identifier, actor):
             ca = self._issuer(environment)
+            prepared = await self._prepare(ca, holder, request, holder.dns_names)
             at = self._clock.now()
-            prepared = ca.prepare(holder, request, at, self._lifetime)
             # Intent.
             async with self._database.write() as connection:
                 register = Register(connection)
@@ -147,12 +153,14 @@ class Authority:
             old: the active certificate.
             request: with a new key, or the same one.
             actor: who asks.
-            dns_names: other names than before, vetted.
+            dns_names: other names than before, vetted. Those that are new must be secure; those of before are not
+                looked at, because a certificate that runs out is worse than a domain that is repaired later.
             overlap: at most `MAX_OVERLAP`.
             ends_on_use: the old one is revoked at the first confirmed use of the new one, if that comes earlier.
 
         Raises:
             Refused: CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, and those of `issue`.
+            DomainsNotSecure: a DNS name that was not in the old certificate is not secure.
             SignerError: the key of the CA cannot be used.
         """
         holder = Holder(
@@ -168,8 +176,9 @@ class Authority:
             if old.status != "active" or old.held_at is not None:
                 raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
             ca = self._issuer(old.environment)
+            added = [name for name in holder.dns_names if name not in old.dns_names]
+            prepared = await self._prepare(ca, holder, request, added)
             at = self._clock.now()
-            prepared = ca.prepare(holder, request, at, self._lifetime)
             serial_number = f"{prepared.serial_number:x}"
             # Intent.
             async with self._database.write() as connection:
@@ -208,6 +217,21 @@ class Authority:
             if not superseded:
                 raise _withdrawn()
             return Issued(registered, der, ca.der)
+
+    async def _prepare(
+        self, ca: IssuingCa, holder: Holder, request: CertificateRequest, names: Sequence[str]
+    ) -> Prepared:
+        """Prepare and lint, then have the names checked that come into the network by this certificate.
+
+        DNS may take seconds: who goes on from here reads the clock again.
+        """
+        prepared = ca.prepare(holder, request, self._clock.now(), self._lifetime)
+        try:
+            await self._domains.require_secure(names)
+        except BaseException:
+            ca.forget(prepared)
+            raise
+        return prepared
 
     async def _sign(
         self, ca: IssuingCa, prepared: Prepared, row: int, failure: AuditRecord, old: Registered | None = None
@@ -271,7 +295,12 @@ class Authority:
             yield
         except Refused as refused:
             record = self._records.make(
-                event, actor, self._clock.now(), subject=identifier.subject, refused=refused.reason
+                event,
+                actor,
+                self._clock.now(),
+                subject=identifier.subject,
+                refused=refused.reason,
+                details=refused.details() if isinstance(refused, DomainsNotSecure) else None,
             )
             async with self._database.write() as connection:
                 await Register(connection).write([record])

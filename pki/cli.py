@@ -1,8 +1,9 @@
 """The command line of the certificate authority.
 
 Exit status: 0 done; 1 it could not be done (settings, keys, database); 2 refused, with one line
-`refused (<reason>): <why>` on stderr. `--json` prints one JSON value on stdout for programs. Everything slow is
-imported by the command that needs it, because scripts call `pki issue` many times.
+`refused (<reason>): <why>` on stderr, below which each domain that is not secure has lines of its own. `--json` prints
+one JSON value on stdout for programs, also of such a refusal. Everything slow is imported by the command that needs it,
+because scripts call `pki issue` many times.
 """
 
 import sys
@@ -79,7 +80,7 @@ def issue(
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Give a party its certificate, after you made sure who it is."""
+    """Give a party its certificate, after you made sure who it is. Its DNS names must be secure (DNSSEC)."""
 
     async def act(pki: "OpenAuthority") -> "Registered":
         from pki.commands import Delivery  # noqa: PLC0415
@@ -92,7 +93,7 @@ def issue(
         files.write(pki.chain_pem(issued.certificate))
         return issued.registered
 
-    registered = with_authority(config, act)
+    registered = with_authority(config, act, as_json=as_json)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
 
 
@@ -126,7 +127,7 @@ def renew(
         files.write(pki.chain_pem(issued.certificate))
         return issued.registered
 
-    registered = with_authority(config, act)
+    registered = with_authority(config, act, as_json=as_json)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
 
 
@@ -213,10 +214,14 @@ def list_certificates(
 
 def main() -> None:
     """Entry point: every refusal and error is one clear text, never a traceback."""
+    from authz.domain.domains import DomainsNotSecure  # noqa: PLC0415
     from authz.domain.errors import Refused, SluisError  # noqa: PLC0415
 
     try:
         app()
+    except DomainsNotSecure as refused:
+        sys.stderr.write(f"{refused.lines()}\n")
+        sys.exit(2)
     except Refused as refused:
         sys.stderr.write(f"refused ({refused.reason}): {refused.detail}\n")
         sys.exit(2)

@@ -42,7 +42,10 @@ def create(
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Make a code for a party, after you made sure who it is. It is shown once and kept nowhere."""
+    """Make a code for a party, after you made sure who it is. It is shown once and kept nowhere.
+
+    Its DNS names must be secure (DNSSEC).
+    """
 
     async def act(pki: "OpenAuthority") -> "tuple[EnrolmentCode, str]":
         from datetime import timedelta  # noqa: PLC0415
@@ -56,7 +59,7 @@ def create(
         life = timedelta(days=days) if days else None
         return await CodeDesk(pki).create(pki.environment(environment), holder, operator(), life=life)
 
-    made, text = with_authority(config, act)
+    made, text = with_authority(config, act, as_json=as_json)
     if out is not None:
         from pki.commands import write_file  # noqa: PLC0415
 
@@ -67,14 +70,17 @@ def create(
 
 @code_app.command("approve")
 def approve(reference: Reference, config: Config = CONFIG, *, as_json: AsJson = False) -> None:
-    """Agree, as a second operator, with the identity and names of a code. Check them with `pki code list` first."""
+    """Agree, as a second operator, with the identity and names of a code. Check them with `pki code list` first.
+
+    The DNS names must be secure (DNSSEC) at this moment too.
+    """
 
     async def act(pki: "OpenAuthority") -> "EnrolmentCode":
         from pki.code_desk import CodeDesk  # noqa: PLC0415
 
         return await CodeDesk(pki).approve(_selector(reference), operator())
 
-    done = with_authority(config, act)
+    done = with_authority(config, act, as_json=as_json)
     emit(_shown(done), as_json, lambda: f"approved {done.selector} of {done.identifier}, {done.organization}")
 
 

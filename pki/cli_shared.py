@@ -42,8 +42,17 @@ def settings_of(config: Path) -> "PkiSettings":
     return load_settings(PkiSettings, config)
 
 
-def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]") -> Result:
-    """Open the authority, do one thing with it, close it."""
+def with_authority(
+    config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]", *, as_json: bool = False
+) -> Result:
+    """Open the authority, do one thing with it, close it.
+
+    Args:
+        config: settings file.
+        act: the one thing.
+        as_json: a refusal because of domains is told on stdout as well, for programs, before it goes on.
+    """
+    from authz.domain.domains import DomainsNotSecure  # noqa: PLC0415
     from pki.app import open_authority  # noqa: PLC0415
 
     settings = settings_of(config)
@@ -52,7 +61,12 @@ def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, 
         async with open_authority(settings) as pki:
             return await act(pki)
 
-    return asyncio.run(work())
+    try:
+        return asyncio.run(work())
+    except DomainsNotSecure as refused:
+        if as_json:
+            typer.echo(json.dumps(refused.document(), indent=2))
+        raise
 
 
 def identifier(text: str) -> "Identifier":

@@ -58,6 +58,7 @@ class CodeDesk:
 
         Raises:
             Refused: CODE_EXISTS, PARAMETER_MALFORMED, REQUEST_MALFORMED, LINT_FAILED.
+            DomainsNotSecure: a DNS name is not secure at this moment.
         """
         settings = self._pki.settings.enrolment
         at = self._pki.clock.now()
@@ -65,6 +66,7 @@ class CodeDesk:
         code, salt = draw_code(), new_salt()
         async with self._trail.refusals(EventType.CODE_CREATE, operator, holder.identifier.subject):
             self._rehearse(environment, holder)
+            await self._pki.domains.require_secure(holder.dns_names)
             verifier = await asyncio.to_thread(verifier_of, code, salt)
             async with self._pki.database.write() as connection:
                 codes = Codes(connection)
@@ -89,20 +91,25 @@ class CodeDesk:
         return made, code.text()
 
     async def approve(self, selector: str, operator: Actor) -> EnrolmentCode:
-        """A second operator agrees with identity and names.
+        """A second operator agrees with identity and names, which must be secure at this moment too.
 
         Raises:
             Refused: APPROVER_IS_CREATOR; CODE_UNKNOWN, no code with that reference waits for approval.
+            DomainsNotSecure: a DNS name is not secure any more; the code keeps waiting.
         """
-        async with (
-            self._trail.refusals(EventType.CODE_APPROVE, operator, "unknown"),
-            self._pki.database.write() as connection,
-        ):
-            codes = Codes(connection)
-            if not await codes.approve(selector, operator.id, self._pki.clock.now()):
-                raise Refused(Reason.CODE_UNKNOWN, "Expected the reference of a code that waits for approval.")
-            approved = await _known(codes, selector)
-            await self._trail.code(connection, EventType.CODE_APPROVE, operator, approved)
+        async with self._pki.database.read() as connection:
+            waiting = await Codes(connection).by_selector(selector)
+        subject = "unknown" if waiting is None else waiting.identifier.subject
+        async with self._trail.refusals(EventType.CODE_APPROVE, operator, subject):
+            # Whether it waits, and for somebody else, is decided in the transaction; a code never changes its names.
+            if waiting is not None and waiting.status == "pending" and waiting.created_by != operator.id:
+                await self._pki.domains.require_secure(waiting.dns_names)
+            async with self._pki.database.write() as connection:
+                codes = Codes(connection)
+                if not await codes.approve(selector, operator.id, self._pki.clock.now()):
+                    raise Refused(Reason.CODE_UNKNOWN, "Expected the reference of a code that waits for approval.")
+                approved = await _known(codes, selector)
+                await self._trail.code(connection, EventType.CODE_APPROVE, operator, approved)
         return approved
 
     async def withdraw(self, selector: str, operator: Actor) -> EnrolmentCode:

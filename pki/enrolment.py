@@ -109,6 +109,7 @@ class Enrolment:
 
         Raises:
             Refused: CODE_USED, somebody else was faster; those of `parse_request` and `Authority.issue`.
+            DomainsNotSecure: a name is not secure any more since the code was made; the code stays usable.
             SignerError: the key of the CA cannot be used; the code stays usable.
         """
         request = await self._request(EventType.CERTIFICATE_ISSUE, code.identifier, data, asker)

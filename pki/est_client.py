@@ -26,6 +26,8 @@ from pki.keyset import is_pair
 from pki.names import identity_of
 from pki.signer import PrivateKey
 
+MAX_SAID: Final = 1000
+"""Characters of a refusal that are shown; a domain that is not secure comes with what to repair."""
 TIMEOUT: Final = 30.0
 """Seconds for each step of a request."""
 MAX_ANSWER: Final = 256 * 1024
@@ -230,7 +232,7 @@ def _certificates(cms: bytes) -> list[x509.Certificate]:
 
 def _failure(answer: httpx.Response, content: bytes) -> EstError:
     # Only what is printable, and not much of it: it ends up on a terminal and in a log.
-    said = "".join(sign for sign in content.decode("utf-8", "replace")[:300].strip() if sign.isprintable())
+    said = "".join(sign for sign in content.decode("utf-8", "replace")[:MAX_SAID].strip() if sign.isprintable())
     reason, _, words = said.partition(": ")
     retry = answer.headers.get("retry-after", "")
     status = answer.status_code

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import EventType
+from authz.domain.domains import DomainsNotSecure
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
@@ -66,5 +67,6 @@ class Trail:
         try:
             yield
         except Refused as refused:
-            await self.refuse(event, actor, subject, refused.reason)
+            details = refused.details() if isinstance(refused, DomainsNotSecure) else None
+            await self.refuse(event, actor, subject, refused.reason, details)
             raise

@@ -202,6 +202,13 @@ _STATUS: Final = {
     Reason.RENEWAL_UNDERWAY: HTTPStatus.CONFLICT,
     Reason.CRL_STALE: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.CRL_MISSING: HTTPStatus.SERVICE_UNAVAILABLE,
+    # What the holder of a domain repairs is 403; what may be trouble of ours is worth another try.
+    Reason.DOMAIN_INSECURE: HTTPStatus.FORBIDDEN,
+    Reason.DOMAIN_BOGUS: HTTPStatus.FORBIDDEN,
+    Reason.DOMAIN_ABSENT: HTTPStatus.FORBIDDEN,
+    Reason.DOMAIN_INDETERMINATE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.DOMAIN_UNREACHABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.DOMAIN_UNCHECKED: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.CREDENTIALS_MISSING: HTTPStatus.UNAUTHORIZED,
 }
 _RETRY: Final = {

@@ -31,6 +31,7 @@ from pki.settings import PkiSettings
 from pki.store.register import Register, Registered
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock
+from tests.fakes.domains import EveryName
 
 _PAUSE: ContextVar[float] = ContextVar("pause", default=0.0)
 _SIGNED: ContextVar[list[str]] = ContextVar("signed")
@@ -115,7 +116,9 @@ async def main(config: str) -> None:
     clock = FixedClock()
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with open_authority(load_settings(PkiSettings, Path(config)), clock, pooled=True) as pki:
+    async with open_authority(
+        load_settings(PkiSettings, Path(config)), clock, pooled=True, validator=EveryName()
+    ) as pki:
         worker = Worker(pki, clock)
 
         async def answer(line: bytes) -> None:

@@ -21,11 +21,12 @@ from pki.issuing import IssuingCa, Prepared
 from pki.records import new_trace
 from pki.settings import PkiSettings
 from tests.fakes.clock import FixedClock
+from tests.fakes.domains import EveryName
 from tests.fakes.requests import request_der
 
 
 async def main(config: str, mode: str, subject: str, code: str) -> None:
-    async with open_authority(load_settings(PkiSettings, Path(config)), FixedClock()) as pki:
+    async with open_authority(load_settings(PkiSettings, Path(config)), FixedClock(), validator=EveryName()) as pki:
         enrolment = Enrolment(pki)
         asker = Asker(new_trace(), "192.0.2.1")
         if mode == "race":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from tests.fakes.domains import EXAMPLE, RunningDns, running_dns
 from tests.integration.test_pki_serve import free_port, until_healthy
 from tests.support import require
 
@@ -37,6 +38,7 @@ class Est:
     folder: Path
     plain: int
     tls: int
+    domains: RunningDns
 
     def pki(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "pki.cli", *arguments, "--config", str(self.folder / "ca" / "pki.toml")]
@@ -134,7 +136,12 @@ def running_est(folder: Path) -> Iterator[Est]:
     """Ceremony, a server certificate, and `pki serve` in `folder`."""
     for program in ("curl", "openssl"):
         require(program)
-    found = Est(folder, free_port(), free_port())
+    with running_dns(folder, EXAMPLE) as domains:
+        yield from _running(Est(folder, free_port(), free_port(), domains))
+
+
+def _running(found: Est) -> Iterator[Est]:
+    folder = found.folder
     for name in ("root.pass", "issuing.pass"):
         (folder / name).write_text("correct horse battery staple\n")
         (folder / name).chmod(0o600)
@@ -145,11 +152,12 @@ def running_est(folder: Path) -> Iterator[Est]:
         *("--issuing-passphrase-file", str(folder / "issuing.pass")),
     ]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    config = folder / "ca" / "pki.toml"
+    config.write_text(config.read_text() + found.domains.settings)
     found.pki(
         *("issue", "--identity", "kvk:87654321", "--organization", "Test", "--kvk", "87654321", "--dns", NAME),
         *("--new-key", str(folder / "server.key"), "--out", str(folder / "server.pem")),
     )
-    config = folder / "ca" / "pki.toml"
     with config.open("a") as file:
         file.write(f'\n[tls]\nport = {found.tls}\ncertificate = "../server.pem"\nkey = "../server.key"\n')
         # All tests come from one address; the limit has a test of its own.

@@ -1,6 +1,5 @@
 """Notices of a real `pki serve`: a real HTTPS receiver, a real signed zone, metrics on the loopback, and a restart."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,25 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from deploy.lab.dns import Responder, Server, anchor_lines, build_zones, parse_config
+from tests.fakes.domains import RunningDns, running_dns
 from tests.fakes.edge_pki import EdgeAuthority
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
 SECRET = b"a secret between the CA and its monitor"
-ZONES = {
-    "zones": [
-        {"name": "good.nl", "records": {"a": ["127.0.0.1"]}},
-        {"name": "unsigned.nl", "state": "unsigned", "records": {"a": ["127.0.0.1"]}},
-    ]
-}
+GOOD = {"name": "good.nl", "records": {"a": ["127.0.0.1"]}}
+LAPSING = {"name": "lapsing.nl", "records": {"a": ["127.0.0.1"]}}
 
 
 def free_port() -> int:
@@ -93,25 +87,9 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def resolver(tmp_path: Path) -> Iterator[int]:
-    built = build_zones(parse_config(json.dumps(ZONES)), datetime.now(UTC) - timedelta(minutes=1))
-    (tmp_path / "anchor.txt").write_text(anchor_lines(built))
-    loop = asyncio.new_event_loop()
-    ready, stop, ports = threading.Event(), asyncio.Event(), []
-
-    async def serve() -> None:
-        async with Server(Responder(built)) as server:
-            ports.append(server.port)
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    yield ports[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+def resolver(tmp_path: Path) -> Iterator[RunningDns]:
+    with running_dns(tmp_path, GOOD, LAPSING) as server:
+        yield server
 
 
 def pki(*arguments: str) -> None:
@@ -119,7 +97,7 @@ def pki(*arguments: str) -> None:
 
 
 def test_a_serving_authority_notices_tells_and_does_not_repeat_itself(
-    tmp_path: Path, receiver: Receiver, resolver: int
+    tmp_path: Path, receiver: Receiver, resolver: RunningDns
 ) -> None:
     plain, metrics = free_port(), free_port()
     for name in ("root.pass", "issuing.pass"):
@@ -136,14 +114,16 @@ def test_a_serving_authority_notices_tells_and_does_not_repeat_itself(
     with config.open("a") as file:
         file.write(
             f"\n[issuing]\nlifetime_days = 20\n[metrics]\nport = {metrics}\n"
-            f'[dnssec]\nresolvers = ["127.0.0.1:{resolver}"]\nanchors = "../anchor.txt"\n[notices.webhook]\nurl = "https://localhost:{receiver.port}/hook"'
+            f'{resolver.settings}[notices.webhook]\nurl = "https://localhost:{receiver.port}/hook"'
             '\nsecret_file = "../hook.secret"\nca = "../receiver-ca.pem"\n'
         )
     pki(
         *("issue", "--identity", "uzovi:5000", "--organization", "Test", "--kvk", "12345678", "--dns", "a.good.nl"),
-        *("--dns", "a.unsigned.nl", "--new-key", str(tmp_path / "a.key"), "--out", str(tmp_path / "a.pem")),
+        *("--dns", "a.lapsing.nl", "--new-key", str(tmp_path / "a.key"), "--out", str(tmp_path / "a.pem")),
         *("--config", str(config)),
     )
+    # A name that is certified was secure then; now its holder takes the signatures away.
+    resolver.serve(GOOD, LAPSING | {"state": "unsigned"})
     page = f"http://127.0.0.1:{metrics}/metrics"
     for _ in range(2):  # the second start finds that everything was said
         process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
@@ -157,7 +137,7 @@ def test_a_serving_authority_notices_tells_and_does_not_repeat_itself(
     assert receiver.posts == 2
     told = {str(item["type"]): item["data"] for item in receiver.taken}
     assert told["certificate.expires"]["threshold_days"] == 30  # type: ignore[index]
-    assert told["domain.standing"]["domain"] == "a.unsigned.nl"  # type: ignore[index]
+    assert told["domain.standing"]["domain"] == "a.lapsing.nl"  # type: ignore[index]
     assert "registrar" in told["domain.standing"]["where"]  # type: ignore[index]
     assert 'sluis_pki_domains{state="secure"} 1' in text
     assert 'sluis_pki_expiry_notices_total{days="30"} 1' in text

@@ -21,6 +21,7 @@ from cryptography.x509 import ocsp
 
 from pki.confirming import ConfirmationFailed, confirm_use
 from pki.feed_reading import FeedReader
+from tests.fakes.domains import EXAMPLE, running_dns
 from tests.support import require
 
 pytestmark = pytest.mark.integration
@@ -70,6 +71,11 @@ def until_healthy(url: str) -> None:
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     folder = tmp_path_factory.mktemp("serve")
+    with running_dns(folder, EXAMPLE) as domains:
+        yield from _serving(folder, domains.settings)
+
+
+def _serving(folder: Path, domains: str) -> Iterator[Serving]:
     plain, tls = free_port(), free_port()
     for name in ("root.pass", "issuing.pass"):
         (folder / name).write_text("correct horse battery staple\n")
@@ -82,8 +88,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     ]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     found = Serving(folder, f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}", None)  # type: ignore[arg-type]
-    found.issue("kvk:87654321", "pki")
     config = folder / "ca" / "pki.toml"
+    config.write_text(config.read_text() + domains)
+    found.issue("kvk:87654321", "pki")
     with config.open("a") as file:
         file.write(f'\n[tls]\nport = {tls}\ncertificate = "../pki.pem"\nkey = "../pki.key"\n')
     found.process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)

@@ -11,6 +11,7 @@ from pki.app import OpenAuthority, open_authority
 from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.settings import PkiSettings
 from tests.fakes.clock import FixedClock
+from tests.fakes.domains import EXAMPLE, EveryName, RunningDns, running_dns
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.softhsm import SoftHsm, module
 
@@ -79,6 +80,13 @@ def config(request: pytest.FixtureRequest, ca_folder: Path, tmp_path: Path) -> P
     return path
 
 
+@pytest.fixture(scope="session")
+def domains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDns]:
+    """A name server under which every name below example.nl is secure."""
+    with running_dns(tmp_path_factory.mktemp("dns"), EXAMPLE) as server:
+        yield server
+
+
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock(NOW)
@@ -91,5 +99,6 @@ def settings(config: Path) -> PkiSettings:
 
 @pytest.fixture
 async def pki(settings: PkiSettings, clock: FixedClock) -> AsyncIterator[OpenAuthority]:
-    async with open_authority(settings, clock) as opened:
+    # Domains have tests of their own (test_onboarding.py).
+    async with open_authority(settings, clock, validator=EveryName()) as opened:
         yield opened

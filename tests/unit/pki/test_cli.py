@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pki.cli import main
+from tests.fakes.domains import RunningDns
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
@@ -28,7 +29,14 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(
+    config: Path,
+    domains: RunningDns,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Run:
+    config.write_text(config.read_text() + domains.settings)
     monkeypatch.setenv("SLUIS_PKI_CONFIG", str(config))
     monkeypatch.chdir(tmp_path)
 

@@ -13,6 +13,7 @@ from pki.codes import read_code
 from pki.records import operator
 from pki.requests import parse_request
 from tests.fakes.certificates import FakeAuthority
+from tests.fakes.domains import RunningDns
 from tests.fakes.requests import request_der
 from tests.unit.pki.test_cli import Run, run  # noqa: F401  a fixture
 
@@ -139,7 +140,11 @@ def test_keys_are_blocked_from_certificates_requests_keys_and_lists(run: Run, tm
     assert not (tmp_path / "out.pem").exists()
 
 
-def test_production_asks_for_two_whatever_the_settings_say(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_production_asks_for_two_whatever_the_settings_say(
+    run: Run,  # noqa: F811
+    domains: RunningDns,
+    tmp_path: Path,
+) -> None:
     for name in ("root.pass", "issuing.pass"):
         (tmp_path / name).write_text("correct horse battery staple\n")
         (tmp_path / name).chmod(0o600)
@@ -150,7 +155,7 @@ def test_production_asks_for_two_whatever_the_settings_say(run: Run, tmp_path: P
     )
     assert held.status == 0, held.err
     settings = tmp_path / "ca" / "pki.toml"
-    settings.write_text(settings.read_text() + "\n[enrolment]\ntwo_person = false\n")
+    settings.write_text(settings.read_text() + "\n[enrolment]\ntwo_person = false\n" + domains.settings)
     made = json.loads(run(*CREATE, "--json", "--config", str(settings)).out)
     assert (made["environment"], made["status"]) == ("PRD", "pending")
     assert "pki code approve" in run(*CREATE[:3], "uzovi:6000", *CREATE[4:], "--config", str(settings)).out

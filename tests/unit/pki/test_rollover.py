@@ -34,6 +34,7 @@ from pki.settings import PkiSettings
 from pki.store.register import Register
 from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
 from tests.fakes.clock import FixedClock
+from tests.fakes.domains import EveryName
 from tests.fakes.softhsm import SoftHsm
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -97,7 +98,7 @@ class World:
     @asynccontextmanager
     async def open(self, clock: FixedClock) -> AsyncIterator[OpenAuthority]:
         settings = load_settings(PkiSettings, self.folder / "pki.toml")
-        async with open_authority(settings, clock) as pki:
+        async with open_authority(settings, clock, validator=EveryName()) as pki:
             yield pki
 
 
