@@ -49,6 +49,7 @@ PORTS: Final = (
     *(register_port(station.key) for station in DATASTATIONS),
 )
 
+CEREMONY: Final = "ceremony"
 CERTIFICATES: Final = "certificates"
 SCHEME: Final = "scheme"
 """Work of the lab itself that programs wait for (`deploy.lab.prepare`)."""

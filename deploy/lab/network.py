@@ -2,8 +2,8 @@
 
 Every party is made up. The shape is the field's (shared `domain.md`): a vertrouwensleverancier, CIZ with the
 Indicatieregister, two zorgkantoren (one of which holds a Bemiddelingsregister, so that there is a second audience)
-and a zorgaanbieder. Two more parties take part with a domain that is not in order, so that the refusal of an
-insecure and of a bogus domain can be seen.
+and a zorgaanbieder. Two more parties were taken up with a domain that was in order and is not any more, so that the
+refusal of an insecure and of a bogus domain can be seen.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Party:
         domain: its domain; every host of the party lies below it.
         hosts: host labels below `domain`, each a DNS name in the certificate and an address record in the zone.
         roles: roles in the scheme.
-        standing: how its domain stands.
+        standing: how its domain stands once the lab runs; it was secure when the party was taken up.
     """
 
     key: str

@@ -7,18 +7,22 @@ lab start in seconds.
 import asyncio
 import json
 import secrets
+import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from authz.edge.settings import load_settings
 from authz.operations import Operations
 from authz.settings import AuthzSettings
 from deploy.lab import settings
+from deploy.lab.components import START_PATIENCE
 from deploy.lab.enrolment import write_request
-from deploy.lab.layout import PKI_PORT, Layout
+from deploy.lab.layout import DNS, DNS_PORT, PKI_PORT, Layout
 from deploy.lab.network import DATASTATIONS, ENROLLED, ENVIRONMENT, INDICATIONS, NORTH, PARTIES, TRUST_PROVIDER, Party
+from deploy.lab.ports import LOOPBACK
 from deploy.lab.queries import body, published_or_own, variables
 from deploy.lab.register.people import indication_id
 from deploy.lab.running import RunningLab
@@ -26,6 +30,7 @@ from deploy.lab.toml import to_toml
 from deploy.lab.zones import zones_json
 from pki.app import open_authority
 from pki.ceremony import CeremonyPlan, hold_ceremony
+from pki.dnssec import ChainValidator, Resolver, parse_anchors
 from pki.issuing import Holder
 from pki.records import operator
 from pki.requests import parse_request
@@ -33,6 +38,8 @@ from pki.settings import PkiSettings
 
 _OWNER_ONLY: Final = 0o700
 _PASSPHRASE_BYTES: Final = 24
+_POLL: Final = 0.05
+"""Seconds between looks at a domain that is about to change."""
 
 
 class Preparation:
@@ -63,7 +70,7 @@ class Preparation:
         layout = self._lab.layout
         for folder in _folders(layout):
             folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
-        layout.zones.write_text(zones_json(PARTIES), encoding="utf-8")
+        layout.zones.write_text(zones_json(PARTIES, at_onboarding=True), encoding="utf-8")
         query, _ = published_or_own()
         values = variables(indication_id(NORTH.identity.value), NORTH.identity.value)
         layout.query.write_bytes(body(query, values))
@@ -74,14 +81,22 @@ class Preparation:
         }
         layout.token_request.write_text(json.dumps(request), encoding="utf-8")
 
-    def certificates(self) -> None:
-        """The ceremony, then a certificate for each party that enrols now."""
+    def ceremony(self) -> None:
+        """The CA and its keys."""
         _hold_ceremony(self._lab)
+
+    def certificates(self) -> None:
+        """A certificate for each party that enrols now; the DNS server must run, and its anchor be known."""
+        with self._lab.layout.pki_settings.open("a", encoding="utf-8") as written:
+            written.write("\n" + to_toml({"dnssec": settings.dnssec(self._lab)}))
         asyncio.run(_enrol(self._lab.layout, self._enrolling))
         _write(self._lab.layout.pki_settings, settings.pki_settings(self._lab))
 
     def scheme(self) -> None:
-        """The keys of authz, who takes part, and what trust agents must know of authz; needs the DNS anchor."""
+        """The keys of authz, who takes part, and what trust agents must know of authz; the DNS server must run.
+
+        When everybody is taken up, the domains of two parties break.
+        """
         lab, layout = self._lab, self._lab.layout
         _passphrase(layout.authz_passphrase)
         _write(layout.authz_settings, settings.authz_settings(lab, self._token_lifetime))
@@ -91,6 +106,7 @@ class Preparation:
         async def act() -> str:
             keys = await operations.init_keys()
             await operations.import_scheme(layout.scheme)
+            await _break_domains(lab)
             return str(keys["bundle_key"]["key_id"])
 
         bundle_key_id = asyncio.run(act())
@@ -142,6 +158,27 @@ async def _enrol(layout: Layout, parties: Sequence[Party]) -> None:
             holder = Holder(party.identity, party.name, party.kvk, party.dns_names)
             issued = await authority.issue(holder, parse_request(request.read_bytes()), operator("lab"))
             layout.credentials(party).chain.write_text(authority.chain_pem(issued.certificate), encoding="ascii")
+
+
+async def _break_domains(lab: RunningLab) -> None:
+    """Let domains stand as the network says, and wait until that can be seen.
+
+    Raises:
+        TimeoutError: it is not seen in time.
+    """
+    lab.layout.zones.write_text(zones_json(PARTIES), encoding="utf-8")
+    lab.state.processes[DNS].signal(signal.SIGHUP)
+    wanted = {party.dns_names[0]: party.standing.value for party in PARTIES}
+    validator = ChainValidator(
+        resolver=Resolver([(LOOPBACK, lab.state.ports[DNS_PORT])]),
+        anchors=parse_anchors(lab.layout.dns_anchor.read_text(encoding="ascii")),
+    )
+    deadline = monotonic() + START_PATIENCE
+    for name, state in wanted.items():
+        while (found := (await validator.check(name, datetime.now(UTC))).state.value) != state:
+            if monotonic() > deadline:
+                raise TimeoutError(f"{name} is still {found} in DNS, and should be {state}")
+            await asyncio.sleep(_POLL)
 
 
 def _passphrase(path: Path) -> bytes:

@@ -59,7 +59,7 @@ def authz_settings(lab: RunningLab, token_lifetime: int | None) -> dict[str, Any
             "crl_urls": crl_urls(lab),
         },
         "keys": {"folder": layout.authz / "keys", "passphrase_file": layout.authz_passphrase},
-        "dnssec": {"resolvers": [f"{LOOPBACK}:{ports[DNS_PORT]}"], "anchors": layout.dns_anchor},
+        "dnssec": dnssec(lab),
     }
     if token_lifetime is not None:
         settings["tokens"] = {"lifetime": token_lifetime}
@@ -151,6 +151,11 @@ def _service(lab: RunningLab, station: Datastation) -> dict[str, Any]:
     }
 
 
+def dnssec(lab: RunningLab) -> dict[str, Any]:
+    """How domains are checked, by the CA and by authz: from the private root of the lab down."""
+    return {"resolvers": [f"{LOOPBACK}:{lab.state.ports[DNS_PORT]}"], "anchors": lab.layout.dns_anchor}
+
+
 def pki_settings(lab: RunningLab) -> dict[str, Any]:
     """Settings of `pki`: those of its ceremony, with a TLS listener and the way to the audit log."""
     layout, ports = lab.layout, lab.state.ports
@@ -173,6 +178,7 @@ def pki_settings(lab: RunningLab) -> dict[str, Any]:
             "port": ports[PKI_PORT],
         },
         "tls": {"port": ports[PKI_TLS_PORT], "certificate": own.chain, "key": own.key},
+        "dnssec": dnssec(lab),
         "audit": {
             "source": PKI_SOURCE,
             "url": f"https://{LOOPBACK}:{ports[AUTHZ_PORT]}",

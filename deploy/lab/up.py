@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 
 from deploy.lab.components import START_PATIENCE, Job, bring_up, stop_all
-from deploy.lab.layout import CERTIFICATES, DNS, PORTS, SCHEME
+from deploy.lab.layout import CEREMONY, CERTIFICATES, DNS, PORTS, SCHEME
 from deploy.lab.ports import choose_ports
 from deploy.lab.prepare import Preparation
 from deploy.lab.processes import ProcessId
@@ -66,7 +66,9 @@ async def up(folder: Path, options: LabOptions | None = None, *, begun: float | 
             )
             preparation.folders()
             jobs = (
-                Job(CERTIFICATES, preparation.certificates),
+                Job(CEREMONY, preparation.ceremony),
+                # A name is certified, and a service taken up, only when DNS says that it is secure.
+                Job(CERTIFICATES, preparation.certificates, after=(CEREMONY, DNS)),
                 Job(SCHEME, preparation.scheme, after=(CERTIFICATES, DNS)),
             )
             state.settings["ready"] = await bring_up(state, [*programs(lab), *jobs], START_PATIENCE)

@@ -10,15 +10,20 @@ from deploy.lab.ports import LOOPBACK
 _STATE: Final = {Standing.SECURE: "secure", Standing.INSECURE: "unsigned", Standing.BOGUS: "wrong-ds"}
 
 
-def zones_json(parties: Iterable[Party]) -> str:
-    """The configuration of the DNS server: every name of every party leads to the loopback."""
-    return json.dumps({"zones": [_zone(party) for party in parties]}, indent=2) + "\n"
+def zones_json(parties: Iterable[Party], *, at_onboarding: bool = False) -> str:
+    """The configuration of the DNS server: every name of every party leads to the loopback.
+
+    Args:
+        parties: whose domains.
+        at_onboarding: as they stand when the parties are taken up: every domain is in order, or it would be refused.
+    """
+    return json.dumps({"zones": [_zone(party, at_onboarding=at_onboarding) for party in parties]}, indent=2) + "\n"
 
 
-def _zone(party: Party) -> dict[str, Any]:
+def _zone(party: Party, *, at_onboarding: bool) -> dict[str, Any]:
     owners = ("@", *party.hosts)
     return {
         "name": party.domain,
-        "state": _STATE[party.standing],
+        "state": _STATE[Standing.SECURE if at_onboarding else party.standing],
         "records": {owner: [LOOPBACK] for owner in owners},
     }

@@ -4,7 +4,8 @@
 
 writes the private root's DS lines (the trust anchor) to `anchor.txt`, prints `dns: 127.0.0.1:<port>` once it answers
 on UDP and TCP, and runs until SIGTERM or SIGINT. Keys and signatures are made anew at each start, in well under a
-second. Configuration (JSON):
+second; on SIGHUP the configuration is read again and signed with the keys of before, so that a domain can break, or be
+repaired, below the same anchor. Configuration (JSON):
 
     {"zones": [
       {"name": "ciz.nl", "records": {"register": ["127.0.0.1"], "www": {"CNAME": ["register.ciz.nl."]}}},

@@ -3,7 +3,7 @@
 Not a signer for production: keys live in memory only, and signatures are not renewed while it runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -104,22 +104,31 @@ def complete(specs: Iterable[ZoneSpec]) -> tuple[ZoneSpec, ...]:
     return tuple(sorted(known.values(), key=lambda spec: len(spec.name)))
 
 
-def build_zones(specs: Iterable[ZoneSpec], now: datetime) -> tuple[BuiltZone, ...]:
+def build_zones(
+    specs: Iterable[ZoneSpec],
+    now: datetime,
+    *,
+    before: Iterable[BuiltZone] = (),
+    lifetime: timedelta = LIFETIME,
+) -> tuple[BuiltZone, ...]:
     """Build and sign all zones, delegations included.
 
     Args:
         specs: missing parents are added.
-        now: signatures begin an hour before and last 30 days; those of an expired zone ended 20 days before.
+        now: signatures begin an hour before; those of an expired zone ended 20 days before.
+        before: what was served until now: a zone keeps its key, so that the anchor stays what it is.
+        lifetime: of signatures.
     """
     ordered = complete(specs)
-    built = [_unsigned(spec) for spec in ordered]
+    keys = {zone.name: zone.key for zone in before if zone.key is not None}
+    built = [_unsigned(spec, keys) for spec in ordered]
     for child in built:
         parent = _parent(child.name, built)
         if parent is not None:
             _delegate(parent, child)
     for zone in built:
         if zone.key is not None:
-            sign(zone, now)
+            sign(zone, now, lifetime)
     return tuple(built)
 
 
@@ -135,11 +144,11 @@ def anchor_lines(zones: Sequence[BuiltZone], at: dns.name.Name = dns.name.root) 
     raise ValueError("no such signed zone")
 
 
-def sign(built: BuiltZone, now: datetime) -> None:
+def sign(built: BuiltZone, now: datetime, lifetime: timedelta = LIFETIME) -> None:
     """Sign a zone that has a key: DNSKEY, denial records and signatures."""
     if built.key is None:
         raise ValueError("an unsigned zone has no key to sign with")
-    ends = now + LIFETIME
+    ends = now + lifetime
     if built.spec.state is ZoneState.EXPIRED:
         ends = now - EXPIRED_SINCE
     begins = min(now - SKEW, ends - LIFETIME) if ends < now else now - SKEW
@@ -182,7 +191,7 @@ def sign_set(
     node.replace_rdataset(signatures)
 
 
-def _unsigned(spec: ZoneSpec) -> BuiltZone:
+def _unsigned(spec: ZoneSpec, keys: Mapping[dns.name.Name, ZoneKey]) -> BuiltZone:
     zone = dns.zone.Zone(spec.name, relativize=False)
     _put_text(zone, spec.name, "SOA", f"ns. hostmaster. 1 3600 600 86400 {TTL}")
     # One name server name for all zones, in the root: the lab's server is the only one there is.
@@ -194,7 +203,11 @@ def _unsigned(spec: ZoneSpec) -> BuiltZone:
         for rdtype, values in sets.items():
             for value in values:
                 _put_text(zone, name, rdtype, value)
-    key = None if spec.state is ZoneState.UNSIGNED else ZoneKey.generate(spec.algorithm)
+    if spec.state is ZoneState.UNSIGNED:
+        return BuiltZone(spec, zone, None)
+    key = keys.get(spec.name)
+    if key is None or key.public.algorithm != spec.algorithm:
+        key = ZoneKey.generate(spec.algorithm)
     return BuiltZone(spec, zone, key)
 
 

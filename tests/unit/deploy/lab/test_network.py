@@ -42,6 +42,12 @@ def test_the_zone_of_a_party_stands_as_the_network_says(party: Party) -> None:
     assert zones[f"{party.domain}."].state is wanted[party.standing]
 
 
+@pytest.mark.parametrize("party", PARTIES, ids=lambda party: party.key)
+def test_every_party_was_taken_up_with_a_domain_that_was_in_order(party: Party) -> None:
+    zones = {str(zone.name): zone for zone in parse_config(zones_json(PARTIES, at_onboarding=True))}
+    assert zones[f"{party.domain}."].state is ZoneState.SECURE
+
+
 def test_every_party_with_a_certificate_has_a_secure_domain() -> None:
     assert {party.standing for party in ENROLLED} == {Standing.SECURE}
 
