@@ -55,6 +55,53 @@ class DaneResult:
     standing: DnssecResult
 
 
+@dataclass(frozen=True, slots=True)
+class Association:
+    """The usable TLSA records of an endpoint, from a secure answer; never empty.
+
+    Attributes:
+        host: the endpoint's host name.
+        owner: where the records stand.
+        usable: the records.
+        standing: the answer that they came in.
+    """
+
+    host: str
+    owner: str
+    usable: tuple[TLSA, ...]
+    standing: DnssecResult
+
+    def compare(self, chain_der: Sequence[bytes], at: datetime) -> DaneResult:
+        """Does a chain, presented leaf first, fit one of the records at this moment?"""
+        usage = _matching_usage(self.usable, chain_der, self.host, at)
+        if usage is None:
+            publish = "publish a new certificate's record before its use"
+            said = f"what is presented fits no TLSA record at {self.owner}: {publish}"
+            return DaneResult(DaneOutcome.MISMATCHED, said, self.standing)
+        return DaneResult(DaneOutcome.MATCHED, f"a TLSA record of {self.owner} fits (usage {usage})", self.standing)
+
+
+async def read_tlsa(validator: Validator, host: str, port: int, at: datetime) -> Association | DaneResult:
+    """The TLSA records of an endpoint, or the outcome when there are none to compare with (ABSENT or FAILED).
+
+    Args:
+        validator: asks for the TLSA records; a `CachedStanding` or a `ChainValidator`.
+        host: the endpoint's host name.
+        port: its TCP port.
+        at: the moment of the decision.
+    """
+    owner = f"_{port}._tcp.{host.rstrip('.')}."
+    standing = await validator.check(owner, at, "TLSA")
+    if standing.state is DnssecState.INSECURE:
+        return DaneResult(DaneOutcome.ABSENT, f"TLSA of {owner} does not count: {standing.message}", standing)
+    if standing.state is not DnssecState.SECURE:
+        return DaneResult(DaneOutcome.FAILED, f"TLSA of {owner} cannot be trusted: {standing.message}", standing)
+    usable = _usable(standing.records) if standing.answer is Answer.DATA else []
+    if not usable:
+        return DaneResult(DaneOutcome.ABSENT, f"no usable TLSA record at {owner}", standing)
+    return Association(host, owner, tuple(usable), standing)
+
+
 async def check_dane(
     validator: Validator, host: str, port: int, chain_der: Sequence[bytes], at: datetime
 ) -> DaneResult:
@@ -67,20 +114,8 @@ async def check_dane(
         chain_der: the certificates as presented, the leaf first.
         at: the moment of the decision.
     """
-    owner = f"_{port}._tcp.{host.rstrip('.')}."
-    standing = await validator.check(owner, at, "TLSA")
-    if standing.state is DnssecState.INSECURE:
-        return DaneResult(DaneOutcome.ABSENT, f"TLSA of {owner} does not count: {standing.message}", standing)
-    if standing.state is not DnssecState.SECURE:
-        return DaneResult(DaneOutcome.FAILED, f"TLSA of {owner} cannot be trusted: {standing.message}", standing)
-    usable = _usable(standing.records) if standing.answer is Answer.DATA else []
-    if not usable:
-        return DaneResult(DaneOutcome.ABSENT, f"no usable TLSA record at {owner}", standing)
-    usage = _matching_usage(usable, chain_der, host, at)
-    if usage is None:
-        said = f"what is presented fits no TLSA record at {owner}: publish a new certificate's record before its use"
-        return DaneResult(DaneOutcome.MISMATCHED, said, standing)
-    return DaneResult(DaneOutcome.MATCHED, f"a TLSA record of {owner} fits (usage {usage})", standing)
+    found = await read_tlsa(validator, host, port, at)
+    return found if isinstance(found, DaneResult) else found.compare(chain_der, at)
 
 
 def tlsa_for(certificate_der: bytes) -> str:

@@ -10,8 +10,9 @@ from typing import Final
 
 import httpx
 
+from pki.dnssec.handshake import TIMEOUT, NotReached
 from pki.doctor.model import Endpoint, Finding, Installation, Result
-from pki.doctor.presented import TIMEOUT, NotReached, address_of
+from pki.doctor.presented import address_of
 from pki.doctor.tls import client_context
 
 FINE: Final = timedelta(seconds=2)

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from authz.domain.errors import InvalidValue, Refused
 from pki.algorithms import is_acceptable_key
+from pki.dnssec.handshake import NotReached
 from pki.doctor.model import Finding, Installation, Result
-from pki.doctor.presented import NotReached, chain_of
+from pki.doctor.presented import chain_of
 from pki.names import dns_names_of, identity_of, organization_of
 from pki.path import PathChecker, parse
 

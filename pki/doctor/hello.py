@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pki.doctor.presented import TIMEOUT, NotReached
+from pki.dnssec.handshake import TIMEOUT, NotReached
 
 _HANDSHAKE, _ALERT = 22, 21
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2

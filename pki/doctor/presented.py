@@ -5,9 +5,6 @@ another handshake (`pki.doctor.tls`).
 """
 
 import asyncio
-import contextlib
-import ssl
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,19 +12,14 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authz.domain.errors import InvalidValue, SluisError
+from authz.domain.errors import InvalidValue
 from pki.dnssec.choosing import parse_address
+from pki.dnssec.handshake import NotReached, handshake, looking_context
 from pki.dnssec.model import Answer
 from pki.dnssec.standing import Validator
 
-TIMEOUT: Final = 8.0
-"""Seconds that one connection may take."""
 MAX_FILE: Final = 256 * 1024
 """Bytes of a PEM file."""
-
-
-class NotReached(SluisError):  # noqa: N818  says what happened
-    """An endpoint could not be looked at."""
 
 
 def chain_of(path: Path) -> tuple[bytes, ...]:
@@ -94,47 +86,4 @@ async def presented_chain(
     Raises:
         NotReached: no connection, or no TLS.
     """
-    address = await address_of(host, port, connect, validator, at)
-    context = ssl.create_default_context()
-    # Only to read: DANE compares with what is presented, whoever signed it.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return await handshake(address, host, context)
-
-
-async def handshake(address: tuple[str, int], host: str, context: ssl.SSLContext) -> tuple[bytes, ...]:
-    """Make one TLS connection and return the presented chain.
-
-    Raises:
-        NotReached: no connection, or the handshake failed; the text says why.
-    """
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            _, writer = await asyncio.open_connection(*address, ssl=context, server_hostname=host)
-    except ssl.SSLCertVerificationError as error:
-        raise NotReached(f"its certificate is refused: {error.verify_message}") from error
-    except ssl.SSLError as error:
-        raise NotReached(f"the TLS handshake fails ({error.reason or 'no reason given'})") from error
-    except (OSError, TimeoutError) as error:
-        raise NotReached(f"no connection to {address[0]} port {address[1]}") from error
-    try:
-        tls = writer.get_extra_info("ssl_object")
-        leaf = tls.getpeercert(binary_form=True)
-        return (leaf, *_rest(tls, leaf))
-    finally:
-        writer.close()
-        # A server that wanted a client certificate ends the connection in its own way.
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(1):
-                await writer.wait_closed()
-
-
-def _rest(tls: ssl.SSLObject, leaf: bytes) -> Sequence[bytes]:
-    # Python 3.13 has a public method for the chain; before it, only the private object knows the chain.
-    public = getattr(tls, "get_unverified_chain", None)
-    if public is not None:
-        return [item for item in public() if item != leaf]
-    inner = getattr(tls, "_sslobj", None)
-    chain = inner.get_unverified_chain() if inner is not None else None
-    found = [ssl.PEM_cert_to_DER_cert(item.public_bytes()) for item in chain or ()]
-    return [item for item in found if item != leaf]
+    return await handshake(await address_of(host, port, connect, validator, at), host, looking_context())

@@ -13,9 +13,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pki.dnssec.handshake import SIGNED_SUITES, TIMEOUT, NotReached, handshake
 from pki.doctor.hello import TlsVersion, choose
 from pki.doctor.model import Endpoint, Finding, Installation, Result
-from pki.doctor.presented import TIMEOUT, NotReached, address_of, handshake
+from pki.doctor.presented import address_of
 from pki.doctor.suites import ALLOWED, EVERYTHING, GOOD, NAMES, TLS_1_3, WEAK, Level, level
 
 MAX_SUITES: Final = 24
@@ -134,6 +135,7 @@ def client_context(installation: Installation, *, with_certificate: bool) -> ssl
     """
     context = ssl.create_default_context(cafile=str(installation.anchors) if installation.anchors else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(SIGNED_SUITES)
     if with_certificate and installation.key is not None:
         # An encrypted key must be an error here and not a question on the terminal.
         context.load_cert_chain(str(installation.certificate), str(installation.key), password=lambda: b"")
