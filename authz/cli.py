@@ -1,7 +1,8 @@
 """The command line of the authorization server: `authz serve`, and what an operator does beside it.
 
 Everything heavy is imported by the command that needs it, so that `authz --help` and a refusal come at once. A refusal
-is one line on standard error and exit code 2; `--json` prints one JSON document for programs.
+is one line on standard error and exit code 2, below which each domain that is not secure has lines of its own; `--json`
+prints one JSON document for programs, also of such a refusal.
 """
 
 import asyncio
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 from authz.audit.cli import audit_app
+from authz.domain.domains import DomainsNotSecure
 from authz.domain.errors import InvalidValue, Refused, SluisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from authz.directory.scheme import Imported
     from authz.operations import Operations
     from authz.settings import AuthzSettings
 
@@ -145,8 +148,20 @@ def scheme_import(
     config: Config = Path("authz.toml"),
     as_json: Json = False,
 ) -> None:
-    """Bring deelnemers and address book to what the file says. Importing it again changes nothing."""
-    done = _run(config, lambda operations: operations.import_scheme(file))
+    """Bring deelnemers and address book to what the file says. Importing it again changes nothing.
+
+    Services that are new or change must be at a domain that is secure (DNSSEC); else nothing of the file is taken.
+    """
+
+    async def act(operations: "Operations") -> "Imported":
+        try:
+            return await operations.import_scheme(file)
+        except DomainsNotSecure as refused:
+            if as_json:
+                typer.echo(json.dumps(refused.document()))
+            raise
+
+    done = _run(config, act)
     document = {"participants": done.participants, "services": done.services, "unchanged": done.unchanged}
     summary = (
         f"{len(done.participants)} deelnemers and {len(done.services)} services changed, {done.unchanged} as before"
@@ -233,6 +248,8 @@ class _refusals:  # noqa: N801  a context manager that reads as a phrase
         """Nothing to prepare."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, DomainsNotSecure):
+            _refuse(error.lines())
         if isinstance(error, Refused):
             _refuse(f"refused ({error.reason}): {error.detail}")
         if isinstance(error, InvalidValue):

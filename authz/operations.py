@@ -19,10 +19,12 @@ from authz.audit.note import VerifierKey
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.audit.reading import ReadingDesk
+from authz.directory.onboarding import HostExamination, ServiceGate
 from authz.directory.scheme import Imported, import_scheme
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.errors import InvalidValue, SluisError
+from authz.domain.reasons import Reason
 from authz.edge.tracing import new_trace
 from authz.grants.records import SOURCE
 from authz.settings import AuthzSettings
@@ -53,10 +55,12 @@ class Operations:
     Attributes:
         settings: of the installation.
         clock: the time.
+        examination: looks at the hosts of services that are taken up; by `[dnssec]` of the settings when None.
     """
 
     settings: AuthzSettings
     clock: Clock = field(default_factory=SystemClock)
+    examination: HostExamination | None = None
 
     async def init_keys(self) -> dict[str, Any]:
         """Make every key that is not there yet; returns what others need to know of them.
@@ -165,6 +169,9 @@ class Operations:
 
     async def import_scheme(self, path: Path) -> Imported:
         """Bring deelnemers and address book to what the file says; see `authz.directory.scheme`."""
+        from authz.onboarding import open_examination  # noqa: PLC0415  only this act asks DNS
+
+        examination = self.examination or open_examination(self.settings, self.clock)
         async with self._database() as database:
             return await import_scheme(
                 path,
@@ -172,6 +179,11 @@ class Operations:
                 participants=StoredParticipants(database),
                 directory=StoredDirectory(database),
                 make_record=lambda event, item: self._record(event, Action.UPDATE, item),
+                gate=ServiceGate(
+                    examination,
+                    lambda event, item, reason: self._record(event, Action.UPDATE, item, reason),
+                    database.record,
+                ),
             )
 
     async def revoke(self, kind: RevocationKind, value: str, until: datetime | None = None) -> int:
@@ -238,13 +250,16 @@ class Operations:
         item = AuditObject("kid", key.kid, "none", details={"signs_from": key.signs_from.isoformat()})
         return key, self._record(EventType.KEY_ROTATE, Action.CREATE, item)
 
-    def _record(self, event: EventType, action: Action, item: AuditObject) -> AuditRecord:
+    def _record(
+        self, event: EventType, action: Action, item: AuditObject, refused: Reason | None = None
+    ) -> AuditRecord:
         return AuditRecord(
             record_id=str(uuid.uuid4()),
             event_type=event,
             action=action,
             time=self.clock.now(),
-            outcome=Outcome.SUCCESS,
+            outcome=Outcome.SUCCESS if refused is None else Outcome.REFUSED,
+            reason="" if refused is None else refused.value,
             source=SOURCE,
             users=(_operator(),),
             objects=(item,),

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from authz.directory.book import audiences_of
 from authz.directory.model import DirectoryRepository, Function, Service, SystemRole
+from authz.directory.onboarding import ServiceGate
 from authz.domain.audit import AuditObject, AuditRecord, EventType, ObjectClass
 from authz.domain.identifiers import Identifier
 from authz.edge.settings import ExistingFile, Settings, SettingsError, load_settings
@@ -145,6 +146,7 @@ async def import_scheme(
     participants: ParticipantRepository,
     directory: DirectoryRepository,
     make_record: MakeRecord,
+    gate: ServiceGate,
 ) -> Imported:
     """Bring the stored scheme to what the file says, with a record for each change.
 
@@ -157,11 +159,13 @@ async def import_scheme(
         participants: where deelnemers are kept.
         directory: where services are kept.
         make_record: writes down who did it.
+        gate: lets services pass whose domain is secure; only those that are new or change are shown to it.
 
     Raises:
         SettingsError: the file has problems; all of them are in the text.
         InvalidValue: it contradicts what is stored.
         DirectoryContradiction: two services share an audience but not what it is.
+        DomainsNotSecure: a service that is new or changes is at a host that is not secure; nothing was written.
     """
     scheme = load_settings(SchemeFile, path)
     if scheme.environment is not environment:
@@ -175,6 +179,7 @@ async def import_scheme(
     replaced = {(item.gegevensdienst_id, item.system_role) for item in services}
     kept = [item for item in known_services if (item.gegevensdienst_id, item.system_role) not in replaced]
     audiences_of([*(item for item in kept if item.environment is environment), *services])
+    await gate.require_secure(changed_services)
     if changed:
         await participants.save(changed, [make_record(EventType.PARTICIPANT_CHANGE, _about(item)) for item in changed])
     if changed_services:

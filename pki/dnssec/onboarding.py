@@ -17,7 +17,7 @@ from authz.domain.reasons import Reason
 from pki.dnssec.advice import advise
 from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
 from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
-from pki.dnssec.model import Answer, DnssecResult, DnssecState
+from pki.dnssec.model import Answer, DnssecResult, DnssecState, Limits
 from pki.dnssec.rollover import AnchorFile
 from pki.dnssec.standing import Validator
 
@@ -64,7 +64,7 @@ def _followed(path: Path) -> tuple[TrustAnchor, ...]:
 
 
 async def examine(
-    validator: Validator, names: Sequence[str], clock: Clock, *, seconds: float
+    validator: Validator, names: Sequence[str], clock: Clock, *, seconds: float | None = None
 ) -> tuple[DomainFinding, ...]:
     """Check all names; returns those that do not pass, in the order of `names`.
 
@@ -72,7 +72,8 @@ async def examine(
         validator: tells the standing of a name.
         names: host names; each is looked at once.
         clock: read once, so that all names are judged at one moment.
-        seconds: for all of them together; a name without an outcome by then is unreachable.
+        seconds: for all of them together; a name without an outcome by then is unreachable. None leaves it to the limit
+            that each check has.
     """
     at = clock.now()
     gate = asyncio.Semaphore(CONCURRENT)
@@ -81,21 +82,28 @@ async def examine(
         async with gate:
             return await validator.check(name, at)
 
+    longest = seconds if seconds is not None else _longest(len(names))
     wanted = list(dict.fromkeys(names))
     tasks = [asyncio.create_task(check(name), name="onboarding check") for name in wanted]
     if not tasks:
         return ()
     try:
-        _, late = await asyncio.wait(tasks, timeout=seconds)
+        _, late = await asyncio.wait(tasks, timeout=longest)
     finally:
         for task in tasks:
             task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
     outcomes = [
-        _too_late(name, seconds) if task in late else _finding(name, task.result())
+        _too_late(name, longest) if task in late else _finding(name, task.result())
         for name, task in zip(wanted, tasks, strict=True)
     ]
     return tuple(finding for finding in outcomes if finding is not None)
+
+
+def _longest(names: int) -> float:
+    """What checks of so many names take when each takes as long as it may."""
+    rounds = -(-names // CONCURRENT)
+    return rounds * Limits().seconds + Limits().seconds
 
 
 def _finding(name: str, result: DnssecResult) -> DomainFinding | None:

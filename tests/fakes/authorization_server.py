@@ -21,12 +21,14 @@ from authz.audit.record_format import decode_record
 from authz.domain.audit import AuditRecord
 from authz.edge.settings import load_settings
 from authz.grants.audience import DomainState
+from authz.onboarding import DnssecExamination
 from authz.operations import Operations
 from authz.settings import AuthzSettings
 from authz.store.audit_log import StoredAuditLog
 from authz.store.database import Database
 from tests.fakes.certificates import FakeAuthority, FakeCertificate
 from tests.fakes.clock import FixedClock
+from tests.fakes.domains import EveryName
 
 ISSUER = "https://authz.test.nl:9443"
 AUDIENCE = "https://pep.ciz.test.nl/iwlz/indicatieregister/v2/graphql"
@@ -238,7 +240,7 @@ async def authorization_server(folder: Path, **authority_options: Any) -> AsyncI
     authority = FakeAuthority(**authority_options)
     clock, standing = FixedClock(authority.now), Standing()
     settings = load_settings(AuthzSettings, prepare(folder, authority))
-    operations = Operations(settings, clock)
+    operations = Operations(settings, clock, DnssecExamination(EveryName(), clock))
     await operations.init_keys()
     await operations.import_scheme(folder / "scheme.toml")
     async with opened(settings, clock, standing) as server:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,23 @@ from typer.testing import CliRunner
 from authz.cli import app
 from tests.fakes.authorization_server import prepare
 from tests.fakes.certificates import FakeAuthority
+from tests.fakes.domains import RunningDns, running_dns
 
+CIZ = {"name": "test.nl", "records": {"pep.ciz": ["127.0.0.1"]}}
 JTI = "NjX5JcVXoKeYjaq1VRoLJA"
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def domains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDns]:
+    with running_dns(tmp_path_factory.mktemp("dns"), CIZ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, domains: RunningDns) -> Path:
     path = prepare(tmp_path_factory.mktemp("cli"), FakeAuthority())
+    resolver = f'resolvers = ["{domains.resolver}"]\nanchors = "{domains.anchor}"'
+    path.write_text(path.read_text().replace('resolvers = ["127.0.0.1:1"]', resolver))
     assert run(path, "keys", "init", "--json")[0] == 0
     return path
 

@@ -1,0 +1,43 @@
+"""The check at onboarding wired to `pki.dnssec`, by the settings of this server.
+
+Specification: shared `spec/dnssec.md`. Beside `authz.app` and `authz.dnssec` the only module of authz that knows
+`pki.dnssec` (docs/decisions/0001).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from authz.dnssec import ANCHOR_STATE
+from authz.domain.clock import Clock
+from authz.domain.domains import DomainFinding
+from authz.settings import AuthzSettings
+from pki.dnssec.onboarding import examine, open_validator
+from pki.dnssec.standing import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class DnssecExamination:
+    """Implements `authz.directory.onboarding.HostExamination`, without a memory: whoever asks again sees a repair.
+
+    Attributes:
+        validator: tells the standing of a name.
+        clock: the time.
+    """
+
+    validator: Validator
+    clock: Clock
+
+    async def examine(self, hosts: Sequence[str]) -> tuple[DomainFinding, ...]:
+        """See `HostExamination.examine`."""
+        return await examine(self.validator, hosts, self.clock)
+
+
+def open_examination(settings: AuthzSettings, clock: Clock) -> DnssecExamination:
+    """By the settings; the anchors are those that the running server follows.
+
+    Raises:
+        InvalidValue: the anchors can not be used.
+    """
+    chosen = settings.dnssec
+    anchor_state = settings.state_dir / ANCHOR_STATE
+    return DnssecExamination(open_validator(chosen.mode, chosen.resolvers, chosen.anchors, anchor_state), clock)
