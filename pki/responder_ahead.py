@@ -103,8 +103,8 @@ class SignedAhead:
     def to_sign(self, seen: Iterable[Wanted], version: int, at: datetime) -> list[Wanted]:
         """Which of the certificates that the register was just asked about need another answer.
 
-        Of the others it is noted that they were true at `version`. An answer is made anew between a quarter and a third
-        of its life, each at its own moment, so that what was signed together is not renewed together.
+        Of the others it is noted that they were true at `version`. An answer is made anew between a sixth and a third
+        of its life, each at its own age, so that what was signed together is not renewed together.
         """
         found = []
         for item in seen:
@@ -177,7 +177,7 @@ class SignedAhead:
         return len(made), (at - min(made, default=at)).total_seconds()
 
     def _is_young(self, serial_number: int, held: Signed, at: datetime) -> bool:
-        limit = self._life / 4 + (self._life / 12) * (serial_number % _SPREAD) / _SPREAD
+        limit = self._life / 6 + (self._life / 6) * (serial_number % _SPREAD) / _SPREAD
         return held.this_update <= at < min(held.this_update + limit, held.key.not_after)
 
     def _window(self, key: ResponderKey, made: datetime) -> Window:

@@ -126,6 +126,7 @@ async def _regenerate(settings: Path) -> None:
 
 
 async def fill(pki: OpenAuthority, number: int, status: str) -> None:
+    """Put certificates into the register, as issuing would leave them: `active`, or `revoked` and on the CRL."""
     now = datetime.now(UTC)
     for first in range(0, number, _BATCH):
         rows = [_row(pki, now, status) for _ in range(min(_BATCH, number - first))]
@@ -160,6 +161,7 @@ def _row(pki: OpenAuthority, now: datetime, status: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def authority(folder: Path) -> AsyncIterator[tuple[Path, OpenAuthority]]:
+    """An authority of its own with an empty register, and its settings file."""
     secret = folder / "issuing.passphrase"
     secret.write_bytes(_PASSPHRASE)
     secret.chmod(0o600)
