@@ -1,7 +1,7 @@
 """The composition root of the authorization server: settings become running parts, and nothing else happens here.
 
 Specification: shared `architecture.md`; style rule 13. The only module of authz, beside the command line, that knows
-the database and `pki.validation` and `pki.dnssec` (docs/decisions/0001).
+the database and `pki.validation`; `pki.dnssec` is wired by `authz.dnssec` and `authz.dane` (docs/decisions/0001).
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from authz.audit.kept import KeptNote
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.directory.book import AddressBook
+from authz.directory.endpoints import EndpointWatch
 from authz.directory.watching import DomainWatch
-from authz.dnssec import DomainCare, open_dnssec
+from authz.dnssec import Dnssec, DomainCare, open_dnssec
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.edge.serving import serve_uds
-from authz.grants.audience import DomainStanding
 from authz.grants.records import SOURCE
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
@@ -92,14 +92,14 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def opened(
-    settings: AuthzSettings, clock: Clock | None = None, standing: DomainStanding | None = None
+    settings: AuthzSettings, clock: Clock | None = None, dnssec: Dnssec | None = None
 ) -> AsyncIterator[Server]:
     """Wire and load everything, without anything running in the background yet.
 
     Args:
         settings: of the whole.
         clock: the machine's, unless a test brings its own.
-        standing: DNSSEC by the settings, unless a test is not about DNS.
+        dnssec: DNSSEC by the settings, unless a test is not about DNS.
 
     Raises:
         SluisError: a key, the policy, the database or an anchor can not be used.
@@ -163,17 +163,17 @@ async def opened(
             kept=KeptNote(settings.keys.folder),
             interval=timedelta(seconds=settings.audit.checkpoint_interval),
         )
-        keeper = None
-        if standing is None:
-            standing, keeper = open_dnssec(settings, clock, own)
-        every = float(settings.dnssec.check_seconds)
+        dnssec = dnssec or open_dnssec(settings, clock, own)
+        standing, every = dnssec.standing, float(settings.dnssec.check_seconds)
+        endpoints = EndpointWatch(book, registry, dnssec.eye, own, every)
         metrics = None if settings.metrics is None else (settings.metrics.address, settings.metrics.port)
-        care = DomainCare(DomainWatch(book, standing, own, clock, every), keeper, metrics)
+        care = DomainCare(DomainWatch(book, standing, own, clock, every), endpoints, dnssec.keeper, metrics)
         service = TokenService(
             authenticator=ClientAuthenticator(validator, registry, settings.environment),
             registry=registry,
             directory=book,
             standing=standing,
+            endpoints=endpoints,
             engine=WasmEngine(bundle),
             signer=keys,
             revocations=feed,
@@ -198,6 +198,7 @@ async def opened(
             bundles={BUNDLE: bundles},
             book=book,
             standing=standing,
+            endpoints=endpoints,
             intake=Ingest(database, own),
             health=ServerHealth(
                 clock=clock,
@@ -231,6 +232,7 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
         for task in (*background, checkpoints):
             task.add_done_callback(lambda done: _ended(done, stop))
         try:
+            await server.care.looked(stop)
             await serve_uds(server.app, socket, Interfaces.ASGI, stop=stop)
         finally:
             for task in background:

@@ -1,23 +1,25 @@
 """The DNSSEC part of the composition root: settings become a standing of domains, and anchors that follow rollovers.
 
-Specification: shared `spec/dnssec.md`. Beside `authz.app` the only module of authz that knows `pki.dnssec`
-(docs/decisions/0001).
+Specification: shared `spec/dnssec.md`. Beside `authz.app` and `authz.dane` the only module of authz that knows
+`pki.dnssec` (docs/decisions/0001).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from authz.audit.own import OwnRecords
+from authz.dane import EndpointEye
+from authz.directory.endpoints import EndpointLook, EndpointWatch
 from authz.directory.watching import DomainWatch
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
-from authz.grants.audience import DomainState
+from authz.grants.audience import DaneState, DomainStanding, DomainState
 from authz.settings import AuthzSettings
 from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
 from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
@@ -28,6 +30,8 @@ from pki.dnssec.transport import Resolver
 
 ANCHOR_STATE = "root-anchors.json"
 """In the state folder: the keys of the public root, followed by RFC 5011."""
+FIRST_LOOK_SECONDS: Final = 5.0
+"""How long the start waits for the first look at endpoints, so that a restart refuses nobody."""
 _log = structlog.get_logger()
 
 
@@ -52,8 +56,23 @@ class CheckedStanding:
         return DomainState(result.state.value)
 
 
-def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> tuple[CheckedStanding, AnchorKeeper | None]:
-    """The standing by the settings, and what keeps its anchors.
+@dataclass(frozen=True, slots=True)
+class Dnssec:
+    """DNSSEC by the settings.
+
+    Attributes:
+        standing: of domains, remembered by TTL.
+        eye: looks at endpoints for DANE.
+        keeper: follows the root's keys, if they are followed.
+    """
+
+    standing: DomainStanding
+    eye: EndpointLook
+    keeper: AnchorKeeper | None = None
+
+
+def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> Dnssec:
+    """DNSSEC by the settings.
 
     Anchors are followed only with the public root and own validation: a configured anchor stays what was configured,
     and with `resolver-ad` the resolver follows its own.
@@ -77,7 +96,8 @@ def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> tuple
         path = settings.state_dir / ANCHOR_STATE
         keeper = AnchorKeeper(path, root_anchors(), Resolver(addresses), clock, tell=tell)
     validator = choose_validator(mode, addresses, keeper.anchors if keeper else lambda: fixed)
-    return CheckedStanding(CachedStanding(validator)), keeper
+    eye = EndpointEye(validator, clock, chosen.dane_networks)
+    return Dnssec(CheckedStanding(CachedStanding(validator)), eye, keeper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +106,32 @@ class DomainCare:
 
     Attributes:
         watch: looks at the domains of the address book.
+        endpoints: looks at the endpoints whose holders require DANE.
         keeper: follows the root's keys, if they are followed.
         metrics: address and port of the metrics page, if there is one.
     """
 
     watch: DomainWatch
+    endpoints: EndpointWatch
     keeper: AnchorKeeper | None
     metrics: tuple[str, int] | None
 
     def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """Everything that runs until `stop`."""
-        found = [self.watch.run(stop)]
+        found = [self.watch.run(stop), self.endpoints.run(stop)]
         if self.keeper is not None:
             found.append(self.keeper.run(stop))
         if self.metrics is not None:
             pages: dict[str, Callable[[], Awaitable[tuple[int, str, bytes]]]] = {"/metrics": self.page}
             found.append(PageServer(pages, self.metrics).run(stop))
         return found
+
+    async def looked(self, stop: asyncio.Event) -> None:
+        """Wait until the endpoints have been looked at once, but not for long, and not beyond `stop`."""
+        first, ended = (asyncio.create_task(event.wait()) for event in (self.endpoints.looked, stop))
+        await asyncio.wait([first, ended], timeout=FIRST_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        first.cancel()
+        ended.cancel()
 
     async def page(self) -> tuple[int, str, bytes]:
         """The metrics page."""
@@ -113,6 +142,15 @@ class DomainCare:
         found += [
             ("sluis_authz_domain_not_secure", {"domain": name, "state": state.value}, 1)
             for name, state in sorted(bad.items())
+        ]
+        found += [
+            ("sluis_authz_dane_endpoints", {"state": state}, number)
+            for state, number in self.endpoints.counts().items()
+        ]
+        found += [
+            ("sluis_authz_dane_not_matched", {"endpoint": endpoint, "state": state.value}, 1)
+            for endpoint, state in sorted(self.endpoints.newest().items())
+            if state is not DaneState.MATCHED
         ]
         if self.keeper is not None:
             found.append(("sluis_authz_anchors_trusted", {}, len(self.keeper.anchors())))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from authz.domain.claims import MAX_LIFETIME
+from authz.edge.addresses import check_network
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from authz.participants.model import Environment
 from pki.issuer_settings import IssuerSettings
@@ -93,6 +94,9 @@ class DnssecSettings(Settings):
     """DS or DNSKEY records, one a line; leave out for the public root, whose keys are then followed (RFC 5011)."""
     check_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 3600
     """How often every domain of the address book is looked at, whether or not a token is asked for it."""
+    dane_networks: tuple[Annotated[str, AfterValidator(check_network)], ...] = Field(default=(), max_length=64)
+    """Networks of endpoints beyond what is globally routable, for a closed network. Where a deelnemer must have DANE,
+    this server connects to its endpoint to see its certificate; so never name a network of this server itself."""
 
     @model_validator(mode="after")
     def _on_the_loopback(self) -> Self:

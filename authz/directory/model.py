@@ -123,6 +123,11 @@ class Service:
         """The DNS name whose standing decides whether the service is listed."""
         return parse_endpoint(self.authorization_endpoint)
 
+    @property
+    def port(self) -> int:
+        """The TCP port of the trust agent."""
+        return urlsplit(self.authorization_endpoint).port or 443
+
 
 class DirectoryRepository(Protocol):
     """Keeps the address book. A change and its audit records are one transaction."""

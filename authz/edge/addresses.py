@@ -13,18 +13,16 @@ _UNICAST: Final = IPv6Network("2000::/3")
 _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 """Embeds any IPv4 address; this Python may count it as global."""
 _NEVER: Final = tuple(
-    map(
-        ip_network,
-        (
-            "0.0.0.0/8",
-            "169.254.0.0/16",
-            "224.0.0.0/4",
-            "255.255.255.255/32",
-            "::/128",
-            "::ffff:0:0/96",
-            "fe80::/10",
-            "ff00::/8",
-        ),
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
+        "::/128",
+        "::ffff:0:0/96",
+        "fe80::/10",
+        "ff00::/8",
     )
 )
 """This host, link-local (where clouds answer with credentials), multicast, broadcast, and IPv4 in disguise."""

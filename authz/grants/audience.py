@@ -77,6 +77,33 @@ class DomainStanding(Protocol):
         ...
 
 
+class DaneState(StrEnum):
+    """What DANE says of an endpoint (spec/dnssec.md, "DANE"). Only MATCHED passes."""
+
+    MATCHED = "matched"
+    ABSENT = "absent"
+    MISMATCHED = "mismatched"
+    FAILED = "failed"
+    """The TLSA records or the addresses can not be trusted."""
+    ADDRESS = "address"
+    """The name leads to an address to which this server does not connect."""
+    UNREACHABLE = "unreachable"
+    """Not to be looked at, for longer than the last match is remembered."""
+    UNCHECKED = "unchecked"
+    """Not looked at yet, or too long ago."""
+
+
+class EndpointStanding(Protocol):
+    """Tells what DANE says of the endpoints whose holders require it."""
+
+    def dane(self, url: str) -> DaneState | None:
+        """What is remembered of the endpoint of an audience; None when its holder does not require DANE.
+
+        From memory only: asking connects to nothing.
+        """
+        ...
+
+
 _REFUSALS = {
     DomainState.INSECURE: (Reason.DOMAIN_INSECURE, "the domain of the audience is not signed with DNSSEC"),
     DomainState.BOGUS: (Reason.DOMAIN_BOGUS, "the DNSSEC signatures of the audience's domain are not valid"),
@@ -96,3 +123,23 @@ def require_secure(state: DomainState) -> None:
     """
     if state is not DomainState.SECURE:
         raise Refused(*_REFUSALS[state])
+
+
+_DANE_REFUSALS = {
+    DaneState.ABSENT: (Reason.DANE_ABSENT, "the audience must have DANE and has no usable TLSA record"),
+    DaneState.MISMATCHED: (Reason.DANE_MISMATCH, "the audience presents a certificate that fits no TLSA record"),
+    DaneState.FAILED: (Reason.DANE_FAILED, "the TLSA records or addresses of the audience can not be trusted"),
+    DaneState.ADDRESS: (Reason.DANE_ADDRESS, "the audience must have DANE, and its address can not be looked at"),
+    DaneState.UNREACHABLE: (Reason.DANE_UNREACHABLE, "the audience must have DANE and could not be looked at"),
+    DaneState.UNCHECKED: (Reason.DANE_UNCHECKED, "the audience must have DANE and was not looked at lately"),
+}
+
+
+def require_dane(state: DaneState | None) -> None:
+    """Pass an audience whose holder does not require DANE, or whose endpoint matches.
+
+    Raises:
+        Refused: a reason of its own for each other state.
+    """
+    if state is not None and state is not DaneState.MATCHED:
+        raise Refused(*_DANE_REFUSALS[state])

@@ -16,7 +16,7 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import IdentifierKind
 from authz.domain.reasons import Reason
 from authz.grants import records, steps
-from authz.grants.audience import AudienceDirectory, DomainStanding
+from authz.grants.audience import AudienceDirectory, DomainStanding, EndpointStanding
 from authz.grants.records import RequestContext
 from authz.grants.request import TokenRequest
 from authz.participants.authentication import AuthenticatedClient, ClientAuthenticator, Connection
@@ -70,6 +70,7 @@ class TokenService:
         registry: the deelnemers.
         directory: the address book.
         standing: DNSSEC standing of domains.
+        endpoints: what DANE says of endpoints whose holders require it.
         engine: the policy in force.
         signer: the key whose turn it is.
         revocations: what is revoked.
@@ -86,6 +87,7 @@ class TokenService:
         registry: ParticipantRegistry,
         directory: AudienceDirectory,
         standing: DomainStanding,
+        endpoints: EndpointStanding,
         engine: PolicyEngine,
         signer: CurrentSigner,
         revocations: CurrentRevocations,
@@ -100,6 +102,7 @@ class TokenService:
         self._registry = registry
         self._directory = directory
         self._standing = standing
+        self._endpoints = endpoints
         self._engine = engine
         self._signer = signer
         self._revocations = revocations
@@ -135,7 +138,9 @@ class TokenService:
                 be made durable.
         """
         current = steps.current_client(client, self._revocations.list)
-        secure = await steps.secure_audience(current, request.audience, self._directory, self._standing, context.at)
+        secure = await steps.secure_audience(
+            current, request.audience, self._directory, self._standing, endpoints=self._endpoints, at=context.at
+        )
         party = steps.party(secure, request, self._registry)
         permit = await steps.permit(party, self._engine, context.at)
         claims = self._claims(permit, context.at)

@@ -15,7 +15,14 @@ from authz.domain.errors import InvalidValue, Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from authz.domain.scopes import ScopeSet
-from authz.grants.audience import Audience, AudienceDirectory, DomainStanding, require_secure
+from authz.grants.audience import (
+    Audience,
+    AudienceDirectory,
+    DomainStanding,
+    EndpointStanding,
+    require_dane,
+    require_secure,
+)
 from authz.grants.request import TokenRequest
 from authz.participants.authentication import AuthenticatedClient
 from authz.participants.model import Participant
@@ -33,7 +40,7 @@ class CurrentClient:
 
 @dataclass(frozen=True, slots=True)
 class SecureAudience:
-    """After rule 3: a registered audience whose domain is DNSSEC-secure."""
+    """After rule 3: a registered audience whose domain is DNSSEC-secure, and whose endpoint has DANE if it must."""
 
     client: AuthenticatedClient
     audience: Audience
@@ -87,12 +94,18 @@ def current_client(client: AuthenticatedClient, revocations: RevocationList) -> 
 
 
 async def secure_audience(
-    current: CurrentClient, url: str, directory: AudienceDirectory, standing: DomainStanding, at: datetime
+    current: CurrentClient,
+    url: str,
+    directory: AudienceDirectory,
+    standing: DomainStanding,
+    *,
+    endpoints: EndpointStanding,
+    at: datetime,
 ) -> SecureAudience:
-    """Rule 3: registered, with exactly this spelling, and DNSSEC-secure.
+    """Rule 3: registered, with exactly this spelling, DNSSEC-secure, and with DANE where its holder requires it.
 
     Raises:
-        Refused: AUDIENCE_MALFORMED, AUDIENCE_UNKNOWN or DOMAIN_*.
+        Refused: AUDIENCE_MALFORMED, AUDIENCE_UNKNOWN, DOMAIN_* or DANE_*.
     """
     try:
         audience = directory.find(url)
@@ -103,6 +116,7 @@ async def secure_audience(
     if audience is None:
         raise Refused(Reason.AUDIENCE_UNKNOWN, "the audience is not in the address book")
     require_secure(await standing.check(audience.host, at))
+    require_dane(endpoints.dane(audience.url))
     return SecureAudience(current.client, audience)
 
 

@@ -85,8 +85,8 @@ async def revocations(request: AnyRequest, parts: NamedDependency[Parts]) -> Res
 
 @get("/directory/v1/services")
 async def services(parts: NamedDependency[Parts]) -> Response[bytes]:
-    """The address book: what is DNSSEC-secure at this moment."""
-    listed = await list_secure(parts.book, parts.standing, parts.clock)
+    """The address book: what is DNSSEC-secure at this moment, with DANE where it is required."""
+    listed = await list_secure(parts.book, parts.standing, parts.endpoints, parts.clock)
     return response(msgspec.json.encode(listed), JSON_TYPE)
 
 

@@ -37,7 +37,18 @@ _SCOPE: Final = frozenset(
 )
 _BLOCKED: Final = frozenset({Reason.CREDENTIAL_BLOCKED, Reason.ADDRESS_NOT_ALLOWED})
 _DOMAIN: Final = frozenset(
-    {Reason.DOMAIN_INSECURE, Reason.DOMAIN_BOGUS, Reason.DOMAIN_INDETERMINATE, Reason.DOMAIN_UNREACHABLE}
+    {
+        Reason.DOMAIN_INSECURE,
+        Reason.DOMAIN_BOGUS,
+        Reason.DOMAIN_INDETERMINATE,
+        Reason.DOMAIN_UNREACHABLE,
+        Reason.DANE_ABSENT,
+        Reason.DANE_MISMATCH,
+        Reason.DANE_FAILED,
+        Reason.DANE_ADDRESS,
+        Reason.DANE_UNREACHABLE,
+        Reason.DANE_UNCHECKED,
+    }
 )
 
 
@@ -164,7 +175,7 @@ def _refuse_iwlz(refusal: Refused, trace_id: str) -> Answer:
     return Answer(_IWLZ_STATUS.get(reason, 400), JSON_TYPE, msgspec.json.encode(text))
 
 
-_OAUTH_ERRORS: Final = {
+_OAUTH_ERRORS: Final = dict.fromkeys(_DOMAIN, "invalid_target") | {
     Reason.CLIENT_ID_MISMATCH: "invalid_client",
     Reason.CREDENTIAL_BLOCKED: "invalid_client",
     Reason.ADDRESS_NOT_ALLOWED: "invalid_client",
@@ -181,10 +192,6 @@ _OAUTH_ERRORS: Final = {
     Reason.AUDIENCE_MULTIPLE: "invalid_target",
     Reason.AUDIENCE_MALFORMED: "invalid_target",
     Reason.AUDIENCE_UNKNOWN: "invalid_target",
-    Reason.DOMAIN_INSECURE: "invalid_target",
-    Reason.DOMAIN_BOGUS: "invalid_target",
-    Reason.DOMAIN_INDETERMINATE: "invalid_target",
-    Reason.DOMAIN_UNREACHABLE: "invalid_target",
 }
 
 

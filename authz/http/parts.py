@@ -8,7 +8,7 @@ from authz.audit.ingest import Ingest
 from authz.audit.log import AuditLog
 from authz.directory.book import AddressBook
 from authz.domain.clock import Clock
-from authz.grants.audience import DomainStanding
+from authz.grants.audience import DomainStanding, EndpointStanding
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
 from authz.http.published import Publication
@@ -37,6 +37,7 @@ class Parts:
         bundles: signed policy bundles by name.
         book: the address book.
         standing: DNSSEC standing of its domains.
+        endpoints: what DANE says of its endpoints.
         intake: records of agents and of the certificate authority.
         health: what is wrong.
     """
@@ -51,6 +52,7 @@ class Parts:
     bundles: Mapping[str, Publication]
     book: AddressBook
     standing: DomainStanding
+    endpoints: EndpointStanding
     intake: Ingest
     health: Health
 

@@ -18,9 +18,11 @@ import jwt
 
 from authz.app import Server, opened
 from authz.audit.record_format import decode_record
+from authz.directory.endpoints import EndpointLook
+from authz.dnssec import Dnssec
 from authz.domain.audit import AuditRecord
 from authz.edge.settings import load_settings
-from authz.grants.audience import DomainState
+from authz.grants.audience import DaneState, DomainState
 from authz.onboarding import DnssecExamination
 from authz.operations import Operations
 from authz.settings import AuthzSettings
@@ -128,6 +130,18 @@ class Standing:
 
 
 @dataclass
+class Eye:
+    """What is found at endpoints, by decree; every endpoint matches unless said otherwise."""
+
+    states: dict[str, DaneState] = field(default_factory=dict)
+    looks: list[str] = field(default_factory=list)
+
+    async def look(self, host: str, port: int) -> DaneState:
+        self.looks.append(f"{host}:{port}")
+        return self.states.get(f"{host}:{port}", DaneState.MATCHED)
+
+
+@dataclass
 class AuthorizationServer:
     """A running server and what a test needs to talk to it."""
 
@@ -135,6 +149,7 @@ class AuthorizationServer:
     authority: FakeAuthority
     clock: FixedClock
     standing: Standing
+    eye: Eye
     server: Server
     client: httpx.AsyncClient
     operations: Operations
@@ -235,15 +250,17 @@ def publish_crls(folder: Path, authority: FakeAuthority, **options: Any) -> None
 
 
 @asynccontextmanager
-async def authorization_server(folder: Path, **authority_options: Any) -> AsyncIterator[AuthorizationServer]:
-    """A server over `folder`, with everything but the background tasks."""
+async def authorization_server(
+    folder: Path, *, looking: EndpointLook | None = None, **authority_options: Any
+) -> AsyncIterator[AuthorizationServer]:
+    """A server over `folder`, with everything but the background tasks; `looking` takes the place of `eye`."""
     authority = FakeAuthority(**authority_options)
-    clock, standing = FixedClock(authority.now), Standing()
+    clock, standing, eye = FixedClock(authority.now), Standing(), Eye()
     settings = load_settings(AuthzSettings, prepare(folder, authority))
     operations = Operations(settings, clock, DnssecExamination(EveryName(), clock))
     await operations.init_keys()
     await operations.import_scheme(folder / "scheme.toml")
-    async with opened(settings, clock, standing) as server:
+    async with opened(settings, clock, Dnssec(standing, looking or eye)) as server:
         transport = httpx.ASGITransport(cast("Any", server.app), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
             yield AuthorizationServer(
@@ -251,6 +268,7 @@ async def authorization_server(folder: Path, **authority_options: Any) -> AsyncI
                 authority=authority,
                 clock=clock,
                 standing=standing,
+                eye=eye,
                 server=server,
                 client=client,
                 operations=operations,

@@ -11,6 +11,7 @@ import pytest
 
 from authz.audit.log import AuditUnavailable
 from authz.audit.own import OwnRecords
+from authz.directory.endpoints import EndpointWatch
 from authz.directory.watching import DomainWatch
 from authz.dnssec import ANCHOR_STATE, DomainCare, open_dnssec
 from authz.domain.audit import AuditRecord
@@ -18,6 +19,7 @@ from authz.edge.settings import SettingsError, check_settings
 from authz.grants.audience import DomainState
 from authz.settings import AuthzSettings, DnssecSettings
 from pki.dnssec.model import DnssecState
+from tests.fakes.authorization_server import Eye
 from tests.fakes.clock import FixedClock
 
 
@@ -97,7 +99,9 @@ async def test_a_host_that_left_the_address_book_is_forgotten(watched: Watched) 
 async def test_it_runs_until_it_is_stopped_and_metrics_tell_the_counts(watched: Watched) -> None:
     stop = asyncio.Event()
     watched.standing.states["b.nl"] = DomainState.BOGUS
-    care = DomainCare(watched.watch, None, None)
+    nothing = SimpleNamespace(services=[], version=0)
+    endpoints = EndpointWatch(cast("Any", nothing), cast("Any", nothing), Eye(), cast("Any", None), every=1)
+    care = DomainCare(watched.watch, endpoints, None, None)
     running = [asyncio.create_task(work) for work in care.work(stop)]
     async with asyncio.timeout(5):
         while not watched.log.records:  # noqa: ASYNC110  nothing tells
@@ -130,9 +134,9 @@ async def test_anchors_are_followed_only_with_the_public_root_and_own_validation
     chosen = DnssecSettings(mode=cast("Any", mode), resolvers=("127.0.0.1:1",), anchors=anchors if anchored else None)
     settings = SimpleNamespace(dnssec=chosen, state_dir=tmp_path)
     own = OwnRecords(cast("Any", Log()), FixedClock(), "sluis/authz")
-    standing, keeper = open_dnssec(cast("AuthzSettings", settings), FixedClock(), own)
-    assert (keeper is not None) == followed
+    opened = open_dnssec(cast("AuthzSettings", settings), FixedClock(), own)
+    assert (opened.keeper is not None) == followed
     assert not (tmp_path / ANCHOR_STATE).exists()
     # Nobody answers on that port, which is an outcome and not an error.
-    state = await standing.check("a.nl", FixedClock().now() + timedelta(0))
+    state = await opened.standing.check("a.nl", FixedClock().now() + timedelta(0))
     assert state.value == DnssecState.UNREACHABLE.value

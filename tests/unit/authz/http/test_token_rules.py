@@ -8,10 +8,11 @@ from typing import Any
 import jwt
 import pytest
 
+from authz.directory.endpoints import EndpointWatch
 from authz.domain.audit import EventType, Outcome
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.reasons import Reason
-from authz.grants.audience import DomainState
+from authz.grants.audience import DaneState, DomainState
 from authz.policy.engine import PolicyUnavailable
 from authz.store.database import Database
 from pki.validation import thumbprint_of
@@ -126,6 +127,37 @@ async def test_50_a_domain_that_is_not_secure(authz: AuthorizationServer, state:
     finally:
         authz.standing.states.clear()
     assert (await authz.iwlz()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (DaneState.ABSENT, Reason.DANE_ABSENT),
+        (DaneState.MISMATCHED, Reason.DANE_MISMATCH),
+        (DaneState.FAILED, Reason.DANE_FAILED),
+        (DaneState.ADDRESS, Reason.DANE_ADDRESS),
+        (DaneState.UNREACHABLE, Reason.DANE_UNREACHABLE),
+        (DaneState.UNCHECKED, Reason.DANE_UNCHECKED),
+    ],
+)
+async def test_an_audience_that_must_have_dane_passes_only_while_it_matches(
+    authz: AuthorizationServer, monkeypatch: pytest.MonkeyPatch, state: DaneState, reason: Reason
+) -> None:
+    for found, passes in ((state, False), (DaneState.MATCHED, True), (None, True)):
+        asked: list[str] = []
+
+        def dane(_: object, url: str, found: DaneState | None = found, asked: list[str] = asked) -> DaneState | None:
+            asked.append(url)
+            return found
+
+        monkeypatch.setattr(EndpointWatch, "dane", dane)
+        if not passes:
+            await refused(authz, 403, reason)
+            assert (await authz.oauth()).json()["error"] == "invalid_target"
+        assert ((await authz.iwlz()).status_code == 200) == passes
+        assert bool((await authz.send("GET", "/directory/v1/services")).json()) == passes
+        assert set(asked) == {AUDIENCE}
+    assert authz.eye.looks == []
 
 
 async def test_41_actor_equals_subject(authz: AuthorizationServer) -> None:
