@@ -83,6 +83,22 @@ def test_issue_renew_revoke_and_list(run: Run, tmp_path: Path) -> None:
     assert "uzovi:5000" in run("list").out
 
 
+def test_no_certificate_for_a_name_that_is_proven_not_to_exist_and_no_file_either(run: Run, tmp_path: Path) -> None:
+    arguments = (*ISSUE, "--dns", "a.example.org", "--new-key", "a.key", "--out", "a.pem", "--json")
+    result = run(*arguments)
+    assert result.status == 2
+    assert json.loads(result.out)["refused"] == "domain_absent"
+    assert result.err.startswith("refused (domain_absent): ")
+    assert not (tmp_path / "a.pem").exists()
+    assert not (tmp_path / "a.key").exists()
+    assert json.loads(run("list", "--json").out) == []
+    assert run(*ISSUE, "--new-key", "a.key", "--out", "a.pem").status == 0
+    # A renewal asks nothing about names of before, and everything about others.
+    other = run("renew", "--identity", "uzovi:5000", "--dns", "a.example.org", "--new-key", "a.key", "--out", "a.pem")
+    assert other.err.startswith("refused (domain_absent): ")
+    assert run("renew", "--identity", "uzovi:5000", "--new-key", "a.key", "--out", "a.pem").status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [

@@ -13,7 +13,7 @@ from pki.codes import read_code
 from pki.records import operator
 from pki.requests import parse_request
 from tests.fakes.certificates import FakeAuthority
-from tests.fakes.domains import RunningDns
+from tests.fakes.domains import EXAMPLE, RunningDns
 from tests.fakes.requests import request_der
 from tests.unit.pki.test_cli import Run, run  # noqa: F401  a fixture
 
@@ -36,6 +36,36 @@ def test_a_code_is_shown_once_and_never_again(run: Run) -> None:  # noqa: F811
         assert code not in shown
         assert read.secret not in shown
     assert json.loads(run("code", "list", "--json").out)[0]["dns_names"] == ["a.example.nl"]
+
+
+def test_a_code_for_a_domain_that_is_not_secure_is_refused_with_what_to_repair(
+    run: Run,  # noqa: F811
+    domains: RunningDns,
+) -> None:
+    lapsed = {"name": "lapsed.nl", "records": {"pep": ["127.0.0.1"]}}
+    create = (*CREATE, "--dns", "pep.lapsed.nl")
+    domains.serve(EXAMPLE, lapsed | {"state": "unsigned"})
+    try:
+        plain = run(*create)
+        assert (plain.status, plain.out) == (2, "")
+        first, *rest = plain.err.splitlines()
+        assert first.startswith("refused (domain_insecure): ")
+        assert "pep.lapsed.nl is insecure: no DS at nl. for lapsed.nl." in rest[0]
+        assert rest[1].startswith("    where: the registrar of lapsed.nl")
+        assert rest[2].startswith("    to do: Sign lapsed.nl")
+        assert "a.example.nl" not in plain.err
+        told = run(*create, "--json")
+        assert (told.status, told.err) == (2, plain.err)
+        document = json.loads(told.out)
+        assert document["refused"] == "domain_insecure"
+        assert [(item["domain"], item["state"]) for item in document["domains"]] == [("pep.lapsed.nl", "insecure")]
+        assert json.loads(run("code", "list", "--all", "--json").out) == []
+        # A name that nobody published is another reason, and a domain that was repaired passes.
+        assert "refused (domain_absent): " in run(*create[:-1], "pop.example.nl.example.org").err
+        domains.serve(EXAMPLE, lapsed)
+        assert run(*create).status == 0
+    finally:
+        domains.serve(EXAMPLE)
 
 
 def test_a_code_in_a_file_of_its_owner(run: Run, tmp_path: Path) -> None:  # noqa: F811

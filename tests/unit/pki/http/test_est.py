@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from authz.domain.domains import DomainFinding, DomainsNotSecure
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
@@ -100,6 +101,40 @@ async def test_failed_attempts_from_one_address_are_limited(call: Caller, pki: O
     assert 0 < int(limited.headers["retry-after"]) <= 21
     # What is public is not limited.
     assert (await call("cacerts", [], method="GET")).status == 200
+
+
+async def test_a_domain_that_lapsed_since_the_code_was_made_is_told_to_its_holder(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+    for reason, status in (
+        (Reason.DOMAIN_INSECURE, 403),
+        (Reason.DOMAIN_BOGUS, 403),
+        (Reason.DOMAIN_ABSENT, 403),
+        (Reason.DOMAIN_INDETERMINATE, 503),
+        (Reason.DOMAIN_UNREACHABLE, 503),
+        (Reason.DOMAIN_UNCHECKED, 503),
+    ):
+        found = DomainFinding(
+            "pep.goed.nl", reason, "no DS at nl. for goed.nl.", "the registrar of goed.nl", "Sign it."
+        )
+
+        async def refuse(_names: object, found: DomainFinding = found) -> None:
+            raise DomainsNotSecure([found])
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pki.domains, "require_secure", refuse)
+            reply = await call("simpleenroll", proof(code), body)
+        assert reply.status == status
+        text = reply.body.decode()
+        assert text.startswith(f"{reason.value}: pep.goed.nl is ")
+        assert "the registrar of goed.nl: Sign it." in text
+        assert text.count("\n") == 1
+        # Trouble that may be ours is worth another try; what its holder repairs is not, until he did.
+        assert ("retry-after" in reply.headers) is (status == 503)
+    # None of it was a wrong guess, and none used the code.
+    assert (await call("simpleenroll", proof(code), body)).status == 200
 
 
 async def test_right_codes_do_not_count_as_failed_attempts(call: Caller, pki: OpenAuthority) -> None:
