@@ -53,6 +53,30 @@ def test_the_scheme_is_imported_once(config: Path) -> None:
     assert (len(first["participants"]), second) == (5, {"participants": [], "services": [], "unchanged": 6})
 
 
+def test_a_service_at_a_domain_that_is_not_secure_is_refused_with_what_to_repair(
+    config: Path, domains: RunningDns, tmp_path: Path
+) -> None:
+    scheme = (config.parent / "scheme.toml").read_text()
+    file = config.parent / "other.toml"
+    file.write_text(scheme.replace("pep.ciz.test.nl", "pep.lapsed.nl").replace("/v2/graphql", "/v3/graphql"))
+    lapsed = {"name": "lapsed.nl", "records": {"pep": ["127.0.0.1"]}}
+    domains.serve(CIZ, lapsed | {"state": "wrong-ds"})
+    code, out, err = run(config, "scheme", "import", str(file))
+    assert (code, out) == (2, "")
+    first, *rest = err.splitlines()
+    assert first.startswith("refused (domain_bogus): ")
+    assert rest[0].startswith("  pep.lapsed.nl is bogus: the DS at nl. for lapsed.nl.")
+    assert rest[1].startswith("    where: the registrar of lapsed.nl")
+    assert rest[2].startswith("    to do: Replace the DS")
+    code, out, told = run(config, "scheme", "import", str(file), "--json")
+    assert (code, told) == (2, err)
+    document = json.loads(out)
+    assert (document["refused"], document["domains"][0]["domain"]) == ("domain_bogus", "pep.lapsed.nl")
+    # A domain that was repaired passes.
+    domains.serve(CIZ, lapsed)
+    assert run(config, "scheme", "import", str(file), "--json")[0] == 0
+
+
 def test_a_token_is_revoked(config: Path) -> None:
     first = json.loads(run(config, "revoke", "jti", JTI, "--json")[1])
     second = json.loads(run(config, "revoke", "grant", "g1", "--until", "2027-01-01T00:00:00Z", "--json")[1])
