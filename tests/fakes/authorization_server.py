@@ -18,7 +18,6 @@ import jwt
 
 from authz.app import Server, opened
 from authz.audit.record_format import decode_record
-from authz.directory.endpoints import EndpointLook
 from authz.dnssec import Dnssec
 from authz.domain.audit import AuditRecord
 from authz.edge.settings import load_settings
@@ -250,17 +249,15 @@ def publish_crls(folder: Path, authority: FakeAuthority, **options: Any) -> None
 
 
 @asynccontextmanager
-async def authorization_server(
-    folder: Path, *, looking: EndpointLook | None = None, **authority_options: Any
-) -> AsyncIterator[AuthorizationServer]:
-    """A server over `folder`, with everything but the background tasks; `looking` takes the place of `eye`."""
+async def authorization_server(folder: Path, **authority_options: Any) -> AsyncIterator[AuthorizationServer]:
+    """A server over `folder`, with everything but the background tasks."""
     authority = FakeAuthority(**authority_options)
     clock, standing, eye = FixedClock(authority.now), Standing(), Eye()
     settings = load_settings(AuthzSettings, prepare(folder, authority))
     operations = Operations(settings, clock, DnssecExamination(EveryName(), clock))
     await operations.init_keys()
     await operations.import_scheme(folder / "scheme.toml")
-    async with opened(settings, clock, Dnssec(standing, looking or eye)) as server:
+    async with opened(settings, clock, Dnssec(standing, eye)) as server:
         transport = httpx.ASGITransport(cast("Any", server.app), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
             yield AuthorizationServer(

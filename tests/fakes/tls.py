@@ -20,8 +20,8 @@ _PATIENCE = 5.0
 
 
 @contextmanager
-def listening(serve: Serve) -> Iterator[int]:
-    """Serve connections on a free port, each in a thread; all have ended at the end."""
+def listening(serve: Serve, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[int]:
+    """Serve connections, by default on a free port, each in a thread; all have ended at the end."""
     threads: list[threading.Thread] = []
 
     def one(connection: socket.socket) -> None:
@@ -38,7 +38,7 @@ def listening(serve: Serve) -> Iterator[int]:
             threads.append(threading.Thread(target=one, args=(connection,)))
             threads[-1].start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(address) as listener:
         accepting = threading.Thread(target=accept)
         accepting.start()
         try:
@@ -98,6 +98,7 @@ def tls_endpoint(
     version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     *,
     clients: FakeAuthority | None = None,
+    address: tuple[str, int] = ("127.0.0.1", 0),
 ) -> Iterator[TlsEndpoint]:
     """An endpoint that runs.
 
@@ -105,9 +106,10 @@ def tls_endpoint(
         certificate: what it presents.
         version: the only version that it speaks.
         clients: it requires a client certificate under this authority.
+        address: where it listens, by default on a free port.
     """
     endpoint = TlsEndpoint(certificate, version, clients=clients)
-    with listening(endpoint.serve) as endpoint.port:
+    with listening(endpoint.serve, address) as endpoint.port:
         yield endpoint
 
 
