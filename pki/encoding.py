@@ -74,22 +74,6 @@ def encode_crl_entry(entry: CrlEntry) -> bytes:
     return _tlv(0x30, body)
 
 
-def split_crl_entries(listed: bytes) -> dict[int, bytes]:
-    """Entries that `encode_crl_entry` made, one after another, by serial number and in their order.
-
-    Only for bytes of our own register; nothing is checked.
-    """
-    found: dict[int, bytes] = {}
-    position = 0
-    while position < len(listed):
-        # Entries stay under 128 bytes: a serial number of 20 octets, a UTCTime and a reason. So lengths are one octet.
-        end = position + 2 + listed[position + 1]
-        serial_end = position + 4 + listed[position + 3]
-        found[int.from_bytes(listed[position + 4 : serial_end], "big")] = listed[position:end]
-        position = end
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class CrlEnds:
     """What stands around the entries of a CRL: `before` them and `after` them, before it is signed."""
@@ -97,23 +81,20 @@ class CrlEnds:
     before: bytes
     after: bytes
 
-    def to_be_signed(self, listed: bytes) -> bytes:
-        """DER of the TBSCertList."""
-        opening = self._opening(listed)
-        length = len(opening) + len(listed) + len(self.after)
-        return b"".join((_header(0x30, length), opening, listed, self.after))
+    def to_be_signed(self, listed: Sequence[bytes]) -> tuple[bytes, ...]:
+        """DER of the TBSCertList, in pieces: copying megabytes of entries takes longer than hashing them."""
+        return (self._opening(_size(listed)), *listed, self.after)
 
-    def sign(self, listed: bytes, algorithm: str, signature: bytes) -> tuple[bytes, bytes]:
+    def sign(self, listed: Sequence[bytes], algorithm: str, signature: bytes) -> tuple[bytes, bytes]:
         """What stands before and after `listed` in the signed CRL."""
-        opening = self._opening(listed)
-        tbs_header = _header(0x30, len(opening) + len(listed) + len(self.after))
+        opening = self._opening(_size(listed))
         tail = self.after + _algorithm(algorithm) + _tlv(0x03, b"\x00" + signature)
-        outer = _header(0x30, len(tbs_header) + len(opening) + len(listed) + len(tail))
-        return outer + tbs_header + opening, tail
+        return _header(0x30, len(opening) + _size(listed) + len(tail)) + opening, tail
 
-    def _opening(self, listed: bytes) -> bytes:
+    def _opening(self, size: int) -> bytes:
         # RFC 5280 section 5.1.2.6: the list is absent when nothing is revoked.
-        return self.before + _header(0x30, len(listed)) if listed else self.before
+        fields = self.before + _header(0x30, size) if size else self.before
+        return _header(0x30, len(fields) + size + len(self.after)) + fields
 
 
 def encode_crl_ends(
@@ -144,6 +125,10 @@ def pem_chain(certificates: Sequence[bytes]) -> str:
 
 def _signed(tbs: bytes, algorithm: str, signature: bytes) -> bytes:
     return _tlv(0x30, tbs + _algorithm(algorithm) + _tlv(0x03, b"\x00" + signature))
+
+
+def _size(pieces: Sequence[bytes]) -> int:
+    return sum(map(len, pieces))
 
 
 def _serial(number: int) -> bytes:

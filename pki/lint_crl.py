@@ -2,12 +2,12 @@
 
 Specification: RFC 5280 section 5; shared `spec/pki.md`, "Revocation": a full CRL with issuing distribution point,
 number and nextUpdate. Written against the encoded bytes, apart from what encodes them. The entries are many and made by
-one function, so the form is judged on the list with a few of them, by ourselves and by pkilint; of the others it is
-checked that they are entries at all and that each serial number is there once, as far as `WALKED` bytes: 100,000
-entries would take longer than making the list. Whether the right certificates are listed is the register's work.
+one function, so the form is judged on the list with a few of the newest, by ourselves and by pkilint; of every part
+that changed it is checked that it holds entries and nothing else, each serial number once. A part that did not change
+was checked when it did. Whether the right certificates are listed is the register's work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.crl_parts import read_part
 from pki.encoding import CrlEnds
 from pki.lint_pkilint import lint_crl
 from pki.profiles import Publication
@@ -23,9 +24,7 @@ from pki.signer import Signer
 from pki.throwaway import stand_in
 
 SAMPLE: Final = 8
-"""Entries that are read in full, besides the last: every one is made by the same function."""
-WALKED: Final = 65_536
-"""Bytes of entries that are walked through, about 1,500 entries."""
+"""Entries that are read in full, each of another part: every one is made by the same function."""
 MAX_LIFE: Final = timedelta(days=20 * 366)
 """The last CRL of a CA lives as long as the CA; none lives longer."""
 MAX_NUMBER_BITS: Final = 159
@@ -33,7 +32,13 @@ MAX_NUMBER_BITS: Final = 159
 
 
 def lint_before_signing(
-    signer: Signer, issuer: x509.Name, published: Publication | None, ends: CrlEnds, listed: bytes
+    signer: Signer,
+    issuer: x509.Name,
+    published: Publication | None,
+    ends: CrlEnds,
+    parts: Mapping[int, bytes],
+    *,
+    changed: Collection[int],
 ) -> None:
     """Refuse a CRL that breaks a rule.
 
@@ -42,23 +47,21 @@ def lint_before_signing(
         issuer: subject of the CA.
         published: its distribution point; None for a root.
         ends: everything but the entries.
-        listed: the entries.
+        parts: the entries.
+        changed: which parts were not on a CRL that passed before.
 
     Raises:
         Refused: LINT_FAILED, with the clauses that are broken.
         LinterMissing: pkilint is not installed.
     """
-    entries, whole = _entries(listed)
-    broken = [] if whole else ["entries end where the list ends, each serial number once (RFC 5280 5.1.2.6)"]
-    sample = b"".join([*entries[:SAMPLE], *entries[SAMPLE:][-1:]]) if whole else b""
-    key = stand_in(signer)
-    head, tail = ends.sign(sample, signer.algorithm, key.sign(ends.to_be_signed(sample)))
-    der = b"".join((head, sample, tail))
+    sample = _sample(parts, changed)
+    head, tail = ends.sign(sample, signer.algorithm, stand_in(signer).sign(*ends.to_be_signed(sample)))
+    der = b"".join((head, *sample, tail))
     try:
         crl = x509.load_der_x509_crl(der)
-        broken += [clause for clause, holds in _checks(crl, signer, issuer, published) if not holds]
+        broken = [clause for clause, holds in _checks(crl, signer, issuer, published) if not holds]
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
-        broken.append("a CRL of version 2 with its extensions, each once (RFC 5280 5.1, 5.2)")
+        broken = ["a CRL of version 2 with its extensions, each once (RFC 5280 5.1, 5.2)"]
     if broken:
         raise Refused(Reason.LINT_FAILED, f"The CRL would break its profile: {'; '.join(broken)}.")
     lint_crl(der)
@@ -111,21 +114,9 @@ def _is_full(crl: x509.CertificateRevocationList, published: Publication) -> boo
     return point.critical and not any(narrowed) and names == [published.crl_url]
 
 
-def _entries(listed: bytes) -> tuple[list[bytes], bool]:
-    """The entries, and whether they fill the list to its end with each serial number once."""
-    found: list[bytes] = []
-    serial_numbers: set[bytes] = set()
-    at = 0
-    while at + 4 <= len(listed) and at < WALKED:
-        end = at + 2 + listed[at + 1]
-        serial = listed[at + 4 : at + 4 + listed[at + 3]]
-        if listed[at] != _SEQUENCE or listed[at + 2] != _INTEGER or end > len(listed):
-            return found, False
-        found.append(listed[at:end])
-        serial_numbers.add(serial)
-        at = end
-    return found, (at == len(listed) or at >= WALKED) and len(serial_numbers) == len(found)
-
-
-_SEQUENCE: Final = 0x30
-_INTEGER: Final = 0x02
+def _sample(parts: Mapping[int, bytes], changed: Collection[int]) -> list[bytes]:
+    """The newest entry of some parts that changed, after all that changed were read; any entry when none did."""
+    newest = [list(entries.values())[-1] for part in changed if (entries := read_part(part, parts[part]))]
+    if newest:
+        return newest[:SAMPLE]
+    return [entries[: 2 + entries[1]] for entries in parts.values() if entries][:1]

@@ -7,18 +7,16 @@ CRL is made while the row of its CA is locked, so numbers grow and no revocation
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 
-from pki.encoding import CrlEntry, encode_crl_entry, split_crl_entries
+from pki import lint_pkilint
+from pki.crl_parts import parts_of, take_up
 from pki.issuing import IssuingCa, IssuingError
 from pki.revocation import CRL_LIFE, CRL_REFRESH, CrlPlan, sign_crl
 from pki.store.database import Database
+from pki.store.kept_parts import KeptParts
 from pki.store.register import Register, StoredCrl
-
-_PART_MASK: Final = 0xFF
-"""The last octet of a serial number says in which part of the CRL it stands: 100,000 entries are 256 parts of 16 kB."""
 
 
 class CrlPublisher:
@@ -36,6 +34,20 @@ class CrlPublisher:
         self._cas: Mapping[str, IssuingCa] = {ca.name: ca for ca in cas}
         self._life = life
         self._refresh = refresh
+        self._kept = KeptParts()
+
+    async def make_ready(self, database: Database) -> None:
+        """Do beforehand, the first time in a process, what other writers would have to wait for.
+
+        Raises:
+            LinterMissing: nothing could be signed.
+        """
+        lint_pkilint.load()
+        cold = [name for name in self._cas if name not in self._kept]
+        if cold:
+            async with database.read() as connection:
+                for name in cold:
+                    await self._kept.read(Register(connection), name)
 
     async def publish(
         self, register: Register, ca: IssuingCa, at: datetime, *, until: datetime | None = None
@@ -64,14 +76,20 @@ class CrlPublisher:
     async def _make(
         self, register: Register, ca: IssuingCa, at: datetime, number: int, until: datetime | None = None
     ) -> StoredCrl:
+        parts = await self._kept.read(register, ca.name)
+        changed = take_up(parts, await register.crl_changes(ca.name, at))
+        return await self._put(register, ca, self._plan(number, at, until), parts | changed, changed)
+
+    def _plan(self, number: int, at: datetime, until: datetime | None = None) -> CrlPlan:
         moment = at.replace(microsecond=0)
-        plan = CrlPlan(number, moment, until or moment + self._life)
-        parts = await register.crl_parts(ca.name)
-        changed = _taken_up(parts, await register.crl_changes(ca.name, at))
-        await register.put_crl_parts(ca.name, changed)
-        listed = b"".join(entries for _, entries in sorted((parts | changed).items()))
-        signed = sign_crl(ca.signer, ca.certificate.subject, ca.published, plan, listed)
-        crl = StoredCrl(ca.name, number, plan.this_update, plan.next_update, signed)
+        return CrlPlan(number, moment, until or moment + self._life)
+
+    async def _put(
+        self, register: Register, ca: IssuingCa, plan: CrlPlan, parts: Mapping[int, bytes], changed: Mapping[int, bytes]
+    ) -> StoredCrl:
+        await self._kept.write(register, ca.name, changed)
+        signed = sign_crl(ca.signer, ca.certificate.subject, ca.published, plan, parts, changed=changed)
+        crl = StoredCrl(ca.name, plan.number, plan.this_update, plan.next_update, signed)
         await register.put_crl(crl)
         return crl
 
@@ -85,10 +103,9 @@ class CrlPublisher:
             async with database.write() as connection:
                 register = Register(connection)
                 number = await register.next_crl_number(name)
-                entries = await register.crl_entries(name, at)
+                parts = parts_of(await register.crl_entries(name, at))
                 await register.forget_crl_parts(name)
-                await register.put_crl_parts(name, _taken_up({}, {item.serial_number: item for item in entries}))
-                made.append(await self._make(register, self._cas[name], at, number))
+                made.append(await self._put(register, self._cas[name], self._plan(number, at), parts, parts))
         return made
 
     async def introduce(self, database: Database) -> None:
@@ -112,16 +129,3 @@ class CrlPublisher:
         """Names of the CAs whose CRL is missing or due for a refresh."""
         made = await register.crls_made()
         return [name for name in self._cas if name not in made or at - made[name] >= self._refresh]
-
-
-def _taken_up(parts: Mapping[int, bytes], changes: Mapping[int, CrlEntry | None]) -> dict[int, bytes]:
-    """The parts that change, as they are then."""
-    by_part: dict[int, dict[int, bytes]] = {}
-    for serial_number, entry in changes.items():
-        part = serial_number & _PART_MASK
-        if part not in by_part:
-            by_part[part] = split_crl_entries(parts.get(part, b""))
-        by_part[part].pop(serial_number, None)
-        if entry is not None:
-            by_part[part][serial_number] = encode_crl_entry(entry)
-    return {part: b"".join(entries.values()) for part, entries in by_part.items()}

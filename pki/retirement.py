@@ -86,6 +86,7 @@ class Retirement:
         async with self._database.write() as connection:
             register = Register(connection)
             await register.expire(at)
+            await register.leave_crl(ca.name, at)
             left = await register.find(
                 certificates.c.issuer == ca.name, certificates.c.status.in_((*LIVE, *UNDERWAY)), limit=1
             )

@@ -4,14 +4,16 @@ Specification: shared `spec/pki.md`, "Issuing" (keys behind a Signer), RFC 5208/
 what it is given; deciding what may be signed is the authority's work.
 """
 
+import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -50,8 +52,8 @@ class Signer(Protocol):
         """Signature algorithm in the words of asn1crypto, for example `sha256_ecdsa`."""
         ...
 
-    def sign(self, data: bytes) -> bytes:
-        """The signature over `data`, encoded as X.509 wants it.
+    def sign(self, *data: bytes) -> bytes:
+        """The signature over `data`, its pieces one after another, encoded as X.509 wants it.
 
         Raises:
             SignerError: the key cannot be used at this moment.
@@ -71,11 +73,20 @@ class KeySigner:
         kind = "ecdsa" if isinstance(key, ec.EllipticCurvePrivateKey) else "rsa"
         self.algorithm = f"{self._hash.name}_{kind}"
 
-    def sign(self, data: bytes) -> bytes:
-        """The signature over `data`."""
+    def sign(self, *data: bytes) -> bytes:
+        """The signature over `data`, its pieces one after another."""
+        digest, prehashed = digest_of(data, self._hash), Prehashed(self._hash)
         if isinstance(self._key, ec.EllipticCurvePrivateKey):
-            return self._key.sign(data, ec.ECDSA(self._hash))
-        return self._key.sign(data, padding.PKCS1v15(), self._hash)
+            return self._key.sign(digest, ec.ECDSA(prehashed))
+        return self._key.sign(digest, padding.PKCS1v15(), prehashed)
+
+
+def digest_of(pieces: Iterable[bytes], algorithm: hashes.HashAlgorithm) -> bytes:
+    """The hash of what the pieces make together, without putting them together."""
+    running = hashlib.new(algorithm.name)
+    for piece in pieces:
+        running.update(piece)
+    return running.digest()
 
 
 def load_key_file(path: Path, passphrase: bytes) -> KeySigner:

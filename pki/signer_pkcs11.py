@@ -16,10 +16,11 @@ from asn1crypto import algos, keys
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from pki.algorithms import is_acceptable_key
-from pki.signer import KINDS, SignerError
+from pki.signer import KINDS, SignerError, digest_of
 from pki.token import Session, Token, library, open_token
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -70,26 +71,26 @@ class TokenSigner:
         kind = "ecdsa" if isinstance(self._key, ec.EllipticCurvePublicKey) else "rsa"
         self.algorithm = f"{self._hash.name}_{kind}"
 
-    def sign(self, data: bytes) -> bytes:
-        """The signature over `data`, checked before it is given.
+    def sign(self, *data: bytes) -> bytes:
+        """The signature over `data`, its pieces one after another, checked before it is given.
 
         Raises:
             SignerError: the token cannot be used at this moment, or made a signature that does not verify.
         """
         mechanism = library().Mechanism
-        digest = hashlib.new(self._hash.name, data).digest()
+        digest, prehashed = digest_of(data, self._hash), Prehashed(self._hash)
         try:
             if isinstance(self._key, ec.EllipticCurvePublicKey):
                 raw = self._token.use(lambda session: self._private(session).sign(digest, mechanism=mechanism.ECDSA))
                 signature = bytes(algos.DSASignature.from_p1363(raw).dump())
-                self._key.verify(signature, data, ec.ECDSA(self._hash))
+                self._key.verify(signature, digest, ec.ECDSA(prehashed))
             else:
                 info = {"digest_algorithm": {"algorithm": self._hash.name}, "digest": digest}
                 block = algos.DigestInfo(info).dump()
                 signature = self._token.use(
                     lambda session: self._private(session).sign(block, mechanism=mechanism.RSA_PKCS)
                 )
-                self._key.verify(signature, data, padding.PKCS1v15(), self._hash)
+                self._key.verify(signature, digest, padding.PKCS1v15(), prehashed)
         except (InvalidSignature, ValueError) as error:
             raise SignerError(f"{self._where}: the signature that was made does not verify") from error
         return signature

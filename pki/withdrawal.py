@@ -13,7 +13,6 @@ from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from pki import lint_pkilint
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker, itself
 from pki.revocation import RevocationReason
@@ -68,7 +67,7 @@ class Withdrawal:
             Refused: CERTIFICATE_UNKNOWN, nothing to withdraw; CERTIFICATE_NOT_ACTIVE, already revoked, or a hold or
                 release that does not fit.
         """
-        lint_pkilint.load()  # not while other writers wait
+        await self._publisher.make_ready(self._database)
         async with self._database.write() as connection:
             return await self._withdraw(Register(connection), found, reason, actor)
 
@@ -83,7 +82,7 @@ class Withdrawal:
         Raises:
             Refused: see `revoke`.
         """
-        lint_pkilint.load()
+        await self._publisher.make_ready(self._database)
         async with self._database.write() as connection:
             register = Register(connection)
             found = await register.find(
@@ -169,11 +168,13 @@ class Withdrawal:
             )
         if not (due or ended or given_up or expired):
             return
-        lint_pkilint.load()
+        await self._publisher.make_ready(self._database)
         async with self._database.write() as connection:
             register = Register(connection)
             await register.expire(at)
             names = set(await self._publisher.due(register, at))
+            for name in names:
+                await register.leave_crl(name, at)
             for items, among, reason in (
                 (await register.overlaps_ended(at), ("superseding",), RevocationReason.SUPERSEDED),
                 (await register.given_up(at - self._intent_timeout), UNDERWAY, RevocationReason.CESSATION_OF_OPERATION),

@@ -161,6 +161,7 @@ crl_parts = Table(
     metadata,
     Column("issuer", String(64), ForeignKey("issuers.name"), primary_key=True),
     Column("part", Integer, primary_key=True),
+    Column("name", LargeBinary, nullable=False),  # SHA-256 of the entries, before them: they are long to read past
     Column("entries", LargeBinary, nullable=False),
 )
 """The entries of the CRL, encoded, by the last octet of the serial number: a revocation writes one part, not all."""

@@ -280,7 +280,7 @@ async def test_a_signer_that_fails_frees_the_place_and_the_renewal(
 async def test_a_key_that_cannot_sign_anything_frees_the_place_too(
     pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(data: bytes) -> bytes:
+    def away(*data: bytes) -> bytes:
         raise SignerError("the token is away")
 
     monkeypatch.setattr(pki.cas[0].signer, "sign", away)

@@ -12,7 +12,8 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki import revocation
 from pki.encoding import CrlEnds, CrlEntry, encode_crl_ends, encode_crl_entry
-from pki.lint_crl import WALKED, lint_before_signing
+from pki.crl_parts import parts_of
+from pki.lint_crl import lint_before_signing
 from pki.profiles import Publication
 from pki.revocation import CrlPlan, sign_crl
 from pki.signer import KeySigner
@@ -23,6 +24,7 @@ SIGNER = KeySigner(ec.generate_private_key(ec.SECP256R1()))
 ISSUER = name("Sluis test issuing TST")
 PLAN = CrlPlan(7, NOW, NOW + timedelta(hours=2))
 ENTRY = encode_crl_entry(CrlEntry(2**158, NOW, 4))
+"""Belongs in part 0."""
 
 
 def ends(*changes: tuple[x509.ExtensionType, bool] | type[x509.ExtensionType], **fields: Any) -> CrlEnds:
@@ -64,12 +66,14 @@ def _point(**changes: Any) -> tuple[x509.ExtensionType, bool]:
 
 
 def test_a_list_that_keeps_the_rules_passes_with_and_without_entries() -> None:
-    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), b"")
-    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), ENTRY)
-    many = b"".join(encode_crl_entry(CrlEntry(2**158 + number, NOW, 4)) for number in range(3000))
-    assert len(many) > WALKED
-    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), many)
-    lint_before_signing(SIGNER, ISSUER, None, ends(x509.IssuingDistributionPoint), b"")
+    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), {}, changed=())
+    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), {0: ENTRY}, changed=(0,))
+    many = parts_of(CrlEntry(2**158 + number, NOW, 4) for number in range(3000))
+    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), many, changed=many.keys())
+    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), many, changed=())
+    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), {0: b"", 1: many[1]}, changed=(0,))
+    lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), {0: b""}, changed=(0,))
+    lint_before_signing(SIGNER, ISSUER, None, ends(x509.IssuingDistributionPoint), {}, changed=())
 
 
 _ELSEWHERE = [x509.UniformResourceIdentifier("http://127.0.0.1:18080/crl/other.crl")]
@@ -94,7 +98,7 @@ _BREAKS: list[tuple[str, Callable[[], CrlEnds]]] = [
 @pytest.mark.parametrize(("clause", "made"), _BREAKS, ids=[f"{at}-{item[0]}" for at, item in enumerate(_BREAKS)])
 def test_what_breaks_a_rule_is_not_signed(clause: str, made: Callable[[], CrlEnds]) -> None:
     with pytest.raises(Refused) as caught:
-        lint_before_signing(SIGNER, ISSUER, PUBLISHED, made(), ENTRY)
+        lint_before_signing(SIGNER, ISSUER, PUBLISHED, made(), {0: ENTRY}, changed=(0,))
     assert caught.value.reason is Reason.LINT_FAILED
     assert clause in caught.value.detail
 
@@ -106,14 +110,24 @@ def test_what_breaks_a_rule_is_not_signed(clause: str, made: Callable[[], CrlEnd
         ENTRY[:-1],
         ENTRY + b"\x30",
         ENTRY + b"\x00" * 40,
-        encode_crl_entry(CrlEntry(5, NOW, 4)).replace(b"\x0a\x01\x04", b"\x0a\x01\x08"),  # removeFromCRL
-        encode_crl_entry(CrlEntry(5, NOW, 4)).replace(b"\x0a\x01\x04", b"\x0a\x01\x00"),  # unspecified
+        encode_crl_entry(CrlEntry(256, NOW, 4)).replace(b"\x0a\x01\x04", b"\x0a\x01\x08"),  # removeFromCRL
+        encode_crl_entry(CrlEntry(256, NOW, 4)).replace(b"\x0a\x01\x04", b"\x0a\x01\x00"),  # unspecified
+        encode_crl_entry(CrlEntry(257, NOW, 4)),  # may stand in its own part as well
     ],
 )
 def test_entries_that_are_none_are_not_signed(listed: bytes) -> None:
     with pytest.raises(Refused) as caught:
-        lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), listed)
+        lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), {0: listed}, changed=(0,))
     assert caught.value.reason is Reason.LINT_FAILED
+
+
+def test_every_part_that_changed_is_read_not_the_first_ones() -> None:
+    many = parts_of(CrlEntry(2**158 + number, NOW, 4) for number in range(3000))
+    for part in (0, 100, 255):
+        with pytest.raises(Refused) as caught:
+            broken = many | {part: many[part] + many[part]}
+            lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), broken, changed=many.keys())
+        assert caught.value.reason is Reason.LINT_FAILED
 
 
 def test_a_refused_list_never_reaches_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +135,11 @@ def test_a_refused_list_never_reaches_the_key(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(fake.issuing.key, ec.EllipticCurvePrivateKey)
     signer = KeySigner(fake.issuing.key)
     subject = fake.issuing.certificate.subject
-    assert sign_crl(signer, subject, PUBLISHED, PLAN, b"").der
+    assert sign_crl(signer, subject, PUBLISHED, PLAN, {}, changed=()).der
 
-    def never(data: bytes) -> bytes:
+    def never(*data: bytes) -> bytes:
         raise AssertionError("signed")
 
     monkeypatch.setattr(signer, "sign", never)
     with pytest.raises(Refused):
-        sign_crl(signer, subject, PUBLISHED, CrlPlan(7, NOW, NOW), b"")
+        sign_crl(signer, subject, PUBLISHED, CrlPlan(7, NOW, NOW), {}, changed=())
