@@ -53,6 +53,8 @@ CEREMONY: Final = "ceremony"
 CERTIFICATES: Final = "certificates"
 SCHEME: Final = "scheme"
 """Work of the lab itself that programs wait for (`deploy.lab.prepare`)."""
+LISTED: Final = "listed"
+"""Waiting until every datastation stands in the address book (`deploy.lab.listing`)."""
 
 DNS: Final = "dns"
 PKI: Final = "pki"

@@ -40,6 +40,7 @@ class Party:
         hosts: host labels below `domain`, each a DNS name in the certificate and an address record in the zone.
         roles: roles in the scheme.
         standing: how its domain stands once the lab runs; it was secure when the party was taken up.
+        dane: whether the scheme requires DANE of it; its zone then has TLSA records of its trust agents.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Party:
     hosts: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     standing: Standing = Standing.SECURE
+    dane: bool = False
 
     def host(self, label: str) -> str:
         """The full name of one of the party's hosts."""
@@ -132,6 +134,7 @@ CIZ: Final = Party(
     domain="ciz-lab.nl",
     hosts=("agent", "register"),
     roles=("BRONHOUDER",),
+    dane=True,
 )
 NORTH: Final = Party(
     key="noord",

@@ -20,17 +20,19 @@ from authz.settings import AuthzSettings
 from deploy.lab import settings
 from deploy.lab.components import START_PATIENCE
 from deploy.lab.enrolment import write_request
-from deploy.lab.layout import DNS, DNS_PORT, PKI_PORT, Layout
+from deploy.lab.layout import DNS, DNS_PORT, PKI_PORT, Layout, agent_port
 from deploy.lab.network import DATASTATIONS, ENROLLED, ENVIRONMENT, INDICATIONS, NORTH, PARTIES, TRUST_PROVIDER, Party
 from deploy.lab.ports import LOOPBACK
 from deploy.lab.queries import body, published_or_own, variables
 from deploy.lab.register.people import indication_id
 from deploy.lab.running import RunningLab
 from deploy.lab.toml import to_toml
-from deploy.lab.zones import zones_json
+from deploy.lab.zones import Records, zones_json
 from pki.app import open_authority
 from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.dnssec import ChainValidator, Resolver, parse_anchors
+from pki.dnssec.dane import tlsa_for
+from pki.doctor.presented import chain_of
 from pki.issuing import Holder
 from pki.records import operator
 from pki.requests import parse_request
@@ -161,12 +163,12 @@ async def _enrol(layout: Layout, parties: Sequence[Party]) -> None:
 
 
 async def _break_domains(lab: RunningLab) -> None:
-    """Let domains stand as the network says, and wait until that can be seen.
+    """Let domains stand as the network says, with the TLSA records of certificates, and wait until that can be seen.
 
     Raises:
         TimeoutError: it is not seen in time.
     """
-    lab.layout.zones.write_text(zones_json(PARTIES), encoding="utf-8")
+    lab.layout.zones.write_text(zones_json(PARTIES, more=_tlsa(lab)), encoding="utf-8")
     lab.state.processes[DNS].signal(signal.SIGHUP)
     wanted = {party.dns_names[0]: party.standing.value for party in PARTIES}
     validator = ChainValidator(
@@ -179,6 +181,18 @@ async def _break_domains(lab: RunningLab) -> None:
             if monotonic() > deadline:
                 raise TimeoutError(f"{name} is still {found} in DNS, and should be {state}")
             await asyncio.sleep(_POLL)
+
+
+def _tlsa(lab: RunningLab) -> dict[str, Records]:
+    """TLSA records, by domain, for the trust agents of parties that must have DANE."""
+    found: dict[str, Records] = {}
+    for station in DATASTATIONS:
+        if station.party.dane:
+            leaf = chain_of(lab.credentials(station.party).chain)[0]
+            label = station.agent_host.removesuffix(f".{station.party.domain}")
+            owner = f"_{lab.state.ports[agent_port(station.key)]}._tcp.{label}"
+            found[station.party.domain] = {**found.get(station.party.domain, {}), owner: {"TLSA": [tlsa_for(leaf)]}}
+    return found
 
 
 def _passphrase(path: Path) -> bytes:

@@ -59,7 +59,8 @@ def authz_settings(lab: RunningLab, token_lifetime: int | None) -> dict[str, Any
             "crl_urls": crl_urls(lab),
         },
         "keys": {"folder": layout.authz / "keys", "passphrase_file": layout.authz_passphrase},
-        "dnssec": dnssec(lab),
+        # In the lab every name leads to the loopback, which authz would not connect to for DANE by itself.
+        "dnssec": dnssec(lab) | {"dane_networks": [f"{LOOPBACK}/32"]},
     }
     if token_lifetime is not None:
         settings["tokens"] = {"lifetime": token_lifetime}
@@ -132,6 +133,7 @@ def _participant(lab: RunningLab, party: Party) -> dict[str, Any]:
         "organization_type": party.organization_type,
         "roles": list(party.roles),
         "identifiers": sorted(identities),
+        "dane": "required" if party.dane else "optional",
         "log_sources": [PKI_SOURCE] if party is TRUST_PROVIDER else sources,
         "credentials": [{"identity": party.identity.subject, "issuer": lab.layout.issuing_ca}],
     }

@@ -1,11 +1,14 @@
 """Starting and ending a lab as a whole."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from deploy.lab.components import START_PATIENCE, Job, bring_up, stop_all
-from deploy.lab.layout import CEREMONY, CERTIFICATES, DNS, PORTS, SCHEME
+from deploy.lab.layout import AUTHZ, CEREMONY, CERTIFICATES, DNS, LISTED, PORTS, SCHEME, agent_component
+from deploy.lab.listing import wait_until_listed
+from deploy.lab.network import DATASTATIONS
 from deploy.lab.ports import choose_ports
 from deploy.lab.prepare import Preparation
 from deploy.lab.processes import ProcessId
@@ -65,11 +68,13 @@ async def up(folder: Path, options: LabOptions | None = None, *, begun: float | 
                 without_certificate=chosen.without_certificate,
             )
             preparation.folders()
+            agents = (agent_component(station.key) for station in DATASTATIONS)
             jobs = (
                 Job(CEREMONY, preparation.ceremony),
                 # A name is certified, and a service taken up, only when DNS says that it is secure.
                 Job(CERTIFICATES, preparation.certificates, after=(CEREMONY, DNS)),
                 Job(SCHEME, preparation.scheme, after=(CERTIFICATES, DNS)),
+                Job(LISTED, partial(wait_until_listed, lab), after=(AUTHZ, *agents)),
             )
             state.settings["ready"] = await bring_up(state, [*programs(lab), *jobs], START_PATIENCE)
         except BaseException:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy.lab.layout import AUTHZ_PORT, DNS_PORT, PKI_TLS_PORT, agent_port, program
-from deploy.lab.network import INDICATIONS, NORTH, TRUST_PROVIDER
+from deploy.lab.network import INDICATIONS, MEDIATION, NORTH, TRUST_PROVIDER
 from deploy.lab.running import RunningLab
 from deploy.lab.up import LabOptions, down, up
 
@@ -46,8 +46,7 @@ def doctor(lab: RunningLab, *, endpoint: str, key: Path | None = None) -> tuple[
 
 def test_a_datastation_of_the_lab_is_in_order(lab: RunningLab) -> None:
     agent = f"{INDICATIONS.agent_host}:{lab.state.ports[agent_port(INDICATIONS.key)]}"
-    # The lab publishes no TLSA records, which is no fault.
-    assert doctor(lab, endpoint=agent) == (0, {"dane": "warn"})
+    assert doctor(lab, endpoint=agent) == (0, {})
 
 
 def test_a_key_of_another_party_is_found_out(lab: RunningLab) -> None:
@@ -78,7 +77,8 @@ def test_each_domain_of_the_lab_stands_as_it_was_made(lab: RunningLab, name: str
 
 
 def test_the_record_to_publish_is_shown_of_an_endpoint_that_wants_a_client_certificate(lab: RunningLab) -> None:
-    port = lab.state.ports[agent_port(INDICATIONS.key)]
-    status, document = pki(lab, "dnssec", "dane", INDICATIONS.agent_host, "--port", str(port))
-    assert (status, document["outcome"]) == (3, "absent")
-    assert document["publish"].startswith(f"_{port}._tcp.{INDICATIONS.agent_host}. IN TLSA 3 1 1 ")
+    for station, expected in ((MEDIATION, (3, "absent")), (INDICATIONS, (0, "matched"))):
+        port = lab.state.ports[agent_port(station.key)]
+        status, document = pki(lab, "dnssec", "dane", station.agent_host, "--port", str(port))
+        assert (status, document["outcome"]) == expected
+        assert document["publish"].startswith(f"_{port}._tcp.{station.agent_host}. IN TLSA 3 1 1 ")

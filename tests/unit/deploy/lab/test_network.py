@@ -7,7 +7,7 @@ import pytest
 from authz.directory.model import parse_endpoint
 from authz.domain.scopes import ScopeSet
 from deploy.lab.dns import ZoneState, parse_config
-from deploy.lab.network import DATASTATIONS, ENROLLED, PARTIES, SERVICES, Datastation, Party, Standing
+from deploy.lab.network import CIZ, DATASTATIONS, ENROLLED, NORTH, PARTIES, SERVICES, Datastation, Party, Standing
 from deploy.lab.register import SCHEMAS
 from deploy.lab.zones import zones_json
 
@@ -55,3 +55,12 @@ def test_every_party_with_a_certificate_has_a_secure_domain() -> None:
 def test_every_name_of_every_party_leads_to_the_loopback() -> None:
     for zone in json.loads(zones_json(PARTIES))["zones"]:
         assert all(addresses == ["127.0.0.1"] for addresses in zone["records"].values())
+
+
+def test_a_party_that_must_have_dane_gets_its_records_beside_its_addresses() -> None:
+    records = {"_443._tcp.agent": {"TLSA": ["3 1 1 " + "ab" * 32]}}
+    assert CIZ.dane
+    zones = {str(zone.name): zone for zone in parse_config(zones_json(PARTIES, more={CIZ.domain: records}))}
+    assert zones[f"{CIZ.domain}."].records["_443._tcp.agent"] == {"TLSA": ("3 1 1 " + "ab" * 32,)}
+    assert zones[f"{CIZ.domain}."].records["agent"] == {"A": ("127.0.0.1",)}
+    assert "_443._tcp.agent" not in zones[f"{NORTH.domain}."].records
