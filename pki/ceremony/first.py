@@ -217,4 +217,8 @@ file = "pki.sqlite3"
 # Stands in every certificate: as permanent as the CA.
 base_url = "{plan.base_url}"
 port = {plan.listen_port}
+
+# Only names that are secure (DNSSEC) get a first certificate: name a resolver before the first one is issued.
+# [dnssec]
+# resolvers = ["127.0.0.1:53"]
 """

@@ -38,7 +38,10 @@ class NoticesSettings(Settings):
 
 
 class DomainSettings(Settings):
-    """How the domains of participants are checked. Without resolvers they are not."""
+    """How the domains of participants are checked: before a code or first certificate, and on a schedule.
+
+    Without resolvers nothing is looked at on a schedule, and no name gets a first certificate.
+    """
 
     mode: Literal["validate", "resolver-ad"] = "validate"
     resolvers: Annotated[tuple[ResolverAddress, ...], Field(max_length=8)] = ()
