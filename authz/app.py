@@ -60,7 +60,7 @@ from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
 from pki.feed_reading import FeedReader
-from pki.ocsp_folder import OcspFolder
+from pki.ocsp_answers import OcspAnswers, make_answers
 from pki.validation import CertificateValidator, CrlStore
 
 BUNDLE = "default"
@@ -109,7 +109,7 @@ async def opened(
     files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
     bundle, archive = _policy(settings, clock.now())
     pins = [issuer_key(issuer.certificate) for issuer in settings.clients.issuers]
-    crls, answers, validator = _certificates(settings, pins)
+    crls, answers, validator = _certificates(settings, pins, clock)
     database = Database(settings.database_url, clock)
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
@@ -257,14 +257,21 @@ async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> 
 
 
 def _certificates(
-    settings: AuthzSettings, pins: Sequence[str]
-) -> tuple[CrlStore, OcspFolder | None, CertificateValidator]:
+    settings: AuthzSettings, pins: Sequence[str], clock: Clock
+) -> tuple[CrlStore, OcspAnswers | None, CertificateValidator]:
     anchors = [certificate_der(path) for path in settings.clients.anchors]
+    issuers = [(issuer, certificate_der(issuer.certificate)) for issuer in settings.clients.issuers]
     intermediates = [certificate_der(path) for path in settings.clients.intermediates]
-    intermediates += [certificate_der(issuer.certificate) for issuer in settings.clients.issuers]
+    intermediates += [der for _, der in issuers]
     crls = CrlStore([*anchors, *intermediates])
-    folder = settings.clients.ocsp_folder
-    answers = OcspFolder(folder, [*anchors, *intermediates]) if folder else None
+    answers = make_answers(
+        issuers,
+        [*anchors, *intermediates],
+        folder=settings.clients.ocsp_folder,
+        own_folder=settings.state_dir / "ocsp",
+        clock=clock,
+        max_age=timedelta(seconds=settings.clients.max_crl_age),
+    )
     validator = CertificateValidator(
         anchors=anchors,
         issuers=[
@@ -274,6 +281,7 @@ def _certificates(
         intermediates=intermediates,
         crls=crls,
         ocsp=answers.store if answers else None,
+        saw=answers.saw if answers else None,
         environment=settings.environment.value,
         max_crl_age=timedelta(seconds=settings.clients.max_crl_age),
         max_authority_crl_age=timedelta(seconds=settings.clients.max_authority_crl_age),

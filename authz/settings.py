@@ -58,7 +58,8 @@ class ClientSettings(Settings):
     revocation_urls: tuple[HttpUrl, ...] = Field(default=(), max_length=50)
     """Feeds of lately revoked certificates (`http://<pki>/revocations/<issuer>`), which agents then follow in ours."""
     ocsp_folder: SettingsPath | None = None
-    """Folder of OCSP responses (`*.ocsp`, DER) that another program fetches ahead of time; they count beside CRLs."""
+    """Folder of OCSP responses (`*.ocsp`, DER) that count beside CRLs; another program may put some there as well. Left
+    out, those of an issuer with `ocsp_url` are kept in the state folder."""
     max_crl_age: Annotated[float, Field(gt=0, le=3600)] = 3600.0
     """Seconds; the field's rule is one hour."""
     max_authority_crl_age: Seconds = 190 * 24 * 3600.0

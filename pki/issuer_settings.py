@@ -16,6 +16,7 @@ from pki.schemes.table import IdentityTable
 LONGEST_CRL_AGE: Final = 48 * 3600.0
 """Seconds. The longest life that a public CA of the field gives its CRLs; see docs/decisions/0017."""
 
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$", max_length=1024)]
 PolicyOid = Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]{0,38})){1,31}$")]
 
 
@@ -32,6 +33,17 @@ class IssuerSettings(Settings):
     """Certificate policies of which a certificate must name one; empty for a CA that issues one kind."""
     max_crl_age: Annotated[float, Field(gt=0, le=LONGEST_CRL_AGE)] | None = None
     """Seconds; for a CA that publishes less often than the general limit. Its `nextUpdate` counts as well."""
+
+    ocsp_url: HttpUrl | None = None
+    """Its OCSP responder: answers about certificates that are seen here are fetched from it ahead of time."""
+    ocsp_required: bool = False
+    """A CRL is not enough: without a fresh answer of `ocsp_url` a certificate is refused, also when it is new here."""
+
+    @model_validator(mode="after")
+    def _required_from_somewhere(self) -> Self:
+        if self.ocsp_required and self.ocsp_url is None:
+            raise ValueError("ocsp_required without ocsp_url refuses everybody: expected where answers come from")
+        return self
 
     @model_validator(mode="after")
     def _table_fits_scheme(self) -> Self:
@@ -57,6 +69,7 @@ class IssuerSettings(Settings):
             table=_table(self.table),
             policies=self.policies,
             max_crl_age=None if self.max_crl_age is None else timedelta(seconds=self.max_crl_age),
+            ocsp_required=self.ocsp_required,
         )
 
 

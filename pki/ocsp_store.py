@@ -82,7 +82,17 @@ class OcspStore:
             Refused: OCSP_INVALID: unreadable, not successful, more than one answer, unknown issuer, wrong signature, or
                 without the time of the next one.
         """
-        answer = self._verify(der)
+        return self.take(self.verify(der))
+
+    def take(self, answer: VerifiedAnswer) -> bool:
+        """Keep a verified answer when it is newer than what is held.
+
+        Returns:
+            Whether it was taken.
+
+        Raises:
+            Refused: OCSP_INVALID, there are too many.
+        """
         key = (answer.issuer_key, answer.serial_number)
         held = self._answers.get(key)
         if held is not None and answer.this_update <= held.this_update:
@@ -90,14 +100,34 @@ class OcspStore:
         if held is None and len(self._answers) >= MAX_ANSWERS:
             raise _invalid("there are too many")
         self._answers[key] = answer
-        self.version += 1
+        # "Good" that is confirmed changes no outcome: what rested on the answer before still ends when that one does.
+        if held is None or held.revoked or answer.revoked:
+            self.version += 1
+        return True
+
+    def forget(self, issuer_key: str, serial_number: int) -> bool:
+        """Keep what is held about a certificate no longer, unless it says "revoked".
+
+        Returns:
+            Whether nothing is held about it now.
+        """
+        held = self._answers.get((issuer_key, serial_number))
+        if held is not None and held.revoked:
+            return False
+        if self._answers.pop((issuer_key, serial_number), None) is not None:
+            self.version += 1
         return True
 
     def about(self, issuer_key: str, serial_number: int) -> VerifiedAnswer | None:
         """The newest answer about a certificate, or None."""
         return self._answers.get((issuer_key, serial_number))
 
-    def _verify(self, der: bytes) -> VerifiedAnswer:
+    def verify(self, der: bytes) -> VerifiedAnswer:
+        """What a response says and who vouches for it; nothing is kept, and its age is not judged.
+
+        Raises:
+            Refused: OCSP_INVALID, as `put`.
+        """
         if len(der) > MAX_OCSP_BYTES:
             raise _invalid("it is too large")
         try:
@@ -173,15 +203,26 @@ def _is_about(single: ocsp.OCSPSingleResponse, issuer: x509.Certificate) -> bool
     # Here the digest only finds the issuer, whose key then has to fit: SHA-1 is what responders still use for it.
     if digest.name not in {"sha1", "sha256", "sha384", "sha512"}:
         return False
-    key = issuer.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        bits = key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        bits = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    else:
+    try:
+        bits = key_bits(issuer)
+    except ValueError:
         return False
     name = hashlib.new(digest.name, issuer.subject.public_bytes()).digest()
     return name == single.issuer_name_hash and hashlib.new(digest.name, bits).digest() == single.issuer_key_hash
+
+
+def key_bits(issuer: x509.Certificate) -> bytes:
+    """The subjectPublicKey of a CA, which a question and an answer name by its hash (RFC 6960 section 4.1.1).
+
+    Raises:
+        ValueError: neither RSA nor elliptic curve.
+    """
+    key = issuer.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    raise ValueError("expected an EC or RSA key")
 
 
 def _is_responder(candidate: x509.Certificate, issuer: x509.Certificate, rules: AlgorithmRules) -> bool:

@@ -70,21 +70,36 @@ class RevocationCheck:
         """Changes with everything that could change an outcome."""
         return self._crls.version, self._ocsp.version if self._ocsp else 0
 
-    def require(self, path: CheckedPath, at: datetime, max_age: timedelta | None = None) -> Span:
+    def require(
+        self, path: CheckedPath, at: datetime, max_age: timedelta | None = None, *, needs_answer: bool = False
+    ) -> Span:
         """Refuse a path in which a certificate is revoked, or of which that is not known.
 
         Args:
             path: a path that passed every other check.
             at: moment of the decision, UTC.
             max_age: of what is said about the leaf, instead of the general limit.
+            needs_answer: whether a CRL is not enough for the leaf: a fresh OCSP answer must be held too.
 
         Returns:
             How long the outcome holds while what is known stays the same.
 
         Raises:
-            Refused: CERTIFICATE_REVOKED; CRL_MISSING, CRL_STALE: not known.
+            Refused: CERTIFICATE_REVOKED; CRL_MISSING, CRL_STALE, OCSP_MISSING: not known.
         """
-        return self._require(path, at, max_age or self._max_age, frozenset())
+        span = self._require(path, at, max_age or self._max_age, frozenset())
+        return span.within(self._answered(path, at, max_age or self._max_age)) if needs_answer else span
+
+    def _answered(self, path: CheckedPath, at: datetime, max_age: timedelta) -> Span:
+        issuer, subject = path.links[-1]
+        key, serial = spki_sha256(issuer.certificate), subject.certificate.serial_number
+        answer = self._ocsp.about(key, serial) if self._ocsp else None
+        span = _span(answer.this_update, answer.next_update, max_age) if answer is not None else None
+        if span is None or at not in span:
+            raise Refused(
+                Reason.OCSP_MISSING, "What the OCSP responder says of the certificate is not known here yet; try again."
+            )
+        return span
 
     def _require(self, path: CheckedPath, at: datetime, max_age: timedelta, without: frozenset[str]) -> Span:
         span = Span(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))

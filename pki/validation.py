@@ -10,7 +10,7 @@ is the work of whoever asks.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -120,6 +120,8 @@ class CertificateValidator:
         max_crl_age: how old the CRL of an issuing CA may be.
         max_authority_crl_age: how old the CRL that speaks about CA certificates may be.
         max_remembered: outcomes that are kept, about 1 kB each.
+        saw: told the CA's key (hex SHA-256) and the serial number of each certificate that a pinned CA issued, whether
+            it is revoked or not, so that OCSP answers can be fetched ahead of time; must not take time.
 
     Raises:
         ValueError: no anchors, no issuers, or an issuer with an unknown scheme, environment or malformed pin.
@@ -137,6 +139,7 @@ class CertificateValidator:
         max_crl_age: timedelta = MAX_CRL_AGE,
         max_authority_crl_age: timedelta = MAX_AUTHORITY_CRL_AGE,
         max_remembered: int = 10_000,
+        saw: Callable[[str, int], None] | None = None,
     ) -> None:
         if not issuers:
             raise ValueError("nobody to believe: at least one pinned issuer is needed")
@@ -155,6 +158,7 @@ class CertificateValidator:
         )
         self._environment = environment
         self._max_remembered = max_remembered
+        self._saw = saw or _nobody_asks
         self._remembered: dict[bytes, _Remembered] = {}
         self._refused: dict[bytes, _PastRefusal] = {}
         self._remembered_version = (-1, -1)
@@ -172,7 +176,7 @@ class CertificateValidator:
             at: the moment of the decision, UTC.
 
         Raises:
-            Refused: CERTIFICATE_* or CRL_*, a distinct reason for each check.
+            Refused: CERTIFICATE_*, CRL_* or OCSP_*, a distinct reason for each check.
         """
         if len(chain_der) > MAX_CHAIN:
             raise Refused(Reason.CERTIFICATE_PATH, f"More than {MAX_CHAIN} certificates were sent along.")
@@ -183,6 +187,7 @@ class CertificateValidator:
         digest = hashlib.sha256(leaf_der).digest()
         known = self._remembered.get(digest)
         if known is not None and at in known.span:
+            self._saw(known.certificate.issuer_key, known.certificate.serial_number)
             return known.certificate
         presented = hashlib.sha256(b"".join(hashlib.sha256(der).digest() for der in (leaf_der, *chain_der))).digest()
         past = self._refused.get(presented)
@@ -212,8 +217,9 @@ class CertificateValidator:
         _require_client_certificate(leaf.certificate)
         # 3. The identity, as the pinned issuing CA writes it.
         identity, issuer = self._identify(path)
+        self._saw(issuer.spki_sha256.lower(), leaf.certificate.serial_number)
         # 4. Revocation, for every certificate in the path.
-        span = self._revocation.require(path, at, issuer.max_crl_age)
+        span = self._revocation.require(path, at, issuer.max_crl_age, needs_answer=issuer.ocsp_required)
         for item in path.certificates:
             span = span.within(Span(item.certificate.not_valid_before_utc, item.certificate.not_valid_after_utc))
         certificate = leaf.certificate
@@ -247,6 +253,10 @@ class CertificateValidator:
         leaf = path.certificates[-1].certificate
         _require_policy(leaf, issuer.policies)
         return SCHEMES[issuer.scheme](leaf, issuer), issuer
+
+
+def _nobody_asks(_issuer_key: str, _serial_number: int) -> None:
+    """Where no OCSP is configured."""
 
 
 def _organization(certificate: x509.Certificate, issuer: PinnedIssuer) -> str:

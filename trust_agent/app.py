@@ -21,8 +21,7 @@ from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
 from pki.crl_store import CrlStore, spki_sha256
-from pki.ocsp_folder import OcspFolder
-from pki.ocsp_store import OcspStore
+from pki.ocsp_answers import OcspAnswers, make_answers
 from pki.validation import CertificateValidator
 from trust_agent.authz_client import AuthzClient
 from trust_agent.decision import Decider, ServiceRules
@@ -70,7 +69,7 @@ def load_register(settings: AgentSettings) -> Register:
     return loaded
 
 
-def make_trust_store(settings: AgentSettings, clock: Clock, answers: OcspStore | None = None) -> TrustStore:
+def make_trust_store(settings: AgentSettings, clock: Clock, answers: OcspAnswers | None = None) -> TrustStore:
     """The trust store with what was kept before taken in.
 
     Args:
@@ -91,7 +90,8 @@ def make_trust_store(settings: AgentSettings, clock: Clock, answers: OcspStore |
         issuers=pinned,
         intermediates=intermediates,
         crls=crls,
-        ocsp=answers,
+        ocsp=answers.store if answers else None,
+        saw=answers.saw if answers else None,
         environment=clients.environment,
         max_crl_age=timedelta(seconds=ages.crl),
         max_authority_crl_age=timedelta(seconds=ages.authority_crl),
@@ -136,13 +136,15 @@ class DecisionService:
         self._folder = folder
         self._clock = clock or SystemClock()
         self._register = load_register(settings)
-        folder_of_answers = settings.clients.ocsp_folder
-        self._answers = (
-            OcspFolder(folder_of_answers, [der for ders in _authorities(settings) for der in ders])
-            if folder_of_answers
-            else None
+        self._answers = make_answers(
+            [(issuer, _certificates(issuer.certificate)[0]) for issuer in settings.clients.issuers],
+            [der for ders in _authorities(settings) for der in ders],
+            folder=settings.clients.ocsp_folder,
+            own_folder=settings.state_dir / "ocsp",
+            clock=self._clock,
+            max_age=timedelta(seconds=settings.freshness.crl),
         )
-        self._store = make_trust_store(settings, self._clock, self._answers.store if self._answers else None)
+        self._store = make_trust_store(settings, self._clock, self._answers)
         journal = settings.journal
         self._journal = Journal(settings.journal_dir, segment_bytes=journal.segment_bytes, max_bytes=journal.max_bytes)
         self._metrics = Metrics()
@@ -265,10 +267,14 @@ class DecisionService:
             },
             "failing": {
                 **self._fetcher.failures,
+                **{f"ocsp {url}": number for url, number in self._ocsp_failures().items()},
                 **({"shipping": self._shipper.failures} if self._shipper.failures else {}),
             },
         }
         return 200 if healthy else 503, "application/json", msgspec.json.encode(body)
+
+    def _ocsp_failures(self) -> dict[str, int]:
+        return self._answers.follower.failures if self._answers and self._answers.follower else {}
 
     def _exposition(self) -> tuple[int, str, bytes]:
         text = exposition(self._metrics, self._gauges())
@@ -283,6 +289,11 @@ class DecisionService:
             if item.confirmed_at is not None:
                 age = (now - item.confirmed_at).total_seconds()
                 yield "sluis_agent_material_age_seconds", {"material": item.name}, age
+        follower = self._answers.follower if self._answers else None
+        if follower is not None:
+            yield "sluis_agent_ocsp_followed", {}, float(len(follower))
+            yield "sluis_agent_ocsp_without_answer", {}, float(follower.without_answer(now))
+            yield "sluis_agent_ocsp_failures", {}, float(sum(follower.failures.values()))
         yield "sluis_agent_journal_available", {}, float(self._journal.available)
         yield "sluis_agent_journal_unshipped_records", {}, float(self._journal.next_index - self._journal.shipped)
         yield "sluis_agent_journal_put_aside_records", {}, float(self._shipper.put_aside)

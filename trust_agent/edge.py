@@ -42,6 +42,7 @@ _STATUS: Final = {
     Reason.CRL_STALE: 503,
     Reason.CRL_INVALID: 503,
     Reason.OCSP_INVALID: 503,
+    Reason.OCSP_MISSING: 503,
     Reason.KEYS_STALE: 503,
     Reason.REVOCATIONS_STALE: 503,
     Reason.BUNDLE_STALE: 503,

@@ -47,7 +47,8 @@ class ClientSettings(Settings):
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
     ocsp_folder: SettingsPath | None = None
-    """Folder of OCSP responses (`*.ocsp`, DER) that another program fetches ahead of time; they count beside CRLs."""
+    """Folder of OCSP responses (`*.ocsp`, DER) that count beside CRLs; another program may put some there as well. Left
+    out, those of an issuer with `ocsp_url` are kept in the state folder."""
 
     @property
     def authorities(self) -> tuple[Path, ...]:

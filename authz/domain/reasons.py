@@ -45,6 +45,7 @@ class Reason(StrEnum):
     CRL_STALE = "crl_stale"
     CRL_INVALID = "crl_invalid"
     OCSP_INVALID = "ocsp_invalid"
+    OCSP_MISSING = "ocsp_missing"
     CREDENTIAL_UNKNOWN = "credential_unknown"
     CREDENTIAL_BLOCKED = "credential_blocked"
     CREDENTIAL_REVOKED = "credential_revoked"

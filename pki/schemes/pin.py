@@ -31,6 +31,7 @@ class PinnedIssuer:
             key that issues several kinds of certificates.
         max_crl_age: how old the CRL of this CA may be, instead of the validator's own limit. For a CA that publishes
             less often than every hour (docs/decisions/0017).
+        ocsp_required: whether its CRL is not enough, and a fresh OCSP answer must be held as well.
 
     Raises:
         ValueError: contradictory or malformed.
@@ -42,6 +43,7 @@ class PinnedIssuer:
     table: IdentityTable | None = None
     policies: tuple[str, ...] = ()
     max_crl_age: timedelta | None = None
+    ocsp_required: bool = False
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEME_NAMES:
