@@ -3,6 +3,7 @@
 A party whose domain is not signed is not taken up: neither with a certificate nor with a service.
 """
 
+from textwrap import shorten
 from typing import Final
 
 from authz.domain.reasons import Reason
@@ -17,7 +18,9 @@ from deploy.lab.story.tokens import describe_token
 from deploy.lab.toml import to_toml
 
 _REFUSED: Final = 2
-"""Exit status of `pki` for a refusal."""
+"""Exit status of `pki` and `authz` for a refusal."""
+_SHOWN: Final = 220
+"""Characters of a refusal that are shown: a domain comes with all that is to repair."""
 
 
 async def enrolment(session: Session) -> Step:
@@ -99,5 +102,5 @@ def _command(asked: str, finished: Finished, reason: str) -> Exchange:
     """A command of the CA; a refusal must be the wanted one."""
     text = " ".join((finished.output if finished.status == 0 else finished.problem).split())
     fits = finished.status == (_REFUSED if reason else 0) and reason in text
-    shown = text if reason else text.rpartition(" to ")[0]
+    shown = shorten(text, _SHOWN, placeholder=" ...") if reason else text.rpartition(" to ")[0]
     return Exchange(asked, f"refused ({reason})" if reason else "done", shown, as_wanted=fits)
