@@ -16,7 +16,7 @@ import contextlib
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Self
@@ -64,6 +64,7 @@ class OcspFollower:
         folder: where answers are kept; its store decides.
         clock: the time by which answers count.
         client: HTTP client for the responders; one of its own when None.
+        monotonic: seconds by which pauses are measured.
     """
 
     def __init__(
@@ -72,12 +73,15 @@ class OcspFollower:
         folder: OcspFolder,
         clock: Clock,
         client: httpx.AsyncClient | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client or httpx.AsyncClient(trust_env=False)
         self._sources = {source.issuer_key: source for source in sources}
         self._askers = {key: Asker(source, self._client) for key, source in self._sources.items()}
         self._folder = folder
         self._clock = clock
+        self._monotonic = monotonic
+        self._trouble: dict[str, int] = {}
         self._followed: OrderedDict[Named, _Followed] = OrderedDict()
         self._gone: set[Named] = set()
         self._new = asyncio.Event()
@@ -92,7 +96,7 @@ class OcspFollower:
         """A certificate was presented that this CA issued; called for each request."""
         if issuer_key not in self._sources:
             return
-        named, now = (issuer_key, serial_number), time.monotonic()
+        named, now = (issuer_key, serial_number), self._monotonic()
         followed = self._followed.get(named)
         if followed is not None:
             followed.seen = now
@@ -122,27 +126,40 @@ class OcspFollower:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
+    async def look(self, issuer_key: str) -> float:
+        """Ask what is due of one CA, a few questions at most.
+
+        Returns:
+            Seconds until the next look: 0 when there may be more to ask.
+        """
+        due = self._due(issuer_key)[:AT_ONCE]
+        outcomes = await asyncio.gather(*(self._refresh(named) for named in due))
+        self._forget()
+        missed = [outcome for outcome in outcomes if isinstance(outcome, NotAnswered)]
+        if missed and len(missed) == len(outcomes):
+            # It is the responder and not a certificate: leave it alone for a while.
+            self._trouble[issuer_key] = self._trouble.get(issuer_key, 0) + 1
+            return max(_backoff(self._trouble[issuer_key]), *(problem.after for problem in missed))
+        if due:
+            self._trouble.pop(issuer_key, None)
+        return 0.0 if due else LOOK
+
     async def _follow(self, issuer_key: str) -> None:
-        trouble = 0
         while True:
             new = self._new
-            due = self._due(issuer_key)[:AT_ONCE]
-            outcomes = await asyncio.gather(*(self._refresh(named) for named in due))
-            missed = [outcome for outcome in outcomes if isinstance(outcome, NotAnswered)]
-            if missed and len(missed) == len(outcomes):
-                # It is the responder and not a certificate: leave it alone for a while.
-                trouble += 1
-                await asyncio.sleep(max(_backoff(trouble), *(problem.after for problem in missed)))
-                continue
-            self._forget()
-            if due:
-                trouble = 0
-                continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(new.wait(), LOOK)
+            try:
+                rest = await self.look(issuer_key)
+            except Exception as error:  # noqa: BLE001  whatever a responder brings must not end the following
+                _LOG.error("ocsp_following_failed", error_kind=type(error).__name__)
+                rest = _AGAIN
+            if rest > LOOK:
+                await asyncio.sleep(rest)
+            elif rest:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(new.wait(), rest)
 
     def _due(self, issuer_key: str) -> list[Named]:
-        at, now, store = self._clock.now(), time.monotonic(), self._folder.store
+        at, now, store = self._clock.now(), self._monotonic(), self._folder.store
         found = []
         for named, followed in self._followed.items():
             if named[0] != issuer_key or now < followed.wait_until:
@@ -166,7 +183,7 @@ class OcspFollower:
         if followed is not None:
             # A responder that has nothing newer is asked less and less; a hold may be released any moment.
             followed.failures = 0 if newer or (answer and answer.revoked) else followed.failures + 1
-            followed.wait_until = time.monotonic() + _jitter(min(_AGAIN * 2 ** min(followed.failures, 4), _MOST))
+            followed.wait_until = self._monotonic() + _jitter(min(_AGAIN * 2 ** min(followed.failures, 4), _MOST))
         if self.failures.pop(self._sources[issuer_key].url, 0):
             _LOG.info("ocsp_recovered", url=self._sources[issuer_key].url)
         return None
@@ -175,7 +192,7 @@ class OcspFollower:
         followed, url = self._followed.get(named), self._sources[named[0]].url
         if followed is not None:
             followed.failures += 1
-            followed.wait_until = time.monotonic() + _backoff(followed.failures)
+            followed.wait_until = self._monotonic() + _backoff(followed.failures)
         failed = self.failures[url] = self.failures.get(url, 0) + 1
         # The first failures are told, then every hundredth: a responder may be away for an hour.
         if failed <= 2 or failed % 100 == 0:  # noqa: PLR2004
@@ -193,7 +210,7 @@ class OcspFollower:
         return answer.revoked or answer.this_update - SKEW <= at <= ends
 
     def _forget(self) -> None:
-        oldest = time.monotonic() - FORGET
+        oldest = self._monotonic() - FORGET
         while self._followed and next(iter(self._followed.values())).seen < oldest:
             self._gone.add(self._followed.popitem(last=False)[0])
         while self._gone:
