@@ -116,17 +116,22 @@ def dane(
         return chain, await check_dane(validator, host, port, chain, at)
 
     chain, outcome = asyncio.run(work())
-    publish = f"_{port}._tcp.{host.rstrip('.')}. IN TLSA {tlsa_for(chain[0])}"
+    owner = f"_{port}._tcp.{host.rstrip('.')}. IN TLSA"
+    publish = f"{owner} {tlsa_for(chain[0])}"
+    over_renewals = f"{owner} {tlsa_for(chain[1], authority=True)}" if len(chain) > 1 else None
     if as_json:
         from pki.dnssec.tree import as_json as standing  # noqa: PLC0415
 
         document = {"outcome": outcome.outcome.value, "message": outcome.message, "publish": publish}
+        document |= {"publish_authority": over_renewals} if over_renewals else {}
         typer.echo(json.dumps(document | {"standing": standing(outcome.standing, at)}, indent=2))
     else:
         _show(outcome.standing, at, as_json=False)
         typer.echo(f"DANE {outcome.outcome.value}: {outcome.message}")
         if outcome.outcome.value != "matched":
             typer.echo(f"record of this certificate's key: {publish}")
+            if over_renewals:
+                typer.echo(f"or of its issuing CA's key, over renewals: {over_renewals}")
     raise typer.Exit(DANE_EXIT_CODES[outcome.outcome.value])
 
 

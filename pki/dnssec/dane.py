@@ -118,14 +118,19 @@ async def check_dane(
     return found if isinstance(found, DaneResult) else found.compare(chain_der, at)
 
 
-def tlsa_for(certificate_der: bytes) -> str:
+def tlsa_for(certificate_der: bytes, *, authority: bool = False) -> str:
     """The recommended TLSA data for a certificate: `3 1 1 <SHA-256 of the key>` (RFC 7671 section 5.1).
+
+    Args:
+        certificate_der: of the endpoint, or of its issuing CA.
+        authority: it is of the issuing CA: `2 1 1` (section 5.2), which fits whatever that CA issues for the name.
 
     Raises:
         ValueError: not a certificate.
     """
     certificate = x509.load_der_x509_certificate(certificate_der)
-    return f"3 1 1 {hashlib.sha256(_selected(certificate, _KEY)).hexdigest()}"
+    usage = _TRUST_ANCHOR if authority else _END_ENTITY
+    return f"{usage} 1 1 {hashlib.sha256(_selected(certificate, _KEY)).hexdigest()}"
 
 
 def _matching_usage(usable: Sequence[TLSA], chain_der: Sequence[bytes], host: str, at: datetime) -> int | None:

@@ -82,3 +82,4 @@ def test_the_record_to_publish_is_shown_of_an_endpoint_that_wants_a_client_certi
         status, document = pki(lab, "dnssec", "dane", station.agent_host, "--port", str(port))
         assert (status, document["outcome"]) == expected
         assert document["publish"].startswith(f"_{port}._tcp.{station.agent_host}. IN TLSA 3 1 1 ")
+        assert " IN TLSA 2 1 1 " in document["publish_authority"]

@@ -83,6 +83,14 @@ async def test_usage_3_asks_neither_for_name_nor_for_time() -> None:
     assert (await dane([old.tlsa(3)], old)).outcome is DaneOutcome.MATCHED
 
 
+async def test_the_records_that_are_recommended_fit_the_leaf_or_whatever_its_authority_issues_for_the_name() -> None:
+    own, authority = [tlsa_for(LEAF.der)], [tlsa_for(ISSUING.der, authority=True)]
+    for presented, fits_own in ((LEAF, True), (OTHER, False)):
+        assert ((await dane(own, presented, ISSUING)).outcome is DaneOutcome.MATCHED) == fits_own
+        assert (await dane(authority, presented, ISSUING)).outcome is DaneOutcome.MATCHED
+    assert (await dane(authority, Party("leaf"), ISSUING)).outcome is DaneOutcome.MISMATCHED
+
+
 async def test_usage_2_matches_a_chain_that_really_leads_there() -> None:
     record = [ROOT.tlsa(2)]
     assert (await dane(record, LEAF, ISSUING, ROOT)).outcome is DaneOutcome.MATCHED
