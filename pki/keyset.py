@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from authz.domain.errors import SluisError
+from authz.edge.files import sync_folder, write_whole
 from pki.encoding import pem_chain
 from pki.signer import PrivateKey, key_pem, new_key
 
@@ -87,7 +88,7 @@ class Keyset:
             return read_key(path)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         key = new_key(kind)
-        _write(path, key_pem(key, None), 0o600)
+        write_whole(path, key_pem(key, None), 0o600)
         return key
 
     def drop_pending(self) -> None:
@@ -115,20 +116,20 @@ class Keyset:
         fresh = target.with_name(f".{target.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
-        _write(fresh / KEY, key_pem(key, None), 0o600)
-        _write(fresh / CERTIFICATE, pem_chain([certificate]).encode("ascii"), 0o644)
-        _write(fresh / CHAIN, pem_chain([certificate, *issuers]).encode("ascii"), 0o644)
+        write_whole(fresh / KEY, key_pem(key, None), 0o600)
+        write_whole(fresh / CERTIFICATE, pem_chain([certificate]).encode("ascii"), 0o644)
+        write_whole(fresh / CHAIN, pem_chain([certificate, *issuers]).encode("ascii"), 0o644)
         if not target.exists():
             fresh.rename(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
         # Due before the switch: a process killed in between runs the hook once too often, never once too few.
         if self.current.exists():
-            _write(self.folder / _RELOAD, b"", 0o600)
+            write_whole(self.folder / _RELOAD, b"", 0o600)
         link = self.folder / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(target.relative_to(self.folder))
         link.replace(self.current)
-        _sync(self.folder)
+        sync_folder(self.folder)
         self.drop_pending()
         self._prune(target)
         return target
@@ -162,8 +163,8 @@ class Keyset:
 
     def remember(self, how: Mapping[str, Any], authorities: bytes) -> None:
         """Keep with whom and how it enrolled, for renewals."""
-        _write(self.authorities, authorities, 0o644)
-        _write(self.folder / "enrolment.json", json.dumps(dict(how), indent=2).encode(), 0o644)
+        write_whole(self.authorities, authorities, 0o644)
+        write_whole(self.folder / "enrolment.json", json.dumps(dict(how), indent=2).encode(), 0o644)
 
     def remembered(self) -> dict[str, str]:
         """What `remember` kept.
@@ -206,24 +207,3 @@ def is_pair(key: PrivateKey, certificate: x509.Certificate) -> bool:
     """Whether the certificate is of this key."""
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make names durable, not just contents."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ caller decides how often to look (hourly fits RFC 5011 section 2.3). For one zon
 """
 
 import json
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -25,6 +24,7 @@ from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.dnskeybase import Flag
 
 from authz.domain.errors import InvalidValue
+from authz.edge.files import write_whole
 from pki.dnssec.anchors import TrustAnchor
 from pki.dnssec.model import Budget, ChainBroken, Limits
 from pki.dnssec.signatures import DIGESTS, ZoneKeys, matches, usable_keys, verify
@@ -229,9 +229,4 @@ def _write(path: Path, zone: dns.name.Name, keys: tuple[TrackedKey, ...]) -> Non
             {"key": k.key.to_text(), "state": k.state.value, "since": k.since.astimezone(UTC).isoformat()} for k in keys
         ],
     }
-    draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_whole(path, json.dumps(document, indent=1).encode(), 0o644)

@@ -164,3 +164,12 @@ async def test_a_damaged_file_is_refused_not_replaced(root: Root, text: str) -> 
 def test_anchors_of_two_zones_are_refused(root: Root) -> None:
     with pytest.raises(InvalidValue, match="exactly one zone"):
         AnchorFile(root.path, (*root.dns.anchors(), *root.dns.anchors("nl")))
+
+
+async def test_a_link_laid_where_the_draft_of_the_anchor_file_was_is_not_written_through(root: Root) -> None:
+    victim = root.path.with_name("victim")
+    for guess in (f"{root.path.name}.new", f".{root.path.name}.new"):
+        root.path.with_name(guess).symlink_to(victim)
+    await root.look(0)
+    assert not victim.exists()
+    assert root.states()
