@@ -31,6 +31,7 @@ def doctor(
     authz: Annotated[str | None, typer.Option("--authz", help="https URL of the authorization server.")] = None,
     authz_connect: Annotated[str | None, typer.Option("--authz-connect", help="Its IP:PORT, past DNS.")] = None,
     crl: Annotated[list[str] | None, typer.Option("--crl", help="CRL URL, instead of those in certificates.")] = None,
+    ocsp: Annotated[str | None, typer.Option("--ocsp", help="OCSP URL, instead of the one in the certificate.")] = None,
     need_dane: Annotated[bool, typer.Option("--need-dane", help="Fail without TLSA records.")] = False,
     resolver: Resolver = None,
     anchor: Anchor = None,
@@ -38,7 +39,7 @@ def doctor(
     mode: Mode = "validate",
     as_json: AsJson = False,
 ) -> None:
-    """Look at a whole installation: certificate, key, chain, CRL, TLS, DNSSEC, DANE, clock; and say what to do."""
+    """Look at a whole installation: certificate, key, chain, CRL, OCSP, TLS, DNSSEC, DANE, clock; say what to do."""
     from pki.doctor.model import Installation, passed  # noqa: PLC0415
     from pki.doctor.running import as_json as report  # noqa: PLC0415
     from pki.doctor.running import examine, table  # noqa: PLC0415
@@ -50,6 +51,7 @@ def doctor(
         endpoint=_endpoint("--endpoint", endpoint, connect),
         authz=_endpoint("--authz", authz, authz_connect),
         crl_urls=tuple(crl or ()),
+        ocsp_url=ocsp,
         validator=validator_for(mode, resolver, anchor, anchor_state),
         need_dane=need_dane,
         at=datetime.now(UTC),

@@ -57,6 +57,7 @@ class Installation:
         endpoint: the participant's own TLS endpoint.
         authz: the authorization server.
         crl_urls: instead of those in the certificates.
+        ocsp_url: of the OCSP responder, instead of the one in the certificate.
         validator: checks names.
         need_dane: whether an endpoint without TLSA records fails.
         at: the moment.
@@ -69,6 +70,7 @@ class Installation:
     endpoint: Endpoint | None = None
     authz: Endpoint | None = None
     crl_urls: tuple[str, ...] = ()
+    ocsp_url: str | None = None
     validator: Validator | None = None
     need_dane: bool = False
 

@@ -121,7 +121,7 @@ def _judge(
     crl = listing.newest
     age = installation.at - crl.this_update
     limit = MAX_CRL_AGE if own else MAX_AUTHORITY_CRL_AGE
-    said = f"made {_spoken(age)} ago, next by {crl.next_update:%Y-%m-%d %H:%M} UTC"
+    said = f"made {spoken(age)} ago, next by {crl.next_update:%Y-%m-%d %H:%M} UTC"
     if installation.at > min(crl.next_update, crl.this_update + limit):
         to_do = "The certificate authority does not publish: tell the vertrouwensleverancier."
         fresh = Finding(f"{name}.fresh", Result.FAIL, said, to_do)
@@ -133,6 +133,7 @@ def _judge(
     return [fresh, Finding(f"{name}.revoked", Result.OK, "not revoked")]
 
 
-def _spoken(age: timedelta) -> str:
+def spoken(age: timedelta) -> str:
+    """A span of time for people."""
     seconds = max(0, int(age.total_seconds()))
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"  # noqa: PLR2004  units

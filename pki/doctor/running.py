@@ -11,6 +11,7 @@ from pki.doctor.clock import check_clock
 from pki.doctor.domains import check_dane_of, check_domains
 from pki.doctor.files import check_files
 from pki.doctor.model import Finding, Installation, Result, passed
+from pki.doctor.ocsp import check_ocsp
 from pki.doctor.revocation import check_crls
 from pki.doctor.tls import check_endpoint
 
@@ -22,6 +23,7 @@ async def examine(installation: Installation) -> list[Finding]:
     found, chain = check_files(installation)
     if chain:
         found += await check_crls(installation, chain)
+        found += await check_ocsp(installation, chain)
     found += await check_domains(installation, chain)
     endpoint = installation.endpoint
     if endpoint is None:

@@ -86,7 +86,7 @@ async def test_files_and_crls_that_are_in_order_pass(place: Place) -> None:
     assert wrong == []
     assert passed(found)
     assert of(found, "certificate.identity").detail.startswith("oin:00000009900000020000")
-    assert {finding.check for finding in found if finding.result is Result.SKIP} == {"dnssec", "tls", "authz"}
+    assert {finding.check for finding in found if finding.result is Result.SKIP} == {"ocsp", "dnssec", "tls", "authz"}
 
 
 async def test_a_certificate_that_expires_soon_warns_and_an_expired_one_fails(place: Place) -> None:
