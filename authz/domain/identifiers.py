@@ -2,6 +2,9 @@
 
 Specification: shared `domain.md`, "Identifiers". Leading zeros matter, so all of them are text. An identifier that
 parses is well-formed, nothing more: that the party exists and takes part is checked elsewhere.
+
+Each party has one spelling here. A URA is written with and without leading zeros in the field ("up to 8 digits"); it is
+kept in eight digits, as the UZI-register writes it in certificates, or one subscriber would be two parties.
 """
 
 import re
@@ -30,6 +33,7 @@ _FORMS = {
     IdentifierKind.KVK: re.compile(r"[0-9]{8}"),
     IdentifierKind.URA: re.compile(r"[0-9]{1,8}"),
 }
+_URA_DIGITS = 8
 
 OID_OF_KIND = {
     IdentifierKind.AGB: "2.16.840.1.113883.2.4.6.1",
@@ -43,6 +47,10 @@ OID_OF_KIND = {
 class Identifier:
     """One identifier of an organisation, for example AGB 01234567 or UZOVI 5000.
 
+    Attributes:
+        kind: the register.
+        value: the digits, in the one spelling of the kind.
+
     Raises:
         InvalidValue: the value has not the form of its kind, or is all zeros, which the field uses for "none".
     """
@@ -55,6 +63,8 @@ class Identifier:
             raise InvalidValue(f"not a well-formed {self.kind.name} identifier")
         if not self.value.strip("0"):
             raise InvalidValue(f"an all-zero {self.kind.name} identifier means 'none' and names nobody")
+        if self.kind is IdentifierKind.URA:
+            object.__setattr__(self, "value", self.value.zfill(_URA_DIGITS))
 
     @classmethod
     def parse_subject(cls, text: str) -> Self:

@@ -49,6 +49,36 @@ def test_subject_of_another_form_is_refused(subject: str) -> None:
         Identifier.parse_subject(subject)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("1234567", "01234567"), ("1", "00000001"), ("0001", "1"), ("90000123", "90000123")]
+)
+def test_a_ura_with_and_without_leading_zeros_is_one_subscriber(one: str, other: str) -> None:
+    first, second = Identifier(IdentifierKind.URA, one), Identifier(IdentifierKind.URA, other)
+    assert first == second
+    assert first.subject == second.subject == f"ura:{other.zfill(8)}"
+    assert Identifier.parse_subject(f"ura:{one}") == first
+
+
+@pytest.mark.parametrize(
+    "value", ["", "0", "00000000", "012345678", "1234567 ", "+1234567", "1_2", "\u0661234567", "1\n"]
+)
+def test_what_is_no_ura_is_not_made_one_by_zeros(value: str) -> None:
+    with pytest.raises(InvalidValue):
+        Identifier(IdentifierKind.URA, value)
+
+
+@given(st.sampled_from(IdentifierKind), st.text(alphabet="0123456789\u0660\uff11 \t\n+-", min_size=1, max_size=21))
+def test_no_party_has_two_spellings(kind: IdentifierKind, value: str) -> None:
+    """What is accepted is the one spelling already; only a URA may come with fewer zeros than it is kept with."""
+    try:
+        found = Identifier(kind, value)
+    except InvalidValue:
+        return
+    assert value.isascii()
+    assert found.value == (value.zfill(8) if kind is IdentifierKind.URA else value)
+    assert Identifier.parse_subject(found.subject).subject == found.subject
+
+
 @given(st.text(max_size=30))
 def test_only_the_exact_form_of_an_agb_code_is_accepted(value: str) -> None:
     well_formed = len(value) == 8 and all(c in "0123456789" for c in value) and value != "00000000"

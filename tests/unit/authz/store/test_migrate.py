@@ -5,9 +5,11 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.store.database import Database
+from authz.store.participants import StoredParticipants
 from authz.store.tables import metadata
 from tests.fakes.clock import FixedClock
 
@@ -24,6 +26,42 @@ async def test_instances_that_start_together_migrate_once(url: str, clock: Fixed
     instances = [Database(url, clock) for _ in range(4)]
     await asyncio.gather(*(instance.start() for instance in instances))
     await asyncio.gather(*(instance.close() for instance in instances))
+
+
+async def test_who_was_stored_with_a_short_ura_is_found_under_the_one_spelling(url: str, clock: FixedClock) -> None:
+    database = Database(url, clock)
+    await database.start()
+
+    async def of_before(connection: AsyncConnection) -> None:
+        for table, values in (
+            ("participant", {"id": "ura:1234567", "name": "Short", "dane": "required"}),
+            ("participant", {"id": "ura:7654321", "name": "Twice", "dane": "required"}),
+            ("participant", {"id": "ura:07654321", "name": "Once", "dane": "optional"}),
+        ):
+            rest = {"environment": "TST", "organization_type": "ZORGAANBIEDER", "status": "active"}
+            await connection.execute(insert(metadata.tables[table]).values(rest | values))
+        for owner, identity in (("ura:1234567",) * 2, ("ura:7654321",) * 2, ("ura:07654321",) * 2):
+            key = {"environment": "TST", "participant": owner}
+            value = identity.removeprefix("ura:")
+            await connection.execute(
+                insert(metadata.tables["participant_identifier"]).values(key | {"kind": "ura", "value": value})
+            )
+            credential = {"issuer_key": "a" * 64, "identity": identity, "allowed_addresses": "[]", "blocked": False}
+            await connection.execute(insert(metadata.tables["credential"]).values(key | credential | {"position": 0}))
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+
+    await database.write(of_before)
+    await database.close()
+    again = Database(url, clock)
+    await again.start()
+    _, found = await StoredParticipants(again).load()
+    await again.close()
+    assert {(each.id.subject, each.name) for each in found} == {("ura:01234567", "Short"), ("ura:07654321", "Once")}
+    for each in found:
+        assert each.identifiers == (each.id,)
+        assert [credential.identity for credential in each.credentials] == [each.id]
+    # Who stood under both spellings has what the right one had, not what was stricter or looser under the other.
+    assert {each.dane.value for each in found} == {"required", "optional"}
 
 
 async def test_a_database_of_a_newer_release_is_left_as_it_is(url: str, clock: FixedClock) -> None:
