@@ -1,7 +1,7 @@
 """A process that works the authority: one of several at the same time, or one that is killed while it signs.
 
     python -m tests.fakes.certificate_racer <settings> race <identifier>...    waits for a line on stdin, enrols all
-    python -m tests.fakes.certificate_racer <settings> die <issue|renew> <identifier>    SIGKILL right after signing
+    python -m tests.fakes.certificate_racer <settings> die <issue|renew|revoke> <identifier>    SIGKILL after signing
 
 Prints one line for each identifier: `<identifier> issued` or `<identifier> <reason>`.
 """
@@ -24,6 +24,7 @@ from pki.app import OpenAuthority, open_authority
 from pki.issuing import Holder
 from pki.records import operator
 from pki.requests import CertificateRequest, parse_request
+from pki.revocation import RevocationReason
 from pki.settings import PkiSettings
 from pki.signer import KeySigner
 from tests.fakes.clock import FixedClock
@@ -67,6 +68,9 @@ async def die(pki: OpenAuthority, what: str, subject: str) -> None:
     KeySigner.sign = last  # type: ignore[method-assign]
     if what == "issue":
         await enrol(pki, subject)
+    elif what == "revoke":
+        who = Identifier.parse_subject(subject)
+        await pki.revoke(RevocationReason.CESSATION_OF_OPERATION, operator("racer"), identifier=who)
     else:
         await pki.renew(Identifier.parse_subject(subject), new_request(), operator("racer"))
 

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki import revocation
-from pki.encoding import CrlEnds, CrlEntry, encode_crl_ends, encode_crl_entry
 from pki.crl_parts import parts_of
+from pki.encoding import CrlEnds, CrlEntry, encode_crl_ends, encode_crl_entry
 from pki.lint_crl import lint_before_signing
 from pki.profiles import Publication
 from pki.revocation import CrlPlan, sign_crl
@@ -124,8 +124,8 @@ def test_entries_that_are_none_are_not_signed(listed: bytes) -> None:
 def test_every_part_that_changed_is_read_not_the_first_ones() -> None:
     many = parts_of(CrlEntry(2**158 + number, NOW, 4) for number in range(3000))
     for part in (0, 100, 255):
+        broken = many | {part: many[part] + many[part]}
         with pytest.raises(Refused) as caught:
-            broken = many | {part: many[part] + many[part]}
             lint_before_signing(SIGNER, ISSUER, PUBLISHED, ends(), broken, changed=many.keys())
         assert caught.value.reason is Reason.LINT_FAILED
 

@@ -14,6 +14,7 @@ from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
 from pki.issuing import Holder
 from pki.records import operator
+from pki.revocation import RevocationReason
 from pki.store.register import Register
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock
@@ -93,3 +94,25 @@ async def test_a_process_killed_while_renewing_leaves_the_old_certificate_workin
     assert [item.status for item in await pki.find()] == ["active", "revoked"]
     await pki.renew(who, new_request(), operator("test"))
     assert [item.status for item in await pki.find()] == ["superseding", "revoked", "active"]
+
+
+async def test_a_process_killed_between_signing_a_crl_and_keeping_it_leaves_the_one_before_and_no_revocation(
+    config: Path, pki: OpenAuthority
+) -> None:
+    who = Identifier.parse_subject("uzovi:5000")
+    await pki.issue(Holder(who, "Zorgkantoor Test", "12345678"), new_request(), operator("test"))
+    await pki.withdrawal.sweep()
+    async with pki.database.read() as connection:
+        [before] = await Register(connection).crls()
+    killed = start(config, "die", "revoke", "uzovi:5000")
+    killed.communicate(timeout=60)
+    assert killed.returncode == -9
+    async with pki.database.read() as connection:
+        assert await Register(connection).crls() == [before]
+    assert [item.status for item in await pki.find()] == ["active"]
+    # What was signed was never seen; its number is used by the one that is kept.
+    [revoked] = await pki.revoke(RevocationReason.SUPERSEDED, operator("test"), identifier=who)
+    async with pki.database.read() as connection:
+        [after] = await Register(connection).crls()
+    assert after.number == before.number + 1
+    assert [f"{entry.serial_number:x}" for entry in x509.load_der_x509_crl(after.der)] == [revoked.serial_number]

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -13,8 +14,10 @@ from sqlalchemy import Connection, text
 import pki.store
 from pki.app import OpenAuthority
 from pki.settings import PkiSettings
+from pki.store.crls import part_name
 from pki.store.database import Database, StoreUnavailable
 from pki.store.migrate import HEAD, migrate
+from pki.store.register import Register
 from pki.store.tables import metadata
 
 
@@ -39,6 +42,29 @@ async def test_several_that_start_at_once_migrate_once(settings: PkiSettings) ->
         assert (await connection.execute(text("SELECT version FROM changes"))).scalars().all() == [0]
     for database in databases:
         await database.close()
+
+
+async def test_parts_of_a_crl_from_before_they_had_names_keep_what_they_say(settings: PkiSettings) -> None:
+    def before(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(pki.store.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+
+    database = Database(settings.database.address)
+    parts = {7: b"entries", 8: b""}
+    async with database.write() as connection:
+        await connection.run_sync(before)
+        await connection.execute(text("INSERT INTO issuers (name, key, crl_number) VALUES ('tst', 'key', 1)"))
+        rows = [{"part": part, "entries": entries} for part, entries in parts.items()]
+        statement = "INSERT INTO crl_parts (issuer, part, entries) VALUES ('tst', :part, :entries)"
+        await connection.execute(text(statement), rows)
+    await migrate(database)
+    async with database.read() as connection:
+        register = Register(connection)
+        assert await register.crl_parts("tst") == parts
+        assert await register.crl_part_names("tst") == {part: part_name(entries) for part, entries in parts.items()}
+    await database.close()
 
 
 async def test_a_database_of_a_newer_version_is_refused(pki: OpenAuthority) -> None:
