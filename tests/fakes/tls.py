@@ -73,6 +73,10 @@ class TlsEndpoint:
         """Present another certificate from now on."""
         self._context = self._made(certificate)
 
+    def offer(self, suites: str) -> None:
+        """Take only these suites of TLS 1.2."""
+        self._context.set_ciphers(suites)
+
     def serve(self, connection: socket.socket) -> None:
         self.connections += 1
         with self._context.wrap_socket(connection, server_side=True) as tls:

@@ -4,6 +4,7 @@ import socket
 import ssl
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pki.dnssec import handshake as handshakes
 from pki.dnssec.handshake import NotReached, handshake, looking_context
@@ -98,3 +99,18 @@ async def test_more_bytes_than_a_handshake_needs_are_not_read(monkeypatch: pytes
     monkeypatch.setattr(handshakes, "MAX_BYTES", 200)
     with tls_endpoint(LEAF, TLS_1_2) as endpoint, pytest.raises(NotReached, match="more than 200 bytes"):
         await look(endpoint.port)
+
+
+async def test_a_key_exchange_without_a_signature_or_with_a_group_of_any_size_is_not_offered() -> None:
+    offered = {suite["name"] for suite in looking_context().get_ciphers() if suite["protocol"] != "TLSv1.3"}
+    assert offered
+    assert all(name.startswith("ECDHE-") for name in offered)
+    leaf = AUTHORITY.issue("uzovi:5000", dns=(HOST,), key=rsa.generate_private_key(65537, 2048))
+    for suites, seen in (("ECDHE+AESGCM", True), ("AES128-GCM-SHA256", False), ("DHE-RSA-AES128-GCM-SHA256", False)):
+        with tls_endpoint(leaf, TLS_1_2) as endpoint:
+            endpoint.offer(suites)
+            if seen:
+                assert (await look(endpoint.port))[0] == leaf.der
+                continue
+            with pytest.raises(NotReached, match="handshake"):
+                await look(endpoint.port)
