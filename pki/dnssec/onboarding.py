@@ -92,7 +92,8 @@ async def examine(
     finally:
         for task in tasks:
             task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+    # Also of those that failed: the first failure is raised below, and none is left unseen.
+    await asyncio.gather(*tasks, return_exceptions=True)
     outcomes = [
         _too_late(name, longest) if task in late else _finding(name, task.result())
         for name, task in zip(wanted, tasks, strict=True)

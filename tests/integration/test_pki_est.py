@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from tests.fakes.domains import EXAMPLE
 from tests.fakes.est_authority import NAME, ROOT, Est, Reply, openssl, pkcs7, running_est
 
 pytestmark = pytest.mark.integration
@@ -380,3 +381,33 @@ def test_the_event_loop_is_free_while_codes_are_hashed(est: Est) -> None:
         return [took]
 
     assert asyncio.run(both())[0] < 5
+
+
+def test_a_code_whose_domain_lapsed_makes_nothing_and_is_not_used_up(est: Est) -> None:
+    lapsing = {"name": "lapsing.nl", "records": {"pep": ["127.0.0.1"], "api": ["127.0.0.1"]}}
+    est.domains.serve(EXAMPLE, lapsing)
+    try:
+        code = est.code("uzovi:6800", "--dns", "pep.lapsing.nl")
+        before = est.code("uzovi:6801", "--dns", "api.lapsing.nl")
+        est.keep("before", est.enrol("uzovi-6801", before["code"], est.request("before")))
+        other = est.code("uzovi:6802")
+        # Days later: `pki serve` asks for itself and not what the operator's command saw.
+        est.domains.serve(EXAMPLE, lapsing | {"state": "wrong-ds"})
+        reply = est.enrol("uzovi-6800", code["code"], est.request("lapsing"))
+        assert reply.status == 403
+        assert reply.text.startswith("domain_bogus: pep.lapsing.nl is bogus: ")
+        assert "registrar of lapsing.nl" in reply.text
+        assert est.certificates("uzovi:6800") == []
+        (refused,) = [
+            record
+            for record in est.records("certificate.issue")
+            if record["event"]["reason"] == "domain_bogus"  # type: ignore[index]
+        ]
+        assert refused["objects"][0]["details"]["domains"][0]["domain"] == "pep.lapsing.nl"  # type: ignore[index]
+        states = {item["reference"]: item["status"] for item in json.loads(est.pki("code", "list", "--json"))}
+        assert states[code["reference"]] == "ready"
+        # Whoever has other names is not held up, and whoever has a certificate for the same domain renews it.
+        est.keep("other", est.enrol("uzovi-6802", other["code"], est.request("other")))
+        est.keep("again", est.reenrol("before", est.request("again")))
+    finally:
+        est.domains.serve(EXAMPLE)
