@@ -33,6 +33,7 @@ from pki.records import Actor, RecordMaker
 from pki.requests import CertificateRequest
 from pki.retirement import RetiredCa, Retirement, check_retired
 from pki.revocation import RevocationReason
+from pki.selecting import read_serial
 from pki.settings import PkiSettings
 from pki.store.database import Database
 from pki.store.migrate import migrate
@@ -101,14 +102,30 @@ class OpenAuthority:
     ) -> list[Registered]:
         """Revoke one certificate by serial number (hex), or everything live of a party. See `Withdrawal.revoke`.
 
+        Args:
+            reason: why.
+            actor: who asks.
+            identifier: the party; with a serial number, whose certificate it must be.
+            environment: of the party, or in which the serial number must be.
+            serial_number: of the one certificate.
+
         Raises:
-            Refused: CERTIFICATE_UNKNOWN, CERTIFICATE_NOT_ACTIVE.
+            Refused: CERTIFICATE_UNKNOWN, CERTIFICATE_NOT_ACTIVE; PARAMETER_MISSING, neither was named;
+                PARAMETER_MALFORMED, what was named is no serial number, or is that of several certificates.
         """
-        if serial_number is not None:
-            return await self.withdrawal.revoke(await self.find(serial_number=serial_number), reason, actor)
-        if identifier is None:
-            raise Refused(Reason.PARAMETER_MISSING, "Name a serial number or an identifier.")
-        return await self.withdrawal.revoke_party(self.environment(environment), identifier.subject, reason, actor)
+        if serial_number is None:
+            if identifier is None:
+                raise Refused(Reason.PARAMETER_MISSING, "Name a serial number or an identifier.")
+            return await self.withdrawal.revoke_party(self.environment(environment), identifier.subject, reason, actor)
+        found = await self.find(
+            serial_number=read_serial(serial_number), identifier=identifier, environment=environment, limit=2
+        )
+        if len(found) > 1:
+            raise Refused(
+                Reason.PARAMETER_MALFORMED,
+                "Certificates of several CAs have this serial number: name its --environment or --identity as well.",
+            )
+        return await self.withdrawal.revoke(found, reason, actor)
 
     async def find(
         self,
@@ -123,9 +140,10 @@ class OpenAuthority:
         """Certificates in the register, oldest first, at most `limit` with a row id above `after`."""
         columns = certificates.c
         wanted = (
-            (columns.identifier, identifier.subject if identifier else None),
+            (columns.identifier, None if identifier is None else identifier.subject),
             (columns.environment, environment),
-            (columns.serial_number, serial_number.lower().lstrip("0") if serial_number else None),
+            # Read again: an empty text must never mean "any".
+            (columns.serial_number, None if serial_number is None else read_serial(serial_number)),
             (columns.status, status),
         )
         conditions = [column == value for column, value in wanted if value is not None]

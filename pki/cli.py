@@ -30,6 +30,7 @@ from pki.cli_shared import (
     table,
     with_authority,
 )
+from pki.selecting import read_environment, read_serial, read_status
 
 if TYPE_CHECKING:
     from pki.app import OpenAuthority
@@ -153,9 +154,12 @@ def revoke(
         except ValueError as error:
             known = ", ".join(RevocationReason)
             raise Refused(Reason.PARAMETER_MALFORMED, f"Expected a reason out of {known}.") from error
-        who = identifier(identity) if identity is not None else None
-        return await pki.revoke(why, operator(), identifier=who, environment=environment, serial_number=serial)
+        return await pki.revoke(why, operator(), identifier=who, environment=place, serial_number=number)
 
+    # Parsed before anything is opened: a selector that says nothing must not come near the register.
+    who = identifier(identity) if identity is not None else None
+    number = read_serial(serial) if serial is not None else None
+    place = read_environment(environment) if environment is not None else None
     changed = with_authority(config, act)
     emit(
         [_shown(item) for item in changed],
@@ -185,19 +189,17 @@ def list_certificates(
         from authz.domain.reasons import Reason  # noqa: PLC0415
         from pki.commands import Delivery  # noqa: PLC0415
 
-        found = await pki.find(
-            identifier=identifier(identity) if identity is not None else None,
-            serial_number=serial,
-            status=status,
-            environment=environment,
-            limit=limit,
-        )
+        found = await pki.find(identifier=who, serial_number=number, status=state, environment=place, limit=limit)
         if out is not None:
             if len(found) != 1 or found[0].certificate is None:
                 raise Refused(Reason.CERTIFICATE_UNKNOWN, f"Expected one certificate to write, found {len(found)}.")
             Delivery(out, None, overwrite=False).write(pki.chain_pem(found[0].certificate))
         return found
 
+    who = identifier(identity) if identity is not None else None
+    number = read_serial(serial) if serial is not None else None
+    state = read_status(status) if status is not None else None
+    place = read_environment(environment) if environment is not None else None
     found = with_authority(config, act)
 
     def text() -> str:
