@@ -5,6 +5,7 @@ request path, signature checked, unknown is refused. `pki.crl` says which lists 
 is the owner's work; freshness is judged per decision by `pki.revocation_check`.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -43,11 +44,12 @@ class CrlStore:
         self._issuers = tuple(x509.load_der_x509_certificate(der) for der in issuers)
         self._rules = rules
         self._crls: dict[tuple[str, CrlScope], VerifiedCrl] = {}
+        self._putting = threading.Lock()
         self.version = 0
         """Grows with each change; what was derived from an older version must be derived again."""
 
     def put(self, der: bytes) -> bool:
-        """Verify a CRL and keep it when it is newer than what is held.
+        """Verify a CRL and keep it when it is newer than what is held; may be called from threads.
 
         Whether it is still fresh is not judged here, so that a restart can load what it kept.
 
@@ -60,14 +62,17 @@ class CrlStore:
         """
         crl = verify_crl(der, self._issuers, self._rules)
         key = (crl.issuer_key, crl.scope)
-        held = self._crls.get(key)
-        if held is not None and (crl.number, crl.this_update) <= (held.number, held.this_update):
-            return False
-        if held is None and len(self._crls) >= MAX_CRLS:
-            raise Refused(Reason.CRL_INVALID, "The certificate revocation list is refused: there are too many.")
-        self._crls = self._crls | {key: crl}
-        self.version += 1
-        return True
+        with self._putting:
+            held = self._crls.get(key)
+            if held is not None and (crl.number, crl.this_update) <= (held.number, held.this_update):
+                return False
+            if held is None and len(self._crls) >= MAX_CRLS:
+                raise Refused(Reason.CRL_INVALID, "The certificate revocation list is refused: there are too many.")
+            # Readers see one whole state or the other. The version comes last: whoever derived something and finds the
+            # version that he began with, derived it from nothing older.
+            self._crls = self._crls | {key: crl}
+            self.version += 1
+            return True
 
     def covering(self, certificate: x509.Certificate, issuer_key: str, *, is_ca: bool) -> Listing | None:
         """The newest listing signed by `issuer_key` that speaks about `certificate`, or None."""

@@ -2,31 +2,27 @@
 
 A source that has something new answers at once, so a revocation arrives within a fraction of its 2 seconds; a source
 that is away is asked again with a growing pause, and the store tells by itself when its material gets too old.
-Specification: shared `spec/policy.md`, "Bundles" (long poll); RFC 7240 (`Prefer: wait`); RFC 9110 section 13 (ETag).
+Specification: shared `spec/policy.md`, "Bundles" (long poll). How a source is followed: `authz.edge.long_poll`.
 """
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import httpx
 import structlog
 
-from authz.edge.entity_tag import usable_tag
+from authz.domain.errors import SluisError
+from authz.edge.long_poll import LongPoll, Source
 from trust_agent.authz_client import AuthzClient
-from trust_agent.trust_store import MaterialRefused, TrustStore
+from trust_agent.trust_store import TrustStore
 
 _LOG: Final = structlog.get_logger(__name__)
-_PAUSE_FIRST: Final = 0.2
-_PAUSE_MOST: Final = 10.0
 _REFETCH_EVERY: Final = 5.0
 """Seconds between two fetches of the keys for an unknown key id, which anybody with a certificate can bring up."""
 _REFETCH_TIMEOUT: Final = 1.0
-_MAX_BYTES: Final = 64 * 1024 * 1024
-_AFTER_NEW: Final = 0.05
-_AFTER_NOTHING: Final = 1.0
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of each material; a CRL of 350,000 entries, a feed of 350,000 revocations."""
 _ACCEPT: Final = {
     "jwks": "application/jwk-set+json, application/json",
     "revocations": "application/jwt",
@@ -69,18 +65,26 @@ class Fetcher:
         self._last_refetch = float("-inf")
         self._refetching = asyncio.Lock()
         self._keys_known = asyncio.Event()
-        self.failures: dict[str, int] = {}
+        paths = {"jwks": "/jwks", "revocations": "/revocations", "bundle": f"/bundles/{sources.bundle}"}
+        self._authz_polls = {name: self._authz_poll(name, authz.url + path) for name, path in paths.items()}
+        self.crl_polls = {url: self._crl_poll(url) for url in sources.crls}
+        """What follows each CRL, by URL."""
+
+    @property
+    def failures(self) -> dict[str, int]:
         """Failed attempts since the last success, by name, for metrics."""
+        polls = [*self._authz_polls.items(), *((f"crl {url}", poll) for url, poll in self.crl_polls.items())]
+        return {name: poll.trouble.count for name, poll in polls if poll.trouble.count}
 
     async def __aenter__(self) -> Self:
         self._store.refetch = self.refetch_keys
-        paths = {"jwks": "/jwks", "revocations": "/revocations", "bundle": f"/bundles/{self._sources.bundle}"}
         if len(self._store.keys):
             self._keys_known.set()
-        for name, path in paths.items():
-            self._start(name, self._authz_poll(name, self._authz.url + path))
-        for url in self._sources.crls:
-            self._start(f"crl {url}", self._crl_poll(url))
+        for name, poll in self._authz_polls.items():
+            work = self._after_the_keys(poll) if name == "revocations" else poll.run()
+            self._tasks.append(asyncio.create_task(work, name=f"fetch {name}"))
+        for poll in self.crl_polls.values():
+            self._tasks.append(asyncio.create_task(poll.run(), name="fetch crl"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -99,107 +103,59 @@ class Fetcher:
             before = self._store.keys
             try:
                 async with asyncio.timeout(_REFETCH_TIMEOUT):
-                    await self._fetch_once("jwks", self._authz.url + "/jwks", wait=0)
-            except (httpx.HTTPError, MaterialRefused, TimeoutError) as error:
+                    await self._authz_polls["jwks"].fetch(waiting=False)
+            except (httpx.HTTPError, SluisError, TimeoutError) as error:
                 _LOG.warning("refetch_failed", why=type(error).__name__)
             return self._store.keys is not before
 
-    def _start(self, name: str, poll: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.append(asyncio.create_task(self._keep_polling(name, poll), name=f"fetch {name}"))
+    async def _after_the_keys(self, poll: LongPoll) -> None:
+        # The feed is signed with a key of the set: without the set it can not be verified.
+        await self._keys_known.wait()
+        await poll.run()
 
-    async def _keep_polling(self, name: str, poll: Callable[[], Awaitable[None]]) -> None:
-        pause = _PAUSE_FIRST
-        while True:
-            try:
-                await poll()
-            except (httpx.HTTPError, MaterialRefused, OSError) as error:
-                failed = self.failures.get(name, 0) + 1
-                self.failures[name] = failed
-                # The first failures are told, then every tenth: authz may be away for an hour.
-                if failed <= 2 or failed % 10 == 0:  # noqa: PLR2004
-                    _LOG.warning("fetch_failed", material=name, failures=failed, why=_why(error))
-                # Jitter, so that all agents do not come back at the same moment.
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
-                pause = min(pause * 2, _PAUSE_MOST)
+    def _authz_poll(self, name: str, url: str) -> LongPoll:
+        async def take(content: bytes, etag: str | None) -> bool:
+            if name == "bundle":
+                # Compiling takes a third of a second, in which decisions go on with the policies of before.
+                await asyncio.to_thread(self._store.take, name, content, etag or "")
             else:
-                if self.failures.pop(name, 0):
-                    _LOG.info("fetch_recovered", material=name)
-                pause = _PAUSE_FIRST
+                self._store.take(name, content, etag or "")
+            if name == "jwks":
+                self._keys_known.set()
+            _LOG.info("material_taken", material=name)
+            return True
 
-    def _authz_poll(self, name: str, url: str) -> Callable[[], Awaitable[None]]:
-        async def poll() -> None:
-            if name == "revocations" and not self._keys_known.is_set():
-                # The feed is signed with a key of the set: without the set it can not be verified.
-                await self._keys_known.wait()
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
-            wait = self._sources.wait if self._store.etag(name) else 0
-            new = await self._fetch_once(name, url, wait)
-            await _no_spinning(loop.time() - begun, new=new)
+        source = Source(
+            name,
+            url,
+            _ACCEPT[name],
+            _MAX_BYTES,
+            take,
+            self._authz.current,
+            confirm=lambda: self._store.confirm(name),
+            prefer="modes=snapshot;" if name == "bundle" else "",
+            wait=self._sources.wait,
+            timeout=self._timeout,
+            extensions=self._authz.extensions,
+        )
+        return LongPoll(source, self._store.etag(name) or None)
 
-        return poll
+    def _crl_poll(self, url: str) -> LongPoll:
+        async def take(content: bytes, _etag: str | None) -> bool:
+            # A long list takes a while, in which decisions go on with the list of before.
+            newer = await asyncio.to_thread(self._store.take_crl, content)
+            _LOG.info("crl_fetched", newer=newer)
+            return newer
 
-    async def _fetch_once(self, name: str, url: str, wait: int) -> bool:
-        headers = {"accept": _ACCEPT[name]}
-        if etag := self._store.etag(name):
-            headers["if-none-match"] = etag
-            headers["prefer"] = f"modes=snapshot;wait={wait}" if name == "bundle" else f"wait={wait}"
-        status, answered, content = await self._get(self._authz.current(), url, headers, wait, self._authz.extensions)
-        if status == httpx.codes.NOT_MODIFIED:
-            self._store.confirm(name)
-            return False
-        tag = usable_tag(answered.get("etag")) or ""
-        if name == "bundle":
-            # Compiling takes a third of a second, in which decisions go on with the policies of before.
-            await asyncio.to_thread(self._store.take, name, content, tag)
-        else:
-            self._store.take(name, content, tag)
-        if name == "jwks":
-            self._keys_known.set()
-        _LOG.info("material_taken", material=name)
-        return True
-
-    def _crl_poll(self, url: str) -> Callable[[], Awaitable[None]]:
-        etag = ""
-
-        async def poll() -> None:
-            nonlocal etag
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
-            headers = {"accept": "application/pkix-crl"}
-            wait = self._sources.wait if etag else 0
-            if etag:
-                headers |= {"if-none-match": etag, "prefer": f"wait={wait}"}
-            status, answered, content = await self._get(self._plain, url, headers, wait, {})
-            if status != httpx.codes.NOT_MODIFIED:
-                taken = self._store.take_crl(content)
-                etag = usable_tag(answered.get("etag")) or ""
-                _LOG.info("crl_fetched", newer=taken)
-            await _no_spinning(loop.time() - begun, new=status != httpx.codes.NOT_MODIFIED)
-
-        return poll
-
-    async def _get(
-        self, client: httpx.AsyncClient, url: str, headers: dict[str, str], wait: int, extensions: dict[str, Any]
-    ) -> tuple[int, httpx.Headers, bytes]:
-        timeout = httpx.Timeout(self._timeout, read=self._timeout + wait)
-        async with client.stream("GET", url, headers=headers, timeout=timeout, extensions=extensions) as answer:
-            if answer.status_code not in {httpx.codes.OK, httpx.codes.NOT_MODIFIED}:
-                raise MaterialRefused(f"the source answered {answer.status_code}")
-            content = bytearray()
-            # Bounded while it arrives: a source is believed to be who it is, not to be well.
-            async for part in answer.aiter_bytes():
-                content += part
-                if len(content) > _MAX_BYTES:
-                    raise MaterialRefused("the source sent too much")
-            return answer.status_code, answer.headers, bytes(content)
-
-
-async def _no_spinning(took: float, *, new: bool) -> None:
-    # A source without long polling answers "not modified" at once each time: then ask about once a second. After
-    # something new the next question follows shortly, because the next revocation may be there already.
-    await asyncio.sleep(max(0.0, (_AFTER_NEW if new else _AFTER_NOTHING) - took))
-
-
-def _why(error: Exception) -> str:
-    return str(error) if isinstance(error, MaterialRefused) else type(error).__name__
+        return LongPoll(
+            Source(
+                f"crl {url}",
+                url,
+                "application/pkix-crl",
+                _MAX_BYTES,
+                take,
+                lambda: self._plain,
+                wait=self._sources.wait,
+                timeout=self._timeout,
+            )
+        )

@@ -8,6 +8,7 @@ Fetching is `fetching.py`'s work; this module decides what may be taken.
 """
 
 import hashlib
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,7 @@ class TrustStore:
         self._engine: PolicyEngine | None = None
         self._kept: dict[str, Kept] = {}
         self._noted: dict[str, datetime] = {}
+        self._taking_crls = threading.Lock()
         self.refetch: Callable[[], Awaitable[bool]] | None = None
         """Set by the fetcher: fetches the keys now."""
 
@@ -194,7 +196,7 @@ class TrustStore:
             _LOG.error("material_not_kept", material=name, why=error.strerror)
 
     def take_crl(self, content: bytes) -> bool:
-        """Take in a CRL, and keep it where Envoy's secret files find it.
+        """Take in a CRL, and keep it where Envoy's secret files find it; may be called from threads.
 
         Returns:
             Whether it is newer than what was held.
@@ -207,7 +209,8 @@ class TrustStore:
         except Refused as refusal:
             raise MaterialRefused(refusal.detail) from None
         if taken:
-            self._keep_crls()
+            with self._taking_crls:  # the files are made to be what is held at one moment
+                self._keep_crls()
         return taken
 
     def etag(self, name: str) -> str:

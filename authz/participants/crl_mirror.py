@@ -17,15 +17,10 @@ import structlog
 from cryptography import x509
 
 from authz.domain.errors import Refused
-from authz.edge.entity_tag import usable_tag
+from authz.edge.long_poll import LongPoll, Source
 
-WAIT: Final = 30
-"""Seconds of a long poll (RFC 7240 `Prefer: wait`)."""
-MAX_CRL_BYTES: Final = 64 * 1024 * 1024
-_PAUSE: Final = 0.5
-"""Seconds between two polls of a server that does not know long polls."""
-_FIRST_BACKOFF: Final = 0.2
-_LONGEST_BACKOFF: Final = 5.0
+MAX_CRL_BYTES: Final = 16 * 1024 * 1024
+"""Some 350,000 entries; what `pki.crl` reads at most."""
 
 _log = structlog.get_logger()
 
@@ -36,7 +31,7 @@ class CrlMirror:
     Args:
         urls: where they are published.
         put: verifies a CRL and keeps it in memory; True when it is newer than what was held; raises `Refused` when
-            it is not a CRL of a known issuer.
+            it is not a CRL of a known issuer. Called from threads.
         folder: where verified CRLs are kept, one file for each CA and scope; Envoy reads it too.
         client: HTTP client, owned by the caller.
     """
@@ -44,10 +39,10 @@ class CrlMirror:
     def __init__(
         self, urls: Sequence[str], put: Callable[[bytes], bool], folder: Path, client: httpx.AsyncClient
     ) -> None:
-        self._urls = tuple(urls)
         self._put = put
         self._folder = folder
-        self._client = client
+        self.polls = {url: self._poll(url, client) for url in urls}
+        """What follows each URL."""
 
     def load(self) -> None:
         """Start from what was kept; a file that does not verify is left where it is and not used."""
@@ -60,56 +55,18 @@ class CrlMirror:
 
     async def run(self) -> None:
         """Follow every URL until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for url in self._urls:
-                tasks.create_task(self._follow(url), name="crl")
+        await asyncio.gather(*(poll.run() for poll in self.polls.values()))
 
-    async def fetch(self, url: str, etag: str | None) -> str | None:
-        """Fetch once, waiting on the server's side for a newer CRL than `etag`.
+    def _poll(self, url: str, client: httpx.AsyncClient) -> LongPoll:
+        async def take(der: bytes, _etag: str | None) -> bool:
+            # A long list takes a while, in which the service goes on answering.
+            newer = await asyncio.to_thread(self._put, der)
+            if newer:
+                await asyncio.to_thread(self._keep, der)
+                _log.info("CRL taken", url=url, length=len(der))
+            return newer
 
-        Returns:
-            The entity tag to ask with the next time.
-
-        Raises:
-            httpx.HTTPError: no answer, or another status than 200 or 304.
-            Refused: not a CRL that counts here.
-        """
-        headers = {"accept": "application/pkix-crl"}
-        if etag is not None:
-            headers |= {"if-none-match": etag, "prefer": f"wait={WAIT}"}
-        async with self._client.stream(
-            "GET", url, headers=headers, timeout=httpx.Timeout(10, read=WAIT + 10)
-        ) as answer:
-            if answer.status_code == httpx.codes.NOT_MODIFIED:
-                return etag
-            answer.raise_for_status()
-            der = bytearray()
-            async for chunk in answer.aiter_bytes():
-                der += chunk
-                if len(der) > MAX_CRL_BYTES:
-                    raise httpx.DecodingError("the CRL is too large")
-        if self._put(bytes(der)):
-            await asyncio.to_thread(self._keep, bytes(der))
-            _log.info("CRL taken", url=url, length=len(der))
-        return usable_tag(answer.headers.get("etag"))
-
-    async def _follow(self, url: str) -> None:
-        etag: str | None = None
-        backoff = _FIRST_BACKOFF
-        loop = asyncio.get_running_loop()
-        while True:
-            started = loop.time()
-            try:
-                newer = await self.fetch(url, etag)
-            except (httpx.HTTPError, Refused, OSError) as error:
-                _log.warning("CRL not fetched", url=url, error_kind=type(error).__name__)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, _LONGEST_BACKOFF)
-                continue
-            backoff = _FIRST_BACKOFF
-            if newer == etag and loop.time() - started < _PAUSE:
-                await asyncio.sleep(_PAUSE)
-            etag = newer
+        return LongPoll(Source(f"crl {url}", url, "application/pkix-crl", MAX_CRL_BYTES, take, lambda: client))
 
     def _keep(self, der: bytes) -> None:
         path = self._folder / f"{_name_of(der)}.crl"

@@ -12,22 +12,12 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import httpx
-import structlog
 
 from authz.domain.clock import Clock
-from authz.domain.errors import Refused, SluisError
-from authz.edge.entity_tag import usable_tag
+from authz.edge.long_poll import LongPoll, Source
 from authz.tokens.revocation import Revocation, RevocationKind
 
-WAIT: Final = 30
-"""Seconds of a long poll (RFC 7240 `Prefer: wait`)."""
 MAX_FEED_BYTES: Final = 4 * 1024 * 1024
-_PAUSE: Final = 0.5
-"""Seconds between two polls of a server that does not know long polls."""
-_FIRST_BACKOFF: Final = 0.2
-_LONGEST_BACKOFF: Final = 5.0
-
-_log = structlog.get_logger()
 
 
 class RevokedLately(Protocol):
@@ -74,70 +64,37 @@ class CertificateFeedMirror:
         client: httpx.AsyncClient,
         clock: Clock,
     ) -> None:
-        self._urls = tuple(urls)
         self._read = read
         self._repository = repository
-        self._client = client
         self._clock = clock
         self._known: dict[str, frozenset[str]] = {}
+        self.polls = {url: self._poll(url, client) for url in urls}
+        """What follows each URL."""
 
     async def run(self) -> None:
         """Follow every URL until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for url in self._urls:
-                tasks.create_task(self._follow(url), name="certificate feed")
+        await asyncio.gather(*(poll.run() for poll in self.polls.values()))
 
-    async def fetch(self, url: str, etag: str | None) -> str | None:
-        """Fetch once, waiting on the server's side for a newer feed than `etag`, and take it in.
+    def _poll(self, url: str, client: httpx.AsyncClient) -> LongPoll:
+        async def take(body: bytes, _etag: str | None) -> bool:
+            return await self._take(url, body)
 
-        Returns:
-            The entity tag to ask with the next time.
+        name = f"certificate feed {url}"
+        return LongPoll(Source(name, url, "application/jwt", MAX_FEED_BYTES, take, lambda: client))
+
+    async def _take(self, url: str, body: bytes) -> bool:
+        """Take a feed in; tells whether another set of certificates stands on it than before.
 
         Raises:
-            httpx.HTTPError: no answer, or another status than 200 or 304.
             Refused: not a feed that counts here.
             SluisError: it can not be kept.
         """
-        headers = {"accept": "application/jwt"}
-        if etag is not None:
-            headers |= {"if-none-match": etag, "prefer": f"wait={WAIT}"}
-        async with self._client.stream(
-            "GET", url, headers=headers, timeout=httpx.Timeout(10, read=WAIT + 10)
-        ) as answer:
-            if answer.status_code == httpx.codes.NOT_MODIFIED:
-                return etag
-            answer.raise_for_status()
-            body = bytearray()
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_FEED_BYTES:
-                    raise httpx.DecodingError("the feed is too large")
-        await self._take(url, bytes(body))
-        return usable_tag(answer.headers.get("etag"))
-
-    async def _take(self, url: str, body: bytes) -> None:
         now = self._clock.now()
         feed = self._read(body, now)
         live = {name: until for name, until in feed.revoked.items() if until > now}
         present = [Revocation(RevocationKind.CERTIFICATE, name, until) for name, until in live.items()]
-        gone = sorted(self._known.get(url, frozenset()) - feed.revoked.keys())
+        before, named = self._known.get(url), frozenset(feed.revoked)
+        gone = sorted((before or frozenset()) - named)
         await self._repository.follow(present, gone)
-        self._known[url] = frozenset(feed.revoked)
-
-    async def _follow(self, url: str) -> None:
-        etag: str | None = None
-        backoff = _FIRST_BACKOFF
-        loop = asyncio.get_running_loop()
-        while True:
-            started = loop.time()
-            try:
-                newer = await self.fetch(url, etag)
-            except (httpx.HTTPError, Refused, SluisError, OSError) as error:
-                _log.warning("feed of revoked certificates not taken", url=url, error_kind=type(error).__name__)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, _LONGEST_BACKOFF)
-                continue
-            backoff = _FIRST_BACKOFF
-            if newer is None or (newer == etag and loop.time() - started < _PAUSE):
-                await asyncio.sleep(_PAUSE)
-            etag = newer
+        self._known[url] = named
+        return named != before

@@ -1,5 +1,6 @@
 """CRLs are verified when they come in; what cannot be relied on is not taken."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from cryptography import x509
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki import crl as crl_module
 from pki.crl_store import CrlStore
 from tests.fakes.certificates import CRL_URL, FakeAuthority, Odd
 
@@ -128,3 +130,53 @@ def test_a_list_with_another_spelling_of_its_signature_is_not_taken(ca: FakeAuth
     assert der[at] == 0
     refused(store, der[:at] + b"\x01" + der[at + 1 :])
     assert store.put(der)
+
+
+def forged(ca: FakeAuthority, entries: int) -> bytes:
+    """A list in the name of the CA, with entries whose extensions have to be read one by one, and no signature."""
+    found = asn1.CertificateList.load(ca.crl())
+    entry = asn1.RevokedCertificate(
+        {
+            "user_certificate": 7,
+            "revocation_date": asn1.Time({"utc_time": ca.now}),
+            "crl_entry_extensions": [{"extn_id": "crl_reason", "critical": True, "extn_value": "key_compromise"}],
+        }
+    )
+    found["tbs_cert_list"]["revoked_certificates"] = [entry] * entries
+    return bytes(found.dump(force=True))
+
+
+def test_the_entries_of_a_list_are_not_looked_at_before_its_signature(
+    ca: FakeAuthority, store: CrlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(*_: object) -> None:
+        raise AssertionError("entries of a forged list were read")
+
+    genuine = ca.crl()
+    with monkeypatch.context() as patched:
+        patched.setattr(crl_module, "_require_plain_entries", too_early)
+        patched.setattr(crl_module, "_read_extensions", too_early)
+        for der in (forged(ca, 3), ca.rogue().crl()):
+            with pytest.raises(Refused) as caught:
+                store.put(der)
+            assert "signature is not of the issuer" in caught.value.detail
+    assert store.put(genuine)
+
+
+def test_a_list_beyond_the_cap_is_not_even_parsed(
+    ca: FakeAuthority, store: CrlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = ca.crl()
+    monkeypatch.setattr(crl_module, "MAX_CRL_BYTES", len(genuine) - 1)
+    refused(store, genuine)
+    monkeypatch.setattr(crl_module, "MAX_CRL_BYTES", len(genuine))
+    assert store.put(genuine)
+
+
+def test_lists_put_from_several_threads_are_all_kept(ca: FakeAuthority, store: CrlStore) -> None:
+    lists = [ca.root_crl(), *(ca.crl(number=number) for number in range(20))]
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(store.put, lists))
+    assert store.version == sum(taken)
+    assert {crl.number for crl in store.held()} >= {19}
+    assert len(store.held()) == 2

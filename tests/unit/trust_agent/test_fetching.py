@@ -1,6 +1,7 @@
 """How material is fetched: conditionally, bounded, and not as often as a caller with odd tokens would like."""
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ class Store:
         self.tags: dict[str, str] = {}
         self.confirmed: list[str] = []
         self.crls: list[bytes] = []
+        self.taking_threads: set[int] = set()
         self.keys = KeySet({})
         self.refetch: Any = None
         self.changed = asyncio.Event()
@@ -41,6 +43,7 @@ class Store:
 
     def take_crl(self, content: bytes) -> bool:
         self.crls.append(content)
+        self.taking_threads.add(threading.get_ident())
         return True
 
 
@@ -136,20 +139,38 @@ async def test_an_unknown_key_is_looked_up_once_in_a_while_only() -> None:
 
 
 async def test_too_much_of_anything_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetcher, store, authz = make()
     monkeypatch.setattr("trust_agent.fetching._MAX_BYTES", 3)
+    fetcher, store, authz = make()
     assert await fetcher.refetch_keys() is False
     assert store.taken == {}
     assert authz.requests
 
 
-async def test_an_entity_tag_that_no_header_can_hold_does_not_end_the_polling_of_a_crl() -> None:
+@pytest.mark.parametrize("name", ["jwks", "revocations", "bundle"])
+async def test_what_nobody_thought_of_does_not_end_the_following(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authz.edge.long_poll._FIRST_PAUSE", 0.001)
+    fetcher, store, _ = make()
+    taking, failing = store.take, iter(range(3))
+
+    def take(of: str, content: bytes, etag: str) -> None:
+        if of == name and next(failing, None) is not None:
+            store.changed.set()
+            raise RuntimeError("nobody thought of this")
+        taking(of, content, etag)
+
+    monkeypatch.setattr(store, "take", take)
+    async with fetcher:
+        await until(store, lambda: name in store.taken)
+        assert not any(task.done() for task in fetcher._tasks)
+
+
+async def test_a_crl_is_taken_beside_the_event_loop_and_failures_are_told() -> None:
     authz, store = Authz(), Store()
     url = "http://pki.test/crl/issuing.crl"
     fetcher = Fetcher(store, Sources("default", (url,), 30), authz, 5.0)  # type: ignore[arg-type]
-    answer = httpx.Response(200, content=b"crl", headers=[(b"etag", b'"\xe9"')])
-    fetcher._plain = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer))
-    poll = fetcher._crl_poll(url)
-    await poll()
-    await poll()
-    assert store.crls == [b"crl", b"crl"]
+    fetcher._plain = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"crl")))
+    assert await fetcher.crl_polls[url].fetch() is True
+    assert store.crls == [b"crl"]
+    assert store.taking_threads.isdisjoint({threading.get_ident()})
+    fetcher.crl_polls[url].trouble.failed(RuntimeError())
+    assert fetcher.failures == {f"crl {url}": 1}
