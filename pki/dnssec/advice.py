@@ -203,7 +203,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Make], ...]] = (
         "Point the alias at its last target directly.",
     ),
     _rule(
-        r"not a well-formed|cannot be checked",
+        r"not a well-formed|not a record type|cannot be checked",
         "the command line",
         "Check the spelling of the name and the record type.",
     ),

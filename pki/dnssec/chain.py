@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import dns.exception
 import dns.message
 import dns.name
 import dns.rcode
@@ -17,10 +16,12 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdatatype import RdataType
 
+from authz.domain.errors import InvalidValue
 from pki.dnssec.anchors import TrustAnchor
+from pki.dnssec.asking import parse_question
 from pki.dnssec.denial import Proof
 from pki.dnssec.evidence import Evidence
-from pki.dnssec.model import Answer, Budget, ChainBroken, DnssecResult, DnssecState, Limits, LinkKind
+from pki.dnssec.model import Answer, Budget, ChainBroken, DnssecResult, DnssecState, LimitReached, Limits, LinkKind
 from pki.dnssec.signatures import Verified
 from pki.dnssec.transport import DnsTransport
 from pki.dnssec.walk import Walk
@@ -54,15 +55,14 @@ class ChainValidator:
         walk = Walk(self._resolver, self._anchors, Budget(self._limits), at)
         inquiry = _Inquiry(walk)
         try:
-            wanted = dns.name.from_text(name).canonicalize()
-            kind = dns.rdatatype.from_text(rdtype)
-        except dns.exception.DNSException:
-            return inquiry.result("", DnssecState.INDETERMINATE, "not a well-formed domain name or record type")
-        if dns.rdatatype.is_metatype(kind) or kind in {RdataType.RRSIG, RdataType.NSEC3}:
-            return inquiry.result(str(wanted), DnssecState.INDETERMINATE, "this record type cannot be checked")
+            wanted, kind = parse_question(name, rdtype)
+        except InvalidValue as problem:
+            return inquiry.result("", DnssecState.INDETERMINATE, str(problem))
         try:
             async with asyncio.timeout(self._limits.seconds):
-                state, message = await inquiry.run(wanted, kind)
+                state, message = await walk.budget.meter.run(inquiry.run(wanted, kind))
+        except LimitReached as reached:
+            return inquiry.result(str(wanted), reached.state, reached.message, costly=True)
         except ChainBroken as broken:
             state, message = broken.state, broken.message
         except TimeoutError:
@@ -116,13 +116,22 @@ class _Inquiry:
             return None, reason
         dname = evidence.dname_above(name)
         if dname is not None:
+            self._one_target(dname)
             reason = self._positive(evidence, dname, dname.name, LinkKind.ALIAS)
             return evidence.dname_target(name, dname), reason
         cname = evidence.answer(name, RdataType.CNAME)
         if cname is not None:
+            self._one_target(cname)
             reason = self._positive(evidence, cname, name, LinkKind.ALIAS)
             return cname[0].target.canonicalize(), reason
         return None, self._negative(evidence, message, name, rdtype)
+
+    @staticmethod
+    def _one_target(alias: dns.rrset.RRset) -> None:
+        """RFC 1034 section 3.6.2, RFC 6672 section 2.4: with several, who asks next is led elsewhere than we were."""
+        if len(alias) > 1:
+            kind = dns.rdatatype.to_text(alias.rdtype)
+            raise ChainBroken(DnssecState.BOGUS, f"{alias.name} has more than one {kind}: an alias has one target")
 
     def _positive(self, evidence: Evidence, rrset: dns.rrset.RRset, name: dns.name.Name, kind: LinkKind) -> str:
         what = f"{name}/{dns.rdatatype.to_text(rrset.rdtype)}"
@@ -184,14 +193,14 @@ class _Inquiry:
         self._walk.link(LinkKind.DENIAL, zone.depth, name, state, f"{what} is proven not to be there", zone)
         return opt_out
 
-    def result(self, name: str, state: DnssecState, message: str) -> DnssecResult:
+    def result(self, name: str, state: DnssecState, message: str, *, costly: bool = False) -> DnssecResult:
         """The outcome of this check as a value."""
         limits = self._walk.limits
         if state is DnssecState.SECURE:
             longest = self._walk.at + timedelta(seconds=limits.longest_seconds)
             until = min(self._walk.valid_until or longest, longest)
         else:
-            until = self._walk.at + timedelta(seconds=limits.negative_seconds)
+            until = self._walk.at + timedelta(seconds=limits.costly_seconds if costly else limits.negative_seconds)
         known = state in {DnssecState.SECURE, DnssecState.INSECURE}
         return DnssecResult(
             name=name,

@@ -4,6 +4,7 @@ Specification: shared `spec/dnssec.md`, steps 3 and 5; RFC 4035 section 5.4, RFC
 `nsec3`. A proof is built from record sets that `signatures.verify` accepted for one zone; nothing else is looked at.
 """
 
+import itertools
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -58,26 +59,43 @@ class Denial(Protocol):
         ...
 
 
-def types_of(record: NSEC | NSEC3) -> frozenset[RdataType]:
-    """The types in the bitmap of an NSEC or NSEC3 record."""
-    found: set[RdataType] = set()
-    for window, bitmap in record.windows:
-        for i, byte in enumerate(bitmap):
-            found.update(RdataType.make(window * 256 + i * 8 + bit) for bit in range(8) if byte & (0x80 >> bit))
-    return frozenset(found)
+class Types:
+    """The types that the bitmap of an NSEC or NSEC3 record lists.
+
+    They are looked up one at a time: a bitmap can list all 65536 types, and nobody asks for more than five of them.
+    """
+
+    __slots__ = ("_windows",)
+
+    def __init__(self, record: NSEC | NSEC3) -> None:
+        self._windows: dict[int, bytes] = {}
+        for window, bitmap in record.windows:
+            if window in self._windows:
+                # RFC 4034 section 4.1.2 has each window once. What is listed twice is listed: that denies the least.
+                one, other = self._windows[window], bitmap
+                self._windows[window] = bytes(a | b for a, b in itertools.zip_longest(one, other, fillvalue=0))
+            else:
+                self._windows[window] = bitmap
+
+    def __contains__(self, rdtype: RdataType) -> bool:
+        """Whether a type is listed (RFC 4034 section 4.1.2)."""
+        window, position = divmod(int(rdtype), 256)
+        octet, bit = divmod(position, 8)
+        bitmap = self._windows.get(window, b"")
+        return octet < len(bitmap) and bool(bitmap[octet] & (0x80 >> bit))
 
 
-def is_delegation(types: frozenset[RdataType]) -> bool:
+def is_delegation(types: Types) -> bool:
     """Whether the record is the parent's side of a zone cut: it says nothing about the child's names and types."""
     return RdataType.NS in types and RdataType.SOA not in types
 
 
-def hides_below(types: frozenset[RdataType]) -> bool:
+def hides_below(types: Types) -> bool:
     """Whether names below the owner are somebody else's (delegation) or redirected (DNAME), RFC 6840 section 4.1."""
     return is_delegation(types) or RdataType.DNAME in types
 
 
-def denies_type(types: frozenset[RdataType], rdtype: RdataType, *, apex: bool) -> bool:
+def denies_type(types: Types, rdtype: RdataType, *, apex: bool) -> bool:
     """Whether a bitmap at the very name denies a type: the right side of a cut speaks, and no CNAME is there."""
     if rdtype in types or RdataType.CNAME in types:
         return False
@@ -86,7 +104,7 @@ def denies_type(types: frozenset[RdataType], rdtype: RdataType, *, apex: bool) -
     return not is_delegation(types)
 
 
-def cut_of(types: frozenset[RdataType]) -> Cut:
+def cut_of(types: Types) -> Cut:
     """What the bitmap at the very name says about a cut, when asked for DS (RFC 4035 section 5.2)."""
     if RdataType.DS in types or RdataType.SOA in types:
         return Cut.UNPROVEN
@@ -99,7 +117,7 @@ class _Span:
 
     owner: dns.name.Name
     next: dns.name.Name
-    types: frozenset[RdataType]
+    types: Types
 
 
 class NsecDenial:
@@ -108,7 +126,7 @@ class NsecDenial:
     def __init__(self, zone: dns.name.Name, records: list[Verified]) -> None:
         self._zone = zone
         self._spans = [
-            _Span(verified.rrset.name, record.next, types_of(record))
+            _Span(verified.rrset.name, record.next, Types(record))
             for verified in records
             for record in verified.rrset
             if isinstance(record, NSEC) and record.next.is_subdomain(zone)

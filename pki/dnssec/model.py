@@ -4,11 +4,13 @@ Specification: shared `spec/dnssec.md`; RFC 4033 section 5 (secure, insecure, bo
 ours: the question could not be answered at all, which an operator repairs elsewhere than a broken signature.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from authz.domain.errors import SluisError
+from pki.dnssec.metering import Meter
 
 
 class DnssecState(StrEnum):
@@ -104,30 +106,40 @@ class Limits:
         queries: to the resolver in one check; seven are enough for a host in a zone directly under a TLD.
         keys: in one zone; more would make finding the right one the attack.
         keys_per_tag: keys of one zone that share a tag and algorithm.
+        ds_records: of one zone, with algorithms and digests that count.
+        ds_digests: digests of keys computed in one check.
         signatures_per_rrset: verifications tried for one record set.
         signatures_seen: RRSIG records of one record set that are looked at, tried or not.
+        signatures_seen_in_all: the same in one check.
         signatures: verifications in one check.
         nsec3_iterations: above this a zone counts as insecure (RFC 9276 section 3.2).
         nsec3_hashes: NSEC3 hash computations in one check.
-        denial_records: NSEC and NSEC3 record sets looked at in one answer.
+        denial_records: NSEC and NSEC3 records looked at in one answer.
         aliases: CNAME and DNAME steps followed.
         seconds: the whole check.
+        processor_seconds: computing in one check, whatever it is spent on; a common check takes a hundredth of it.
         negative_seconds: how long anything but `SECURE` may be relied on.
+        costly_seconds: the same, when a limit on computing was reached: asking again is what an attacker wants.
         longest_seconds: the longest that `SECURE` may be relied on, whatever the TTLs say.
     """
 
     queries: int = 64
     keys: int = 32
     keys_per_tag: int = 4
+    ds_records: int = 16
+    ds_digests: int = 96
     signatures_per_rrset: int = 8
     signatures_seen: int = 32
+    signatures_seen_in_all: int = 512
     signatures: int = 96
     nsec3_iterations: int = 100
     nsec3_hashes: int = 256
     denial_records: int = 12
     aliases: int = 8
     seconds: float = 10.0
+    processor_seconds: float = 0.5
     negative_seconds: int = 15
+    costly_seconds: int = 120
     longest_seconds: int = 3600
 
 
@@ -140,41 +152,61 @@ class ChainBroken(SluisError):  # noqa: N818  it is a finding about a zone, not 
         self.message = message
 
 
+class LimitReached(ChainBroken):
+    """The check may do no more: whatever comes after it must not go on as if only this record were bad."""
+
+
 class Budget:
     """Counts the work of one check against its limits.
 
+    Args:
+        limits: what it may do.
+        meter: the processor time of this check.
+
     Raises:
-        ChainBroken: by each `spend_*`, when the limit is passed.
+        LimitReached: by each `spend_*`, when its limit or that on processor time is passed.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, meter: Meter | None = None) -> None:
         self.limits = limits
-        self._queries = 0
-        self._signatures = 0
-        self._hashes = 0
+        self.meter = Meter() if meter is None else meter
+        self._spent: Counter[str] = Counter()
 
     def spend_query(self) -> None:
         """One question to the resolver."""
-        self._queries += 1
-        if self._queries > self.limits.queries:
-            raise ChainBroken(
+        self._spent["queries"] += 1
+        if self._spent["queries"] > self.limits.queries:
+            raise LimitReached(
                 DnssecState.INDETERMINATE, f"more than {self.limits.queries} queries were needed: shorten the chain"
             )
+        self.look_at_clock()
 
     def spend_signature(self) -> None:
         """One signature verification."""
-        self._signatures += 1
-        if self._signatures > self.limits.signatures:
-            raise ChainBroken(
-                DnssecState.BOGUS,
-                f"more than {self.limits.signatures} signatures had to be tried (limit against KeyTrap)",
-            )
+        self._spend("signatures had to be tried", self.limits.signatures)
+
+    def spend_signature_seen(self) -> None:
+        """One RRSIG record looked at, whether or not it is tried."""
+        self._spend("RRSIG records had to be looked at", self.limits.signatures_seen_in_all)
+
+    def spend_digest(self) -> None:
+        """One digest of a key, to compare with a DS."""
+        self._spend("DS digests had to be computed", self.limits.ds_digests)
 
     def spend_hash(self) -> None:
         """One NSEC3 hash (of whatever number of iterations, which has its own limit)."""
-        self._hashes += 1
-        if self._hashes > self.limits.nsec3_hashes:
-            raise ChainBroken(
-                DnssecState.BOGUS,
-                f"more than {self.limits.nsec3_hashes} NSEC3 hashes were needed (limit against KeyTrap)",
+        self._spend("NSEC3 hashes were needed", self.limits.nsec3_hashes)
+
+    def look_at_clock(self) -> None:
+        """Processor time, which everything that has no number of its own is spent from, such as reading answers."""
+        if self.meter.seconds > self.limits.processor_seconds:
+            raise LimitReached(
+                DnssecState.INDETERMINATE,
+                f"more than {self.limits.processor_seconds:g} seconds of computing were needed (limit against KeyTrap)",
             )
+
+    def _spend(self, what: str, most: int) -> None:
+        self._spent[what] += 1
+        if self._spent[what] > most:
+            raise LimitReached(DnssecState.BOGUS, f"more than {most} {what} (limit against KeyTrap)")
+        self.look_at_clock()

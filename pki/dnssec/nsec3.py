@@ -11,7 +11,7 @@ import dns.name
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 
-from pki.dnssec.denial import Cut, Proof, cut_of, denies_type, hides_below, types_of
+from pki.dnssec.denial import Cut, Proof, Types, cut_of, denies_type, hides_below
 from pki.dnssec.model import Budget
 from pki.dnssec.signatures import Verified
 
@@ -24,7 +24,7 @@ class _HashedSpan:
     owner: bytes
     next: bytes
     opt_out: bool
-    types: frozenset[RdataType]
+    types: Types
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Nsec3Denial:
             return
         self._parameters = parameters
         self.iterations = record.iterations
-        self._spans.append(_HashedSpan(hashed, record.next, bool(record.flags & _OPT_OUT), types_of(record)))
+        self._spans.append(_HashedSpan(hashed, record.next, bool(record.flags & _OPT_OUT), Types(record)))
 
     def _hash(self, name: dns.name.Name) -> bytes:
         if name not in self._hashes:

@@ -9,7 +9,6 @@ import ipaddress
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -18,6 +17,8 @@ import dns.rdataclass
 import dns.rdatatype
 from dns.rdatatype import RdataType
 
+from authz.domain.errors import InvalidValue
+from pki.dnssec.asking import parse_question
 from pki.dnssec.model import Answer, ChainLink, DnssecResult, DnssecState, Limits, LinkKind
 from pki.dnssec.transport import Resolver, ResolverUnreachable
 
@@ -54,9 +55,9 @@ class ResolverAdValidator:
         It cannot tell INDETERMINATE. BOGUS is told from UNREACHABLE by asking again without validation.
         """
         try:
-            wanted, kind = dns.name.from_text(name).canonicalize(), dns.rdatatype.from_text(rdtype)
-        except dns.exception.DNSException:
-            return self._result("", at, DnssecState.INDETERMINATE, "not a well-formed domain name or record type")
+            wanted, kind = parse_question(name, rdtype)
+        except InvalidValue as problem:
+            return self._result("", at, DnssecState.INDETERMINATE, str(problem))
         what = f"{wanted}/{dns.rdatatype.to_text(kind)}"
         try:
             message = await self._validating.ask(wanted, kind)

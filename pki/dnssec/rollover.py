@@ -6,6 +6,7 @@ caller decides how often to look (hourly fits RFC 5011 section 2.3). For one zon
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,14 +21,14 @@ import dns.rdataclass
 import dns.rrset
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
-from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.dnskeybase import Flag
 
 from authz.domain.errors import InvalidValue
 from authz.edge.files import write_whole
 from pki.dnssec.anchors import TrustAnchor
-from pki.dnssec.model import Budget, ChainBroken, Limits
-from pki.dnssec.signatures import DIGESTS, ZoneKeys, matches, usable_keys, verify
+from pki.dnssec.keys import ZoneKeys, accepted, is_sound_zone_key, usable_keys
+from pki.dnssec.model import Budget, ChainBroken, DnssecState, LimitReached, Limits
+from pki.dnssec.signatures import verify
 from pki.dnssec.transport import DnsTransport, ResolverUnreachable
 
 HOLD_DOWN = timedelta(days=30)
@@ -116,11 +117,15 @@ class AnchorFile:
         self, rrset: dns.rrset.RRset, signatures: dns.rrset.RRset | None, at: datetime
     ) -> tuple[TrackedKey, ...]:
         budget = Budget(Limits())
+        if len(rrset) > budget.limits.keys:
+            raise LimitReached(
+                DnssecState.BOGUS, f"{self.zone} has more than {budget.limits.keys} keys (limit against KeyTrap)"
+            )
         known = self._revoke(rrset, signatures, at, budget)
         seen = usable_keys(rrset)
-        trusted = tuple(key for key in seen if self._is_trusted(key, known))
         try:
-            verify(rrset, signatures, ZoneKeys(self.zone, trusted), at, budget)
+            trusted = self._trusted(seen, known, budget)
+            verify(rrset, signatures, trusted, at, budget)
         except ChainBroken:
             # A key may always revoke itself; what else the set says needs a key that is still trusted.
             if known != self.keys:
@@ -133,7 +138,7 @@ class AnchorFile:
         for identity, key in present.items():
             if identity in held or len(after) >= MAX_KEYS:
                 continue
-            state = KeyState.VALID if first and key in trusted else KeyState.PENDING
+            state = KeyState.VALID if first and key in trusted.keys else KeyState.PENDING
             after.append(TrackedKey(key, state, at))
         return tuple(tracked for tracked in after if tracked is not None)
 
@@ -143,7 +148,7 @@ class AnchorFile:
         """Known keys that are in the set with REVOKE and have signed it themselves (RFC 5011 section 2.1)."""
         known = list(self.keys)
         for key in rrset:
-            if not isinstance(key, DNSKEY) or not key.flags & Flag.REVOKE:
+            if not isinstance(key, DNSKEY) or not key.flags & Flag.REVOKE or not is_sound_zone_key(key):
                 continue
             for position, tracked in enumerate(known):
                 if _identity(key) != _identity(tracked.key) or tracked.state is KeyState.REVOKED:
@@ -156,17 +161,15 @@ class AnchorFile:
                 known[position] = replace(tracked, state=KeyState.REVOKED, since=at)
         return tuple(known)
 
-    def _is_trusted(self, key: DNSKEY, known: tuple[TrackedKey, ...]) -> bool:
+    def _trusted(self, seen: Sequence[DNSKEY], known: tuple[TrackedKey, ...], budget: Budget) -> ZoneKeys:
+        """Those of the keys seen that are trusted: by the file, or by the seed while there is none."""
         if known:
-            return any(tracked.trusted and _identity(tracked.key) == _identity(key) for tracked in known)
-        return any(
-            key == anchor.record
-            if isinstance(anchor.record, DNSKEY)
-            else isinstance(anchor.record, DS)
-            and int(anchor.record.digest_type) in DIGESTS
-            and matches(self.zone, key, anchor.record)
-            for anchor in self._seed
-        )
+            trusted = {_identity(tracked.key) for tracked in known if tracked.trusted}
+            return ZoneKeys(self.zone, (key for key in seen if _identity(key) in trusted))
+        keys = ZoneKeys(self.zone, seen)
+        if keys.crowded(budget.limits.keys_per_tag) is not None:
+            raise LimitReached(DnssecState.BOGUS, f"{self.zone} has too many keys with one tag (limit against KeyTrap)")
+        return keys.named_by(accepted([anchor.record for anchor in self._seed]), budget)
 
     @staticmethod
     def _step(tracked: TrackedKey, present: bool, at: datetime) -> TrackedKey | None:  # noqa: FBT001

@@ -21,17 +21,10 @@ import dns.rdatatype
 import dns.rrset
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
-from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
-from dns.rdtypes.dnskeybase import Flag
 
+from pki.dnssec.keys import ALGORITHMS, DIGESTS, ZoneKeys
 from pki.dnssec.model import Budget, ChainBroken, DnssecState
-
-ALGORITHMS = frozenset({8, 13, 14, 15, 16})
-"""RSASHA256, ECDSAP256SHA256, ECDSAP384SHA384, ED25519, ED448 (RFC 9904: recommended or better for validation)."""
-DIGESTS = frozenset({2, 4})
-"""SHA-256 and SHA-384; SHA-1 is not accepted (RFC 9905)."""
-_PROTOCOL = 3
 
 
 class _OwnPolicy(dns.dnssec.Policy):
@@ -51,14 +44,6 @@ _POLICY = _OwnPolicy()
 
 
 @dataclass(frozen=True, slots=True)
-class ZoneKeys:
-    """Keys that are trusted to sign for one zone."""
-
-    zone: dns.name.Name
-    keys: tuple[DNSKEY, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Verified:
     """A record set whose signature was verified.
 
@@ -73,27 +58,6 @@ class Verified:
     expires: datetime
     key_tag: int
     algorithm: int
-
-
-def usable_keys(keys: dns.rrset.RRset) -> tuple[DNSKEY, ...]:
-    """Zone keys of protocol 3 that are not revoked (RFC 4034 section 2.1, RFC 5011 section 2.1), of our algorithms."""
-    return tuple(
-        key
-        for key in keys
-        if isinstance(key, DNSKEY)
-        and key.flags & Flag.ZONE
-        and not key.flags & Flag.REVOKE
-        and key.protocol == _PROTOCOL
-        and int(key.algorithm) in ALGORITHMS
-    )
-
-
-def matches(zone: dns.name.Name, key: DNSKEY, ds: DS) -> bool:
-    """Whether `ds` is the digest of `key`. The caller has filtered unsupported digests and algorithms."""
-    if key.algorithm != ds.algorithm or dns.dnssec.key_id(key) != ds.key_tag:
-        return False
-    made = dns.dnssec.make_ds(zone, key, ds.digest_type, policy=_POLICY, validating=True)
-    return bool(made.digest == ds.digest)
 
 
 def moment(timestamp: int) -> datetime:
@@ -137,13 +101,12 @@ def verify(
     for rrsig in itertools.islice(signatures, budget.limits.signatures_seen):
         if not isinstance(rrsig, RRSIG):
             continue
-        problem = _unfit(rrset, rrsig, trusted.zone, at)
+        budget.spend_signature_seen()
+        problem = _unfit(rrset, rrsig, trusted.zone, at, what)
         if problem is not None:
             problems.append(problem)
             continue
-        candidates = [
-            k for k in trusted.keys if k.algorithm == rrsig.algorithm and dns.dnssec.key_id(k) == rrsig.key_tag
-        ]
+        candidates = trusted.found(int(rrsig.algorithm), rrsig.key_tag)
         if not candidates:
             problems.append((3, f"RRSIG of {what} is by key {rrsig.key_tag} that {trusted.zone} does not vouch for"))
         for key in candidates[: budget.limits.keys_per_tag]:
@@ -161,34 +124,28 @@ def verify(
     raise ChainBroken(DnssecState.BOGUS, max(problems)[1] if problems else f"no usable RRSIG on {what}")
 
 
-def _unfit(rrset: dns.rrset.RRset, rrsig: RRSIG, zone: dns.name.Name, at: datetime) -> tuple[int, str] | None:
+def _unfit(  # noqa: PLR0911  one return for each clause of RFC 4035 section 5.3.1
+    rrset: dns.rrset.RRset, rrsig: RRSIG, zone: dns.name.Name, at: datetime, what: str
+) -> tuple[int, str] | None:
     """Why a signature cannot count, before any arithmetic, with how telling that is; None when it may."""
-    what = f"{rrset.name}/{dns.rdatatype.to_text(rrset.rdtype)}"
+    if rrsig.type_covered != rrset.rdtype:
+        return 0, f"RRSIG beside {what} covers another type"
+    if rrsig.signer != zone:
+        return 1, f"RRSIG of {what} names signer {rrsig.signer}, expected {zone}"
+    if not rrset.name.is_subdomain(zone):
+        return 1, f"{what} lies outside its signer {zone}"
+    if not label_count(zone) <= rrsig.labels <= label_count(rrset.name):
+        return 2, f"RRSIG of {what} has an impossible label count"
+    if int(rrsig.algorithm) not in ALGORITHMS:
+        return 2, f"RRSIG of {what} uses algorithm {int(rrsig.algorithm)}, which is not accepted"
     expires, begins = moment(rrsig.expiration), moment(rrsig.inception)
-    labels, owned = rrsig.labels, rrset.name.is_subdomain(zone)
-    flaws = (
-        (rrsig.type_covered != rrset.rdtype, 0, f"RRSIG beside {what} covers another type"),
-        (rrsig.signer != zone, 1, f"RRSIG of {what} names signer {rrsig.signer}, expected {zone}"),
-        (not owned, 1, f"{what} lies outside its signer {zone}"),
-        (
-            not label_count(zone) <= labels <= label_count(rrset.name),
-            2,
-            f"RRSIG of {what} has an impossible label count",
-        ),
-        (
-            int(rrsig.algorithm) not in ALGORITHMS,
-            2,
-            f"RRSIG of {what} uses algorithm {int(rrsig.algorithm)}, which is not accepted",
-        ),
-        (expires <= begins, 2, f"RRSIG of {what} ends before it begins"),
-        (at > expires, 5, f"RRSIG of {what} expired {show(expires)}: re-sign {zone}"),
-        (
-            at < begins,
-            4,
-            f"RRSIG of {what} is not valid before {show(begins)}: check the clock of the signer of {zone}",
-        ),
-    )
-    return next(((rank, message) for wrong, rank, message in flaws if wrong), None)
+    if expires <= begins:
+        return 2, f"RRSIG of {what} ends before it begins"
+    if at > expires:
+        return 5, f"RRSIG of {what} expired {show(expires)}: re-sign {zone}"
+    if at < begins:
+        return 4, f"RRSIG of {what} is not valid before {show(begins)}: check the clock of the signer of {zone}"
+    return None
 
 
 def _signature_is_good(rrset: dns.rrset.RRset, rrsig: RRSIG, zone: dns.name.Name, key: DNSKEY, at: datetime) -> bool:

@@ -21,14 +21,13 @@ from dns.rdtypes.ANY.DS import DS
 from pki.dnssec.anchors import TrustAnchor, anchors_for
 from pki.dnssec.denial import Cut, Proof
 from pki.dnssec.evidence import Evidence
+from pki.dnssec.keys import ZoneKeys, accepted, usable_keys
 from pki.dnssec.model import Budget, ChainBroken, ChainLink, DnssecState, Limits, LinkKind
-from pki.dnssec.signatures import ALGORITHMS, DIGESTS, Verified, ZoneKeys, matches, usable_keys, verify
+from pki.dnssec.signatures import Verified, verify
 from pki.dnssec.transport import DnsTransport, ResolverUnreachable
 from pki.dnssec.zone import Zone
 
 _GOOD_CODES = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
-MAX_DS = 16
-"""DS records considered for one zone; hashing more would only serve an attacker."""
 
 
 class Walk:
@@ -95,6 +94,8 @@ class Walk:
             message = await self._resolver.ask(name, rdtype)
         except ResolverUnreachable as problem:
             raise ChainBroken(DnssecState.UNREACHABLE, f"{problem} for {what}") from problem
+        # Reading the answer was computing as well.
+        self.budget.look_at_clock()
         if message.rcode() not in _GOOD_CODES:
             code = dns.rcode.to_text(message.rcode())
             raise ChainBroken(
@@ -197,16 +198,16 @@ class Walk:
 
     async def _keys(self, name: dns.name.Name, depth: int, references: Sequence[DS | DNSKEY], source: str) -> Zone:
         """Step 2: the keys of a zone, its whole DNSKEY set signed by a key that `references` name."""
-        supported = [
-            r
-            for r in references
-            if int(r.algorithm) in ALGORITHMS and (isinstance(r, DNSKEY) or int(r.digest_type) in DIGESTS)
-        ][:MAX_DS]
+        supported = accepted(references)
         if not supported:
             used = ", ".join(sorted({str(int(r.algorithm)) for r in references}))
             reason = f"{source} for {name} names only algorithms or digests that are not accepted (algorithm {used})"
             self.link(LinkKind.DNSKEY, depth, name, DnssecState.INSECURE, reason)
             return Zone(name, depth, insecure=reason)
+        if len(supported) > self.limits.ds_records:
+            raise ChainBroken(
+                DnssecState.BOGUS, f"{source} for {name} has more than {self.limits.ds_records} (limit against KeyTrap)"
+            )
         message = await self.ask(name, RdataType.DNSKEY)
         evidence = Evidence(message, Zone(name, depth), self)
         rrset = evidence.answer(name, RdataType.DNSKEY)
@@ -217,13 +218,16 @@ class Walk:
                 DnssecState.BOGUS,
                 f"{name} has more than {self.limits.keys} keys (limit against KeyTrap)",
             )
-        keys = usable_keys(rrset)
-        self._refuse_crowded_tags(name, keys)
-        trusted = tuple(
-            key for key in keys if any(matches(name, key, r) if isinstance(r, DS) else key == r for r in supported)
-        )
-        if not trusted:
-            there = ", ".join(str(dns.dnssec.key_id(key)) for key in keys) or "none"
+        keys = ZoneKeys(name, usable_keys(rrset))
+        crowded = keys.crowded(self.limits.keys_per_tag)
+        if crowded is not None:
+            raise ChainBroken(
+                DnssecState.BOGUS,
+                f"{name} has more than {self.limits.keys_per_tag} keys with tag {crowded} (limit against KeyTrap)",
+            )
+        trusted = keys.named_by(supported, self.budget)
+        if not trusted.tags:
+            there = ", ".join(str(tag) for tag in keys.tags) or "none"
             named = ", ".join(str(r.key_tag if isinstance(r, DS) else dns.dnssec.key_id(r)) for r in supported)
             raise ChainBroken(
                 DnssecState.BOGUS,
@@ -231,20 +235,11 @@ class Walk:
                 "publish the DS of a present key in the parent",
             )
         signatures = message.get_rrset(message.answer, name, rrset.rdclass, RdataType.RRSIG, RdataType.DNSKEY)
-        verified = verify(rrset, signatures, ZoneKeys(name, trusted), self.at, self.budget)
+        verified = verify(rrset, signatures, trusted, self.at, self.budget)
         self.rely_on(verified)
-        zone = Zone(name, depth, keys=ZoneKeys(name, keys))
+        zone = Zone(name, depth, keys=keys)
         self.link(LinkKind.DNSKEY, depth, name, DnssecState.SECURE, f"DNSKEY of {name} fits {source}", zone, verified)
         return zone
-
-    def _refuse_crowded_tags(self, name: dns.name.Name, keys: Sequence[DNSKEY]) -> None:
-        tags = [(dns.dnssec.key_id(key), int(key.algorithm)) for key in keys]
-        for tag in set(tags):
-            if tags.count(tag) > self.limits.keys_per_tag:
-                raise ChainBroken(
-                    DnssecState.BOGUS,
-                    f"{name} has more than {self.limits.keys_per_tag} keys with tag {tag[0]} (limit against KeyTrap)",
-                )
 
 
 def _carries_dnssec(message: dns.message.Message) -> bool:

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import dns.name
 
+from pki.dnssec.keys import ZoneKeys
 from pki.dnssec.model import Budget, ChainBroken, DnssecState, Limits
-from pki.dnssec.signatures import Verified, ZoneKeys
+from pki.dnssec.signatures import Verified
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ async def test_no_name_is_no_finding(world: FakeDns) -> None:
         # Sound, signed and proven: nobody can be reached there.
         ("pop.goed.nl", Reason.DOMAIN_ABSENT, "zone that would hold the name", "check the spelling"),
         ("pep.nergens.nl", Reason.DOMAIN_ABSENT, "zone that would hold the name", "check the spelling"),
-        ("pep.goed.nl:443", Reason.DOMAIN_ABSENT, "zone", "publish it"),
+        ("pep.goed.nl:443", Reason.DOMAIN_INDETERMINATE, "", "spelling"),
         ("pep..goed.nl", Reason.DOMAIN_INDETERMINATE, "", "spelling"),
     ],
 )
