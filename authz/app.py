@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-import structlog
 from granian.constants import Interfaces
 from litestar import Litestar
 
@@ -29,6 +28,7 @@ from authz.directory.watching import DomainWatch
 from authz.dnssec import Dnssec, DomainCare, open_dnssec
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock, SystemClock
+from authz.edge.background import keep_running
 from authz.edge.serving import serve_uds
 from authz.grants.records import SOURCE
 from authz.grants.service import TokenService
@@ -64,7 +64,6 @@ from pki.ocsp_answers import OcspAnswers, make_answers
 from pki.validation import CertificateValidator, CrlStore
 
 BUNDLE = "default"
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +220,14 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
     """Serve on a Unix socket until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     async with opened(settings) as server:
-        checkpoints = asyncio.create_task(server.checkpointer.run())
+        checkpoints = asyncio.create_task(keep_running("checkpoints", server.checkpointer.run, stop))
         background = [
-            asyncio.create_task(server.follower.run()),
-            asyncio.create_task(server.mirror.run()),
-            asyncio.create_task(server.certificate_feeds.run()),
+            asyncio.create_task(keep_running("stored state", server.follower.run, stop)),
+            asyncio.create_task(keep_running("CRLs", server.mirror.run, stop)),
+            asyncio.create_task(keep_running("certificate feeds", server.certificate_feeds.run, stop)),
             asyncio.create_task(_wake_at(stop, server.publications)),
             *(asyncio.create_task(work) for work in server.care.work(stop)),
         ]
-        for task in (*background, checkpoints):
-            task.add_done_callback(lambda done: _ended(done, stop))
         try:
             await server.care.looked(stop)
             await serve_uds(server.app, socket, Interfaces.ASGI, stop=stop)
@@ -240,13 +237,6 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
             server.checkpointer.stop()
             await asyncio.gather(*background, checkpoints, return_exceptions=True)
     return 0
-
-
-def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
-    # A background task ends only when told to. One that fails takes the process down, and the parent restarts it.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("background task failed", error_kind=type(error).__name__)
-        stop.set()
 
 
 async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> None:

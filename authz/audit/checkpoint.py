@@ -132,6 +132,8 @@ class Checkpointer:
             await self._alert(refused.finding)
         except AuditUnavailable as error:
             _log.error("checkpoint_unavailable", reason=error.reason)
+        except Exception as error:  # noqa: BLE001  a full disk under the kept note, say: the next round tries again
+            _log.error("checkpoint_failed", error_kind=type(error).__name__)
         else:
             self._alerted = None
 

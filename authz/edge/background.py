@@ -94,8 +94,8 @@ class Loop:
             await pause(stop, self._every)
 
 
-async def keep_running(name: str, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Run something that itself runs until `stop`, and again, after a growing pause, each time it fails.
+async def keep_running(name: str, run: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Run something that does not end by itself, and run it again, after a growing pause, each time it fails.
 
     Args:
         name: for the log.
@@ -106,7 +106,7 @@ async def keep_running(name: str, run: Callable[[asyncio.Event], Awaitable[None]
     while not stop.is_set():
         began = time.monotonic()
         try:
-            await run(stop)
+            await run()
         except Exception as error:  # noqa: BLE001  see above
             if time.monotonic() - began > _STABLE_AFTER:
                 trouble.over()

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
-
 from authz.domain.clock import Clock
-from authz.domain.errors import SluisError
+from authz.edge.background import Trouble
 
 DEFAULT_INTERVAL: Final = 0.25
 """Seconds between two looks; a revocation has two seconds to reach every agent."""
 MAX_BLIND: Final = timedelta(seconds=10)
 """After this long without a successful look, the snapshots count as unknown."""
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +65,15 @@ class Follower:
 
     async def run(self) -> None:
         """Look, again and again, until cancelled."""
+        trouble = Trouble("stored state")
         while True:
             await asyncio.sleep(self._interval)
             try:
                 await self.look()
-            except SluisError as error:
-                _log.error("stored state not followed", error_kind=type(error).__name__)
+            except Exception as error:  # noqa: BLE001  `blind` stops the tokens when it goes on failing
+                trouble.failed(error)
+            else:
+                trouble.over()
 
     @property
     def blind(self) -> bool:

@@ -69,7 +69,7 @@ async def test_what_runs_by_itself_is_run_again_when_it_fails_and_not_when_it_is
     monkeypatch.setattr(background, "_FIRST_PAUSE", 0.001)
     stop, runs = asyncio.Event(), 0
 
-    async def run(_: asyncio.Event) -> None:
+    async def run() -> None:
         nonlocal runs
         runs += 1
         if runs < 3:
@@ -80,9 +80,10 @@ async def test_what_runs_by_itself_is_run_again_when_it_fails_and_not_when_it_is
 
 
 async def test_cancelling_ends_it() -> None:
-    task = asyncio.create_task(
-        keep_running("x", lambda stop: Loop("x", asyncio.Event().wait, 1).run(stop), asyncio.Event())
-    )
+    async def run() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(keep_running("x", run, asyncio.Event()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
