@@ -130,7 +130,7 @@ class EndpointWatch:
         Raises:
             AuditUnavailable: a change could not be recorded; it counts all the same, and is recorded later.
         """
-        wanted = set(self._follow().values())
+        wanted = dict.fromkeys(self._follow().values())
         # Those that left the address book, or need no DANE any more, are forgotten.
         self._seen = {endpoint: self._seen.get(endpoint) or _Seen() for endpoint in wanted}
         now = self._monotonic()

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from authz.audit.log import AuditUnavailable
 from authz.audit.own import OwnRecords
@@ -76,8 +78,7 @@ class Watched:
         return self.dane()
 
 
-@pytest.fixture
-def watched() -> Watched:
+def make() -> Watched:
     rules = {"must": DaneRule.REQUIRED, "may": DaneRule.OPTIONAL}
     book = SimpleNamespace(services=[service("must", "a.nl"), service("may", "b.nl")], version=1)
     registry = SimpleNamespace(
@@ -90,6 +91,11 @@ def watched() -> Watched:
         cast("Any", book), cast("Any", registry), eye, own, EVERY, pause=0, monotonic=lambda: found.seconds
     )
     return found
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return make()
 
 
 async def test_only_endpoints_that_must_have_dane_are_looked_at_and_count_as_unchecked_before(watched: Watched) -> None:
@@ -231,6 +237,35 @@ async def test_a_look_that_fails_does_not_end_the_watch(watched: Watched, monkey
     assert watched.dane() is MATCHED
     stop.set()
     await running
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.25, 1.0, LONGEST_RETRY, EVERY / 2, EVERY, 2 * EVERY, 3 * EVERY]),
+            st.lists(st.sampled_from([MATCHED, MISMATCHED, ABSENT, UNREACHABLE]), min_size=2, max_size=2),
+        ),
+        max_size=12,
+    )
+)
+async def test_whatever_is_found_only_a_young_match_counts_that_nothing_proved_wrong(
+    history: list[tuple[float, list[DaneState]]],
+) -> None:
+    watched = make()
+    proof: float | None = None
+    for seconds, pair in history:
+        watched.seconds += seconds
+        watched.eye.script, before = list(pair), len(watched.eye.looks)
+        held = watched.dane() is MATCHED
+        await watched.watch.look()
+        looks = len(watched.eye.looks) - before
+        if looks and MATCHED in pair[:looks]:
+            proof = watched.seconds
+        elif looks and (pair[0] is pair[1] if held else True) and pair[0] is not UNREACHABLE:
+            proof = None
+        young = proof is not None and watched.seconds - proof <= 2 * EVERY
+        assert (watched.dane() is MATCHED) == young
 
 
 @pytest.fixture
