@@ -3,6 +3,8 @@
 Shared `spec/dnssec.md`, "DANE"; cases/oauth.md 74: nothing but the endpoint is ever connected to.
 """
 
+import asyncio
+import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -12,11 +14,17 @@ from typing import Any
 
 import dns.message
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.dane import EndpointEye
 from authz.domain.audit import EventType
 from authz.domain.reasons import Reason
 from deploy.lab.dns import Server
+from deploy.lab.layout import DNS
+from deploy.lab.network import INDICATIONS, NORTH
+from deploy.lab.records import list_records
+from deploy.lab.up import LabOptions, down, up
 from pki.dnssec.choosing import AnchoredValidator
 from pki.dnssec.dane import tlsa_for
 from pki.dnssec.transport import Resolver
@@ -249,3 +257,51 @@ async def test_a_name_server_that_is_silent_is_no_mismatch(network: Network) -> 
     assert await network.look(HOUR) is None
     network.names.tamper = lambda answer: answer
     assert await network.look(HOUR) is None
+
+
+@pytest.mark.timeout(150)
+async def test_in_the_lab_another_record_ends_tokens_and_the_right_one_brings_them_back(
+    tmp_path: Path,
+) -> None:
+    """Real processes: authz sees the change of the scheme by itself, and the repaired zone within a minute."""
+    folder = tmp_path / "lab"
+    lab = await up(folder, LabOptions())
+    try:
+        zones = lab.layout.zones.read_text()
+        holder = x509.load_pem_x509_certificate(lab.credentials(INDICATIONS.party).chain.read_bytes())
+        own = tlsa_for(holder.public_bytes(Encoding.DER))
+
+        async def publish(text: str) -> None:
+            lab.layout.zones.write_text(text)
+            lab.state.processes[DNS].signal(signal.SIGHUP)
+
+        async def require(rule: str) -> None:
+            scheme = lab.layout.scheme.read_text().replace('"required"', f'"{rule}"')
+            lab.layout.scheme.with_name("changed.toml").write_text(scheme)
+            changed = await lab.command("authz", "scheme", "import", str(lab.layout.scheme.with_name("changed.toml")))
+            assert changed.status == 0, changed.problem
+
+        async def until(status: int, text: str) -> None:
+            async with asyncio.timeout(70), lab.caller(lab.credentials(NORTH)) as caller:
+                while True:
+                    answer = await caller.token_iwlz(lab.iwlz_token, INDICATIONS.scopes[0], lab.audience(INDICATIONS))
+                    if (answer.status, text in answer.text) == (status, True):
+                        return
+                    await asyncio.sleep(0.1)
+
+        await until(200, "access_token")
+        assert zones.count(own) == 1
+        await publish(zones.replace(own, f"3 1 1 {'ab' * 32}"))
+        # A match is not looked at for an hour; when it was not required meanwhile, it is new.
+        await require("optional")
+        await until(200, "access_token")
+        # Nothing tells that it is forgotten; authz asks four times a second.
+        await asyncio.sleep(1.5)
+        await require("required")
+        await until(403, "fits no TLSA record")
+        await publish(zones)
+        await until(200, "access_token")
+        reasons = {record.reason for record in await list_records(lab, "--event", EventType.TOKEN_REQUEST.value)}
+        assert Reason.DANE_MISMATCH in reasons
+    finally:
+        await down(folder)
