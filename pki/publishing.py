@@ -73,6 +73,27 @@ class CrlPublisher:
         for name, number in numbers.items():
             await self._make(register, self._cas[name], at, number)
 
+    async def refresh(self, database: Database, name: str, at: datetime) -> bool:
+        """Make a CRL anew that is due although nothing changed.
+
+        It is linted and signed while nobody waits for it, and kept if it is still the next one then. If not, nobody
+        ever sees it.
+
+        Returns:
+            Whether it is kept. If not, another was made meanwhile, or there is something to take up: see `publish`.
+        """
+        async with database.read() as connection:
+            register = Register(connection)
+            number = await register.crl_number(name) + 1
+            parts = await self._kept.read(register, name)
+        crl = self._sign(self._cas[name], self._plan(number, at), parts, changed=())
+        async with database.write() as connection:
+            register = Register(connection)
+            kept = await register.claim_crl_number(name, number, at)
+            if kept:
+                await register.put_crl(crl)
+        return kept
+
     async def _make(
         self, register: Register, ca: IssuingCa, at: datetime, number: int, until: datetime | None = None
     ) -> StoredCrl:
@@ -88,10 +109,13 @@ class CrlPublisher:
         self, register: Register, ca: IssuingCa, plan: CrlPlan, parts: Mapping[int, bytes], changed: Mapping[int, bytes]
     ) -> StoredCrl:
         await self._kept.write(register, ca.name, changed)
-        signed = sign_crl(ca.signer, ca.certificate.subject, ca.published, plan, parts, changed=changed)
-        crl = StoredCrl(ca.name, plan.number, plan.this_update, plan.next_update, signed)
+        crl = self._sign(ca, plan, parts, changed)
         await register.put_crl(crl)
         return crl
+
+    def _sign(self, ca: IssuingCa, plan: CrlPlan, parts: Mapping[int, bytes], changed: Collection[int]) -> StoredCrl:
+        signed = sign_crl(ca.signer, ca.certificate.subject, ca.published, plan, parts, changed=changed)
+        return StoredCrl(ca.name, plan.number, plan.this_update, plan.next_update, signed)
 
     async def rebuild(self, database: Database, at: datetime) -> list[StoredCrl]:
         """Make every CRL anew from the register alone, without what was kept of the ones before.
@@ -126,6 +150,9 @@ class CrlPublisher:
                 raise IssuingError(f"the register knows issuing CA {name} with another key: it is of another ceremony")
 
     async def due(self, register: Register, at: datetime) -> list[str]:
-        """Names of the CAs whose CRL is missing or due for a refresh."""
+        """Names of the CAs whose CRL is missing or due for a refresh.
+
+        One from the future is due as well: a clock ran ahead and was set back, and nobody believes that CRL yet.
+        """
         made = await register.crls_made()
-        return [name for name in self._cas if name not in made or at - made[name] >= self._refresh]
+        return [name for name in self._cas if name not in made or not made[name] <= at < made[name] + self._refresh]

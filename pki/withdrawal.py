@@ -169,6 +169,9 @@ class Withdrawal:
         if not (due or ended or given_up or expired):
             return
         await self._publisher.make_ready(self._database)
+        refreshed = [await self._publisher.refresh(self._database, name, at) for name in due]
+        if all(refreshed) and not (ended or given_up or expired):
+            return
         async with self._database.write() as connection:
             register = Register(connection)
             await register.expire(at)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pki.encoding import CrlEntry
@@ -93,6 +93,28 @@ class CrlRegister:
             .returning(issuers.c.crl_number)
         )
         return int((await self._db.execute(statement)).scalar_one())
+
+    async def crl_number(self, issuer: str) -> int:
+        """The number of the newest CRL."""
+        return int((await self._db.execute(select(issuers.c.crl_number).where(issuers.c.name == issuer))).scalar_one())
+
+    async def claim_crl_number(self, issuer: str, number: int, at: datetime) -> bool:
+        """Take the next number for a CRL that says what the one before says.
+
+        False when another took it, or when something is to be taken up or to leave.
+        """
+        theirs = certificates.c.issuer == issuer
+        claimed = await self._db.execute(
+            update(issuers)
+            .where(
+                issuers.c.name == issuer,
+                issuers.c.crl_number == number - 1,
+                ~exists().where(theirs, text("crl_pending")),
+                ~exists().where(theirs, text("listed"), _ended(at)),
+            )
+            .values(crl_number=number)
+        )
+        return bool(claimed.rowcount)
 
     async def crl_changes(self, issuer: str, at: datetime) -> dict[int, CrlEntry | None]:
         """What the CRL has to take up, by serial number; None is to leave it. From now on it counts as taken up.

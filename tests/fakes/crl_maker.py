@@ -2,8 +2,8 @@
 
     python -m tests.fakes.crl_maker <settings> <serial number>...
 
-Says `ready`, waits for a line on stdin, then for each serial number makes the CRL anew and revokes that certificate.
-Prints the number of each CRL that it made without a revocation.
+Says `ready`, waits for a line on stdin, then for each serial number makes the CRL anew, refreshes it, and revokes that
+certificate. Prints the number of each CRL that it made without a revocation, and `kept` for each refresh that counts.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ async def make(pki: OpenAuthority, serial_numbers: list[str]) -> None:
         async with pki.database.write() as connection:
             crl = await publisher.publish(Register(connection), pki.cas[0], pki.clock.now())
         sys.stdout.write(f"{crl.number}\n")
+        if await publisher.refresh(pki.database, pki.cas[0].name, pki.clock.now()):
+            sys.stdout.write("kept\n")
         await pki.revoke(RevocationReason.SUPERSEDED, operator("maker"), serial_number=serial_number)
 
 

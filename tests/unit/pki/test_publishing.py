@@ -1,8 +1,10 @@
 """CRLs by several makers that each remember parts of them: nothing that was revoked is ever missing."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from pki.publishing import CrlPublisher
 from pki.records import operator
 from pki.revocation import RevocationReason
 from pki.store.crls import CrlRegister, part_name
+from pki.store.database import Database
+from pki.store.kept_parts import KeptParts
 from pki.store.register import Register, StoredCrl
 from pki.store.tables import certificates
 from tests.fakes.clock import FixedClock
@@ -186,6 +190,75 @@ async def test_what_expired_leaves_at_a_refresh_and_not_before(pki: OpenAuthorit
     assert listed(pki, await newest(pki)) == {two, three}
 
 
+async def test_a_refresh_says_the_same_under_a_new_number(pki: OpenAuthority) -> None:
+    [one] = await active(pki, 1)
+    await revoke(pki, one)
+    before = await newest(pki)
+    publisher = CrlPublisher(pki.cas)
+    assert await publisher.refresh(pki.database, pki.cas[0].name, pki.clock.now())
+    after = await newest(pki)
+    assert after.number == before.number + 1
+    assert listed(pki, after) == listed(pki, before) == {one}
+
+
+async def test_a_refresh_that_a_revocation_overtakes_is_seen_by_nobody(
+    pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await active(pki, 2)
+    await revoke(pki, one)
+    before = await newest(pki)
+    read = KeptParts.read
+
+    async def overtaken(self: KeptParts, register: CrlRegister, issuer: str) -> dict[int, bytes]:
+        parts = await read(self, register, issuer)
+        monkeypatch.undo()
+        await revoke(pki, two)
+        return parts
+
+    monkeypatch.setattr(KeptParts, "read", overtaken)
+    assert not await CrlPublisher(pki.cas).refresh(pki.database, pki.cas[0].name, pki.clock.now())
+    after = await newest(pki)
+    assert after.number == before.number + 1
+    assert listed(pki, after) == {one, two}
+
+
+async def test_a_refresh_does_not_leave_behind_what_waits_for_a_crl(pki: OpenAuthority, clock: FixedClock) -> None:
+    [one] = await active(pki, 1)
+    await pki.withdrawal.sweep()
+    before = await newest(pki)
+    async with pki.database.write() as connection:  # as when the key could not be used
+        register = Register(connection)
+        [found] = await register.find(certificates.c.serial_number == one)
+        await register.revoke([found.id], RevocationReason.CESSATION_OF_OPERATION, clock.now())
+    clock.advance(minutes=30)
+    assert not await CrlPublisher(pki.cas).refresh(pki.database, pki.cas[0].name, clock.now())
+    assert await newest(pki) == before
+    await pki.withdrawal.sweep()
+    after = await newest(pki)
+    assert after.number == before.number + 1
+    assert listed(pki, after) == {one}
+
+
+async def test_a_refresh_signs_while_others_can_write(pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
+    await pki.withdrawal.sweep()
+    sign = pki.cas[0].signer.sign
+    statement = text("UPDATE changes SET version = version + 1")
+
+    async def write_elsewhere() -> None:
+        database = Database(pki.settings.database.address)
+        async with asyncio.timeout(5), database.write() as connection:
+            await connection.execute(statement)
+        await database.close()
+
+    def signing(*data: bytes) -> bytes:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, write_elsewhere()).result()
+        return sign(*data)
+
+    monkeypatch.setattr(pki.cas[0].signer, "sign", signing)
+    assert await CrlPublisher(pki.cas).refresh(pki.database, pki.cas[0].name, pki.clock.now())
+
+
 async def test_parts_in_the_database_have_the_names_of_what_they_say(pki: OpenAuthority) -> None:
     [one] = await active(pki, 1)
     await revoke(pki, one)
@@ -221,13 +294,16 @@ async def test_several_processes_that_revoke_and_regenerate_at_once_lose_nothing
         assert crl.number > number
         number = crl.number
     numbers: list[int] = []
+    refreshed = 0
     for maker in makers:
         out, _ = maker.communicate(timeout=60)
         assert maker.returncode == 0
-        theirs = [int(line) for line in out.splitlines()]
+        lines = out.splitlines()
+        refreshed += lines.count("kept")
+        theirs = [int(line) for line in lines if line != "kept"]
         assert theirs == sorted(theirs)
         numbers += theirs
     assert len(set(numbers)) == len(numbers) == 16
     last = await newest(pki)
     assert listed(pki, last) == set(serial_numbers)
-    assert last.number == 1 + 16 + 16 + 4  # one each, and none was skipped
+    assert last.number == 1 + 16 + refreshed + 16 + 4  # one each, and none was skipped
