@@ -39,7 +39,7 @@ from pki.store.database import Database
 from pki.store.migrate import migrate
 from pki.store.register import Register, Registered
 from pki.store.tables import certificates
-from pki.withdrawal import Withdrawal
+from pki.withdrawal import Withdrawal, Withdrawn
 
 if TYPE_CHECKING:
     from pki.dnssec.standing import Validator
@@ -100,7 +100,7 @@ class OpenAuthority:
         environment: str | None = None,
         serial_number: str | None = None,
     ) -> list[Registered]:
-        """Revoke one certificate by serial number (hex), or everything live of a party. See `Withdrawal.revoke`.
+        """Revoke one certificate by serial number (hex), or everything of a party. See `Withdrawal.revoke`.
 
         Args:
             reason: why.
@@ -116,7 +116,7 @@ class OpenAuthority:
         if serial_number is None:
             if identifier is None:
                 raise Refused(Reason.PARAMETER_MISSING, "Name a serial number or an identifier.")
-            return await self.withdrawal.revoke_party(self.environment(environment), identifier.subject, reason, actor)
+            return (await self.revoke_party(reason, actor, identifier, environment=environment)).certificates
         found = await self.find(
             serial_number=read_serial(serial_number), identifier=identifier, environment=environment, limit=2
         )
@@ -126,6 +126,16 @@ class OpenAuthority:
                 "Certificates of several CAs have this serial number: name its --environment or --identity as well.",
             )
         return await self.withdrawal.revoke(found, reason, actor)
+
+    async def revoke_party(
+        self, reason: RevocationReason, actor: Actor, identifier: Identifier, *, environment: str | None = None
+    ) -> Withdrawn:
+        """Revoke everything of a party, and withdraw its open codes. See `Withdrawal.revoke_party`.
+
+        Raises:
+            Refused: CERTIFICATE_UNKNOWN, CERTIFICATE_NOT_ACTIVE.
+        """
+        return await self.withdrawal.revoke_party(self.environment(environment), identifier.subject, reason, actor)
 
     async def find(
         self,

@@ -30,7 +30,9 @@ from pki.requests import CertificateRequest
 from pki.revocation import RevocationReason
 from pki.signer import SignerError
 from pki.store.database import Database
-from pki.store.register import Register, Registered
+from pki.store.dns_names import DnsNames
+from pki.store.keys import Keys
+from pki.store.register import UNDERWAY, Register, Registered
 from pki.store.tables import certificates
 
 OVERLAP: Final = timedelta(days=7)
@@ -106,8 +108,8 @@ class Authority:
             claim: called in the transaction of the intent; what it refuses leaves no trace of a certificate.
 
         Raises:
-            Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, KEY_BLOCKED, REQUEST_MALFORMED, LINT_FAILED, what `claim`
-                refuses, and CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
+            Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, KEY_BLOCKED, DNS_NAME_TAKEN, REQUEST_MALFORMED, LINT_FAILED,
+                what `claim` refuses, and CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
             DomainsNotSecure: a DNS name of the holder is not secure at this moment.
             SignerError: the key of the CA cannot be used.
         """
@@ -122,15 +124,15 @@ class Authority:
                 row = await register.add_intent(
                     **_columns(ca, holder, request, prepared), status="issuing", intent_at=at
                 )
-                await register.reserve_key(request.subject_key, environment, holder.identifier)
+                await Keys(connection).reserve(request.name, environment, holder.identifier)
+                await DnsNames(connection).take(holder.dns_names, holder.kvk)
                 if claim is not None:
                     await claim(connection, ca.name, f"{prepared.serial_number:x}")
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             failure = self._record(EventType.CERTIFICATE_ISSUE, actor, holder, ca, prepared, failed=True)
             der = await self._sign(ca, prepared, row, failure)
             # Outcome.
-            async with self._database.write() as connection:
-                register = Register(connection)
+            async with self._outcome(ca, row, der) as register:
                 if not await register.complete(row, der, at):
                     raise _withdrawn()
                 await register.write([self._record(EventType.CERTIFICATE_ISSUE, actor, holder, ca, prepared)])
@@ -145,7 +147,7 @@ class Authority:
         *,
         dns_names: Sequence[str] | None = None,
         overlap: timedelta = OVERLAP,
-        ends_on_use: bool = False,
+        claim: Claim | None = None,
     ) -> Issued:
         """Replace an active certificate; both work until the overlap ends.
 
@@ -155,11 +157,11 @@ class Authority:
             actor: who asks.
             dns_names: other names than before, vetted. Those that are new must be secure; those of before are not
                 looked at, because a certificate that runs out is worse than a domain that is repaired later.
-            overlap: at most `MAX_OVERLAP`.
-            ends_on_use: the old one is revoked at the first confirmed use of the new one, if that comes earlier.
+            overlap: at most `MAX_OVERLAP`. The holder may end it earlier (`Withdrawal.confirm_use`).
+            claim: called in the transaction of the intent; what it refuses leaves no trace of a certificate.
 
         Raises:
-            Refused: CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, and those of `issue`.
+            Refused: CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, what `claim` refuses, and those of `issue`.
             DomainsNotSecure: a DNS name that was not in the old certificate is not secure.
             SignerError: the key of the CA cannot be used.
         """
@@ -184,6 +186,8 @@ class Authority:
             async with self._database.write() as connection:
                 register = Register(connection)
                 await register.expire(at)
+                if claim is not None:
+                    await claim(connection, ca.name, serial_number)
                 if not await register.claim_renewal(old.id, serial_number):
                     raise await _why_not(register, old)
                 row = await register.add_intent(
@@ -192,30 +196,20 @@ class Authority:
                     intent_at=at,
                     replaces=old.serial_number,
                 )
-                await register.reserve_key(request.subject_key, old.environment, holder.identifier)
+                await Keys(connection).reserve(request.name, old.environment, holder.identifier)
+                await DnsNames(connection).take(added, holder.kvk)
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             failure = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared, failed=True)
-            der = await self._sign(ca, prepared, row, failure, old)
+            der = await self._sign(ca, prepared, row, failure)
             # Outcome: the old one gives way only in the transaction in which the new one is there.
             until = min(at + overlap, old.not_after)
-            async with self._database.write() as connection:
-                register = Register(connection)
-                superseded = await register.supersede(
-                    old.serial_number, serial_number, issuer=old.issuer, until=until, ends_on_use=ends_on_use
-                )
-                if not superseded:
-                    # Revoked or held meanwhile: what was signed on its strength goes with it.
-                    await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at)
-                    await register.keep_signed(row, der)
-                    await self._publisher.publish(register, ca, at)
-                elif await register.complete(row, der, at):
-                    record = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared)
-                    await register.write([record])
-                    registered = (await register.find(certificates.c.id == row))[0]
-                else:
+            async with self._outcome(ca, row, der) as register:
+                if not await register.supersede(old.serial_number, serial_number, issuer=old.issuer, until=until):
                     raise _withdrawn()
-            if not superseded:
-                raise _withdrawn()
+                if not await register.complete(row, der, at):
+                    raise _withdrawn()
+                await register.write([self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared)])
+                registered = (await register.find(certificates.c.id == row))[0]
             return Issued(registered, der, ca.der)
 
     async def _prepare(
@@ -233,9 +227,27 @@ class Authority:
             raise
         return prepared
 
-    async def _sign(
-        self, ca: IssuingCa, prepared: Prepared, row: int, failure: AuditRecord, old: Registered | None = None
-    ) -> bytes:
+    @asynccontextmanager
+    async def _outcome(self, ca: IssuingCa, row: int, der: bytes) -> AsyncIterator[Register]:
+        """The transaction in which a signed certificate becomes active.
+
+        When it may not any more (revoked, held, given up or its key blocked meanwhile) nothing of that transaction
+        stays, and what was signed goes on the CRL, with its bytes in the register; nobody gets it.
+        """
+        try:
+            async with self._database.write() as connection:
+                yield Register(connection)
+        except Refused:
+            at = self._clock.now()
+            async with self._database.write() as connection:
+                register = Register(connection)
+                revoked = await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at, among=UNDERWAY)
+                await register.keep_signed(row, der)
+                if revoked:
+                    await self._publisher.publish(register, ca, at)
+            raise
+
+    async def _sign(self, ca: IssuingCa, prepared: Prepared, row: int, failure: AuditRecord) -> bytes:
         """Redeem; when the signer fails, that is recorded and the place of the identifier is free again at once."""
         try:
             return ca.redeem(prepared)
@@ -244,9 +256,8 @@ class Authority:
             at = self._clock.now()
             async with self._database.write() as connection:
                 register = Register(connection)
-                await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at)
-                if old is not None:
-                    await register.unclaim(old.serial_number, f"{prepared.serial_number:x}")
+                # Only what is still under way: somebody who revoked it meanwhile had another reason.
+                await register.revoke([row], RevocationReason.CESSATION_OF_OPERATION, at, among=UNDERWAY, given_up=True)
                 await register.write([failure])
             # On its own: a signer that cannot sign this may not be able to sign a CRL either, and nothing was issued.
             with suppress(SignerError):
@@ -308,12 +319,14 @@ class Authority:
 
 
 def _columns(ca: IssuingCa, holder: Holder, request: CertificateRequest, prepared: Prepared) -> dict[str, object]:
+    key = request.name
     return {
         "issuer": ca.name,
         "serial_number": f"{prepared.serial_number:x}",
         "environment": ca.environment,
         "identifier": holder.identifier.subject,
-        "subject_key": request.subject_key,
+        "subject_key": key.subject_key,
+        "key_core": key.core,
         "organization": holder.organization,
         "common_name": holder.display_name,
         "kvk": holder.kvk,

@@ -1,18 +1,19 @@
 """Reading which keys must never be certified: from files of the operator, or a published list.
 
-A key is named by the hex SHA-256 of its subjectPublicKeyInfo, as the register does.
+A list names a key by the hex SHA-256 of its subjectPublicKeyInfo. Such a key is found in another dress
+(`pki.key_names`) only when it was certified here; one in a file is found in every dress.
 """
 
-import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.key_names import KeyName, name_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -23,7 +24,7 @@ MAX_KEY_FILE: Final = 65_536
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def subject_key_of(path: Path) -> str:
+def key_name_of(path: Path) -> KeyName:
     """The name of the key in a PEM file with a certificate, a request or a public key.
 
     Raises:
@@ -40,15 +41,14 @@ def subject_key_of(path: Path) -> str:
             key = x509.load_pem_x509_csr(data).public_key()
         else:
             key = load_pem_public_key(data)
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return name_of(key)
     except Exception as error:  # whatever a parser says about bytes that are something else
         raise Refused(
             Reason.PARAMETER_MALFORMED, "--key: expected a certificate, a certificate request or a public key in PEM."
         ) from error
-    return hashlib.sha256(der).hexdigest()
 
 
-def read_hashes(path: Path) -> list[str]:
+def read_hashes(path: Path) -> list[KeyName]:
     """The names of keys in a list; empty lines and lines that start with `#` are skipped.
 
     Raises:
@@ -63,7 +63,7 @@ def read_hashes(path: Path) -> list[str]:
                 continue
             if not _HASH.fullmatch(text):
                 raise Refused(Reason.PARAMETER_MALFORMED, f"--hashes, line {number}: expected 64 hex digits (SHA-256).")
-            found.append(text)
+            found.append(KeyName(text))
             if len(found) > MAX_HASHES:
                 raise Refused(Reason.PARAMETER_MALFORMED, f"--hashes: expected at most {MAX_HASHES} lines.")
     return found

@@ -22,10 +22,13 @@ from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
 from pki.codes import draw_code, new_salt, read_code, verifier_of
 from pki.issuing import Holder
+from pki.key_names import KeyName
 from pki.records import Actor
 from pki.requests import parse_request
 from pki.revocation import RevocationReason
 from pki.store.codes import Codes, EnrolmentCode
+from pki.store.dns_names import DnsNames
+from pki.store.keys import Keys, has_key
 from pki.store.register import LIVE, UNDERWAY, Register, Registered
 from pki.store.tables import certificates, enrolment_codes
 from pki.trail import Trail
@@ -57,7 +60,7 @@ class CodeDesk:
             life: how long it works; that of the settings when None.
 
         Raises:
-            Refused: CODE_EXISTS, PARAMETER_MALFORMED, REQUEST_MALFORMED, LINT_FAILED.
+            Refused: CODE_EXISTS, DNS_NAME_TAKEN, PARAMETER_MALFORMED, REQUEST_MALFORMED, LINT_FAILED.
             DomainsNotSecure: a DNS name is not secure at this moment.
         """
         settings = self._pki.settings.enrolment
@@ -71,6 +74,7 @@ class CodeDesk:
             async with self._pki.database.write() as connection:
                 codes = Codes(connection)
                 await codes.expire(at)
+                await DnsNames(connection).require_free(holder.dns_names, holder.kvk)
                 await codes.add(
                     selector=code.selector,
                     salt=salt,
@@ -137,11 +141,11 @@ class CodeDesk:
             conditions = [enrolment_codes.c.status.in_(("pending", "ready", "locked"))] if still_open else []
             return await codes.find(*conditions)
 
-    async def block_keys(self, subject_keys: Sequence[str], why: str, operator: Actor) -> tuple[int, list[Registered]]:
-        """Never certify these keys again, and revoke what has them (keyCompromise).
+    async def block_keys(self, names: Sequence[KeyName], why: str, operator: Actor) -> tuple[int, list[Registered]]:
+        """Never certify these keys again, in no dress, and revoke what has them (keyCompromise).
 
         Args:
-            subject_keys: hex SHA-256 of subjectPublicKeyInfo.
+            names: of which a core that is not known here is not found in another dress.
             why: a coded word.
             operator: who says so.
 
@@ -149,20 +153,19 @@ class CodeDesk:
             How many were not blocked before, and what was revoked.
         """
         added, revoked = 0, []
-        keys = list(dict.fromkeys(subject_keys))
+        keys = list(dict.fromkeys(names))
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             async with self._pki.database.write() as connection:
-                new = await Codes(connection).block(some, why, operator.id, self._pki.clock.now())
+                new = await Keys(connection).block(some, why, operator.id, self._pki.clock.now())
                 details = {"keys": len(some), "added": new, "why": why}
                 await self._trail.write(connection, EventType.KEY_BLOCK, operator, "unknown", details=details)
             added += new
             # A second transaction on purpose: whoever is certified meanwhile is either found here or sees the block
             # when its outcome is recorded (`Register.complete`).
             async with self._pki.database.read() as connection:
-                found = await Register(connection).find(
-                    certificates.c.subject_key.in_(some), certificates.c.status.in_((*LIVE, *UNDERWAY))
-                )
+                dressed = [*some, *await Keys(connection).known([name.subject_key for name in some])]
+                found = await Register(connection).find(has_key(dressed), certificates.c.status.in_((*LIVE, *UNDERWAY)))
             if found:
                 revoked += await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
         return added, revoked

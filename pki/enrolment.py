@@ -23,6 +23,7 @@ from pki.authority import Issued
 from pki.codes import Code, fits, read_code
 from pki.issuing import Holder
 from pki.records import Actor
+from pki.renewal_limits import DAY, RenewalLimits
 from pki.requests import CertificateRequest, parse_request
 from pki.store.codes import Codes, EnrolmentCode
 from pki.store.register import Register, Registered
@@ -142,6 +143,7 @@ class Enrolment:
 
         Raises:
             Refused: CERTIFICATE_UNKNOWN, CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, those of `parse_request`.
+            TooOften: RENEWAL_TOO_SOON, RENEWALS_EXHAUSTED.
             SignerError: the key of the CA cannot be used.
         """
         request = await self._request(EventType.CERTIFICATE_RENEW, current.identity, data, asker)
@@ -152,8 +154,16 @@ class Enrolment:
                 return await self._again(old, request)
             if old.status != "active":
                 raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
-        overlap = timedelta(days=self._pki.settings.issuing.overlap_days)
-        issued = await self._pki.authority.renew(old, request, actor, overlap=overlap)
+        settings = self._pki.settings.issuing
+        limits = RenewalLimits(
+            DAY * settings.renewal_after_hours / 24, settings.renewals_per_day, settings.renewals_per_month
+        )
+
+        async def claim(connection: AsyncConnection, _issuer: str, _serial_number: str) -> None:
+            await limits.check(Register(connection), old, self._pki.clock.now())
+
+        overlap = timedelta(days=settings.overlap_days)
+        issued = await self._pki.authority.renew(old, request, actor, overlap=overlap, claim=claim)
         return issued.certificate
 
     async def refuse_renewal(self, reason: Reason, asker: Asker) -> None:

@@ -75,7 +75,7 @@ class CertificateFeed:
             held = self._signed.get(name)
             if held is not None and held.version == version and at < held.renew_at:
                 return held
-            found = await register.lately_revoked(name, at - WINDOW, MAX_ENTRIES)
+            found = await register.recently_revoked(name, at - WINDOW, MAX_ENTRIES)
         revoked = {_base64(hashlib.sha256(der).digest()): int((when + WINDOW).timestamp()) for der, when in found}
         self._signed[name] = await self._sign(ca, version, revoked, at)
         return self._signed[name]

@@ -46,6 +46,7 @@ MAX_DNS_NAME_LENGTH: Final = 253
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _KVK = re.compile(r"[0-9]{8}")
+_OIN_OF_KVK: Final = "00000003"
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,9})){2,15}")
 _UZI_REPEATS = re.compile(rf"{_OID.pattern}-1-000000000-S-00000000-00\.000-(?P<agb>[0-9]{{8}})".encode("ascii"))
 _IA5_STRING: Final = 0x16
@@ -80,7 +81,8 @@ class CertificateIdentity:
 
 def encode_identity(identity: CertificateIdentity) -> x509.OtherName:
     """The otherName that says `identity`, in DER."""
-    return x509.OtherName(IDENTITY_OID, _encoded(identity))
+    said = identity.identifier
+    return x509.OtherName(IDENTITY_OID, _encoded(identity.environment, said.kind, said.value))
 
 
 def decode_identity(der: bytes) -> CertificateIdentity:
@@ -97,9 +99,11 @@ def decode_identity(der: bytes) -> CertificateIdentity:
         identity = CertificateIdentity(
             native["environment"], Identifier(IdentifierKind(native["kind"]), native["value"])
         )
+        written = _encoded(identity.environment, identity.identifier.kind, native["value"])
     except Exception as error:  # whatever a parser says about hostile bytes means the same
         raise _no_identity("its identity name is malformed") from error
-    if _encoded(identity) != der:
+    # Of a URA the digits as they stand there: certificates of before it had one spelling may lack leading zeros.
+    if written != der:
         raise _no_identity("its identity name is not in the one form that is allowed")
     return identity
 
@@ -187,13 +191,18 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
         identifier: repeated in serialNumber for people who read certificates; no part of Sluis reads it there.
 
     Raises:
-        InvalidValue: a text is empty, too long or holds control characters, or the KvK number is malformed.
+        InvalidValue: a text is empty, too long, holds control characters or has spaces around it, or the KvK number is
+            malformed or another one than the identifier says.
     """
     if not _KVK.fullmatch(kvk) or not kvk.strip("0"):
         raise InvalidValue("not a KvK number: expected eight digits")
+    if kvk_within(identifier) not in {None, kvk}:
+        raise InvalidValue("the KvK number and the identifier are of different organisations")
     for oid, text in ((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)):
         if not text.strip() or not is_display_text(text) or len(text.encode()) > _MAX_TEXT[oid]:
             raise InvalidValue("an organisation and a common name have 1 to 64 printable characters (bytes in UTF-8)")
+        if text != text.strip():
+            raise InvalidValue("an organisation and a common name have no spaces around them")
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "NL"),
@@ -203,6 +212,18 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def kvk_within(identifier: Identifier) -> str | None:
+    """The KvK number that an identifier is, or was derived from; None when it says nothing of one.
+
+    An OIN of prefix 00000003 holds a KvK number in the next eight digits (Logius, "OIN-stelsel").
+    """
+    if identifier.kind is IdentifierKind.KVK:
+        return identifier.value
+    if identifier.kind is IdentifierKind.OIN and identifier.value.startswith(_OIN_OF_KVK):
+        return identifier.value[8:16]
+    return None
 
 
 def uzi_layout(authority: str, identifier: Identifier) -> x509.OtherName:
@@ -262,14 +283,8 @@ def _repeats(value: bytes, identifier: Identifier) -> bool:
     return identifier.kind is IdentifierKind.AGB and said == identifier.value
 
 
-def _encoded(identity: CertificateIdentity) -> bytes:
-    value = _SluisIdentity(
-        {
-            "environment": identity.environment,
-            "kind": identity.identifier.kind.value,
-            "value": identity.identifier.value,
-        }
-    )
+def _encoded(environment: str, kind: IdentifierKind, digits: str) -> bytes:
+    value = _SluisIdentity({"environment": environment, "kind": kind.value, "value": digits})
     return bytes(value.dump())
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.key_names import KeyName, name_of_der
 from pki.key_quality import weakness
 
 MAX_REQUEST_BYTES: Final = 16_384
@@ -33,8 +34,13 @@ class CertificateRequest:
     public_key: bytes
 
     @property
+    def name(self) -> KeyName:
+        """The name of the key in the register."""
+        return name_of_der(self.public_key)
+
+    @property
     def subject_key(self) -> str:
-        """Hex SHA-256 of the key, its name in the register."""
+        """Hex SHA-256 of the key."""
         return hashlib.sha256(self.public_key).hexdigest()
 
 

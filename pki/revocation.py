@@ -47,6 +47,8 @@ class RevocationReason(StrEnum):
         return _CODES[self]
 
 
+COMPROMISED: Final = frozenset({RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE})
+"""The gravest reasons: the key is somebody else's too, so it is never certified again. They replace every other one."""
 _CODES: Final = {
     RevocationReason.UNSPECIFIED: 0,
     RevocationReason.KEY_COMPROMISE: 1,

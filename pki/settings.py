@@ -4,6 +4,7 @@
 (keys, passphrases) are files of their own.
 """
 
+from math import ceil
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -67,6 +68,24 @@ class IssuingSettings(Settings):
     """Names of the issuing CAs that issue, one for each environment; needed only where there are several."""
     uzi_authority: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]{0,9})){2,15}$")] | None = None
     """OID of this CA, to repeat AGB-codes in UZI layout for readers that know only that; nothing when left out."""
+    renewal_after_hours: Annotated[int, Field(ge=0, le=30 * 24)] = 24
+    """Age of a certificate, or half its life if less, before its holder may renew it; an operator always may."""
+    renewals_per_day: Annotated[int, Field(ge=1, le=100)] = 3
+    """Renewals that the holder of an identity may begin within a day."""
+    renewals_per_month: Annotated[int, Field(ge=1, le=1000)] = 10
+    """The same within thirty days; each ends in an entry of the CRL."""
+
+    @model_validator(mode="after")
+    def _renewals_suffice(self) -> Self:
+        # Holders renew when a third of the life is left, less a jitter of a thirtieth (pki.renewal).
+        often = 1 / (self.lifetime_days * (1 - 1 / 3 - 1 / 30))
+        for name, given, days in (
+            ("renewals_per_day", self.renewals_per_day, 1),
+            ("renewals_per_month", self.renewals_per_month, 30),
+        ):
+            if given < often * days:
+                raise ValueError(f"{name}: expected at least {ceil(often * days)} for such a lifetime_days")
+        return self
 
 
 class EnrolmentSettings(Settings):

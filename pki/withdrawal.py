@@ -2,12 +2,18 @@
 
 Specification: shared `spec/pki.md`, "Revocation" and "One per AGB-code"; RFC 5280 section 5.3.1. Each change and the
 CRL that tells it are one transaction, so after an answer the CRL already has it. A revocation is for ever: nothing here
-or in `pki.authority` turns a revoked row into another state; only a hold can be released.
+or in `pki.authority` turns a revoked row into another state; only a hold can be released. What may change is the
+reason: that a key is compromised is often learnt after its certificate was revoked for another one, and then the CRL
+says so from there on (CA/B Baseline Requirements 7.2.2). The moment stays that of the first revocation, because since
+then nobody believed the certificate.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
@@ -15,14 +21,29 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker, itself
-from pki.revocation import RevocationReason
+from pki.revocation import COMPROMISED, RevocationReason
+from pki.store.codes import Codes, EnrolmentCode
 from pki.store.database import Database
+from pki.store.keys import Keys, has_key
 from pki.store.register import LIVE, UNDERWAY, Register, Registered
 from pki.store.tables import certificates
 
 INTENT_TIMEOUT: Final = timedelta(seconds=60)
 """After this long an intent without an outcome counts as given up; a slow signer finds it withdrawn."""
-_COMPROMISED: Final = frozenset({RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE})
+_HOLDS: Final = frozenset({RevocationReason.CERTIFICATE_HOLD, RevocationReason.REMOVE_FROM_CRL})
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What was taken from a party.
+
+    Attributes:
+        certificates: as they are now.
+        codes: open enrolment codes that will not work.
+    """
+
+    certificates: list[Registered]
+    codes: list[EnrolmentCode]
 
 
 class Withdrawal:
@@ -57,7 +78,8 @@ class Withdrawal:
         Args:
             found: as looked up before; what happened to them since is taken into account.
             reason: `certificateHold` holds, `removeFromCRL` releases, every other one is for ever. A key that is
-                compromised takes every certificate with that key along and is never certified again.
+                compromised takes every certificate with that key along and is never certified again; it replaces
+                the reason of what was revoked before.
             actor: who asks.
 
         Returns:
@@ -69,15 +91,19 @@ class Withdrawal:
         """
         await self._publisher.make_ready(self._database)
         async with self._database.write() as connection:
-            return await self._withdraw(Register(connection), found, reason, actor)
+            return await self._withdraw(connection, found, reason, actor)
 
     async def revoke_party(
         self, environment: str, identifier: str, reason: RevocationReason, actor: Actor
-    ) -> list[Registered]:
+    ) -> Withdrawn:
         """Withdraw everything of one party that works, or is about to; see `revoke`.
 
         What that is, is looked up in the same transaction and kept from changing: a renewal that comes to its end in
-        between would otherwise leave the party with a certificate that the one who revoked never saw.
+        between would otherwise leave the party with a certificate that the one who revoked never saw. Its open
+        enrolment codes go too, approved or not, or it would be back with the next one; a hold leaves them.
+
+        Of a party without a certificate that works, the newest one that expired is revoked on the record; when its key
+        is compromised, the newest one at all.
 
         Raises:
             Refused: see `revoke`.
@@ -85,71 +111,75 @@ class Withdrawal:
         await self._publisher.make_ready(self._database)
         async with self._database.write() as connection:
             register = Register(connection)
-            found = await register.find(
-                certificates.c.environment == environment,
-                certificates.c.identifier == identifier,
-                certificates.c.status.in_((*LIVE, *UNDERWAY)),
-                lock=True,
-            )
-            return await self._withdraw(register, found, reason, actor)
+            # Codes first: who is using one up at this moment is waited for, and what he gets is found below.
+            codes = [] if reason in _HOLDS else await Codes(connection).withdraw_all(environment, identifier)
+            theirs = (certificates.c.environment == environment, certificates.c.identifier == identifier)
+            found = await register.find(*theirs, certificates.c.status.in_((*LIVE, *UNDERWAY)), lock=True)
+            if not found:
+                over = ("expired", "revoked") if reason in COMPROMISED else ("expired",)
+                found = (await register.find(*theirs, certificates.c.status.in_(over), lock=True))[-1:]
+            at = self._clock.now()
+            await register.write(self._code_record(code, actor, at) for code in codes)
+            if codes and not found:
+                return Withdrawn([], codes)
+            return Withdrawn(await self._withdraw(connection, found, reason, actor), codes)
 
     async def _withdraw(
-        self, register: Register, found: Sequence[Registered], reason: RevocationReason, actor: Actor
+        self, connection: AsyncConnection, found: Sequence[Registered], reason: RevocationReason, actor: Actor
     ) -> list[Registered]:
         if not found:
             raise Refused(Reason.CERTIFICATE_UNKNOWN, "There is no such certificate in the register.")
+        register = Register(connection)
         at = self._clock.now()
+        blocked = False
         rows = [item.id for item in found]
         if reason is RevocationReason.CERTIFICATE_HOLD:
             changed = {row for row in rows if await register.hold(row, at)}
         elif reason is RevocationReason.REMOVE_FROM_CRL:
             changed = {row for row in rows if await register.release(row)}
         else:
-            if reason in _COMPROMISED:
-                for key in sorted({item.subject_key for item in found}):
-                    rows += [item.id for item in await register.mark_compromised(key, at)]
-            changed = await register.revoke(sorted(set(rows)), reason, at)
-        if not changed:
+            if reason in COMPROMISED:
+                keys = sorted({item.key for item in found})
+                blocked = await Keys(connection).mark_compromised(keys, at)
+                states = (*LIVE, *UNDERWAY, "revoked")
+                rows += [item.id for item in await register.find(has_key(keys), certificates.c.status.in_(states))]
+            rows = sorted(set(rows))
+            changed = await register.revoke(rows, reason, at)
+            if reason in COMPROMISED:
+                changed |= await register.worsen(rows, reason)
+        # That a key was blocked stays, whatever else there was to do.
+        if not changed and not blocked:
             raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "The certificate is not in a state in which this can be done.")
         now = await register.find(certificates.c.id.in_(changed))
         await self._tell(register, now, reason, actor)
         return now
 
-    async def confirm_use(self, issuer: str, serial_number: str, *, holder: Actor | None = None) -> bool:
-        """This certificate is in use: the one it replaces ends, if its holder chose so.
+    async def confirm_use(self, issuer: str, serial_number: str, holder: Actor) -> bool:
+        """This certificate is in use, says its holder: the one it replaces ends now and not after the overlap.
+
+        Saying so is his choice (spec/pki.md: "whichever the holder chose"); nobody else can make it for him.
 
         Args:
             issuer: name of the CA.
             serial_number: hex.
-            holder: when it is he who says so, which is his choice. Without him the choice counts that was made with
-                the renewal.
+            holder: of the certificate.
 
         Returns:
             Whether another certificate was revoked by it.
         """
         at = self._clock.now()
+        # Most who ask have nothing to end any more: they hold up no writer.
+        async with self._database.read() as connection:
+            if not await _replaced(Register(connection), issuer, serial_number):
+                return False
         async with self._database.write() as connection:
             register = Register(connection)
-            used = await register.find(
-                certificates.c.issuer == issuer,
-                certificates.c.serial_number == serial_number,
-                certificates.c.status == "active",
-                certificates.c.replaces.isnot(None),
-            )
-            if not used:
-                return False
-            old = await register.find(
-                certificates.c.serial_number == used[0].replaces,
-                certificates.c.identifier == used[0].identifier.subject,
-                certificates.c.environment == used[0].environment,
-                certificates.c.status == "superseding",
-                *([] if holder is not None else [certificates.c.ends_on_use.is_(True)]),
-            )
+            old = await _replaced(register, issuer, serial_number)
             ended = await register.revoke(
                 [item.id for item in old], RevocationReason.SUPERSEDED, at, among=("superseding",)
             )
             if ended:
-                await self._tell(register, old, RevocationReason.SUPERSEDED, holder or itself())
+                await self._tell(register, old, RevocationReason.SUPERSEDED, holder)
         return bool(ended)
 
     async def sweep(self) -> None:
@@ -160,12 +190,7 @@ class Withdrawal:
             due = await self._publisher.due(register, at)
             ended = await register.overlaps_ended(at)
             given_up = await register.given_up(at - self._intent_timeout)
-            expired = await register.find(
-                certificates.c.status.in_(LIVE),
-                certificates.c.not_after < at,
-                certificates.c.held_at.is_(None),
-                limit=1,
-            )
+            expired = await register.find(certificates.c.status.in_(LIVE), certificates.c.not_after < at, limit=1)
         if not (due or ended or given_up or expired):
             return
         await self._publisher.make_ready(self._database)
@@ -183,10 +208,8 @@ class Withdrawal:
                 (await register.given_up(at - self._intent_timeout), UNDERWAY, RevocationReason.CESSATION_OF_OPERATION),
             ):
                 # Only what is still in that state: another instance may have been a moment earlier.
-                changed = await register.revoke([item.id for item in items], reason, at, among=among)
-                for item in items:
-                    if item.id in changed and item.status in UNDERWAY and item.replaces is not None:
-                        await register.unclaim(item.replaces, item.serial_number)
+                rows = [item.id for item in items]
+                changed = await register.revoke(rows, reason, at, among=among, given_up=among is UNDERWAY)
                 await register.write(self._record(item, reason, itself()) for item in items if item.id in changed)
                 names |= {item.issuer for item in items if item.id in changed}
             await self._publisher.publish_named(register, sorted(names), at)
@@ -207,3 +230,25 @@ class Withdrawal:
             certificate=item.reference,
             details={"environment": item.environment, "reason": reason.value},
         )
+
+    def _code_record(self, code: EnrolmentCode, actor: Actor, at: datetime) -> AuditRecord:
+        details = {"code": code.selector, "environment": code.environment, "two_person": code.two_person}
+        return self._records.make(EventType.CODE_WITHDRAW, actor, at, subject=code.identifier.subject, details=details)
+
+
+async def _replaced(register: Register, issuer: str, serial_number: str) -> list[Registered]:
+    """The certificate that an active one replaced, while it still works."""
+    used = await register.find(
+        certificates.c.issuer == issuer,
+        certificates.c.serial_number == serial_number,
+        certificates.c.status == "active",
+        certificates.c.replaces.isnot(None),
+    )
+    if not used:
+        return []
+    return await register.find(
+        certificates.c.serial_number == used[0].replaces,
+        certificates.c.identifier == used[0].identifier.subject,
+        certificates.c.environment == used[0].environment,
+        certificates.c.status == "superseding",
+    )

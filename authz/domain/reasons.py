@@ -144,6 +144,9 @@ class Reason(StrEnum):
     RENEWAL_UNDERWAY = "renewal_underway"
     LINT_FAILED = "lint_failed"
     ISSUER_IN_USE = "issuer_in_use"
+    DNS_NAME_TAKEN = "dns_name_taken"
+    RENEWAL_TOO_SOON = "renewal_too_soon"
+    RENEWALS_EXHAUSTED = "renewals_exhausted"
     CERTIFICATE_UNKNOWN = "certificate_unknown"
     CERTIFICATE_NOT_ACTIVE = "certificate_not_active"
 

@@ -6,6 +6,8 @@ key at work, and calling is the choice. On the TLS listener only; the body is no
 seen with which certificate: docs/decisions/0018.
 """
 
+from collections.abc import Mapping
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,10 +22,14 @@ from pki.app import OpenAuthority
 from pki.confirming import CONFIRM_USE
 from pki.http.est import TLS_LISTENER
 from pki.http.peers import Peers
+from pki.rate import RateLimiter
 from pki.records import Actor
+from pki.renewal_limits import TooOften
 from pki.store.database import StoreUnavailable
 
 ROLE: Final = "CERTIFICATE_HOLDER"
+CONFIRMATIONS_PER_MINUTE: Final = 10
+"""Of one identity, in one instance. How much they can end is limited by how much is renewed (`pki.renewal_limits`)."""
 
 
 def confirm_handler(pki: OpenAuthority, peers: Peers) -> HTTPRouteHandler:
@@ -34,6 +40,7 @@ def confirm_handler(pki: OpenAuthority, peers: Peers) -> HTTPRouteHandler:
         peers: validates the certificate of whoever calls.
     """
     names = {ca.key: ca.name for ca in pki.cas}
+    calls = RateLimiter(CONFIRMATIONS_PER_MINUTE, 60)
 
     @post(CONFIRM_USE, status_code=HTTPStatus.OK)
     async def confirm(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
@@ -46,7 +53,11 @@ def confirm_handler(pki: OpenAuthority, peers: Peers) -> HTTPRouteHandler:
             _, current = await peers.validate(headers.get(XFCC_HEADER), verified=verified)
             actor = Actor(current.identity.subject, ROLE, trace_of(headers))
             issuer, serial_number = names[current.issuer_key], f"{current.serial_number:x}"
-            ended = await pki.withdrawal.confirm_use(issuer, serial_number, holder=actor)
+            _limit(calls, f"{current.environment}/{current.identity.subject}")
+            ended = await pki.withdrawal.confirm_use(issuer, serial_number, actor)
+        except TooOften as refused:
+            body = {"error": refused.reason.value, "detail": refused.detail}
+            return _answer(HTTPStatus.TOO_MANY_REQUESTS, body, {"Retry-After": str(refused.seconds)})
         except Refused as refused:
             return _answer(HTTPStatus.FORBIDDEN, {"error": refused.reason.value, "detail": refused.detail})
         except StoreUnavailable:
@@ -56,5 +67,13 @@ def confirm_handler(pki: OpenAuthority, peers: Peers) -> HTTPRouteHandler:
     return confirm
 
 
-def _answer(status: HTTPStatus, body: dict[str, Any]) -> Response[dict[str, Any]]:
-    return Response(body, status_code=status, headers={"Cache-Control": "no-store"})
+def _limit(calls: RateLimiter, party: str) -> None:
+    wait = calls.take(party)
+    if wait:
+        raise TooOften(Reason.RATE_LIMITED, "Too many confirmations; try again later.", timedelta(seconds=wait))
+
+
+def _answer(
+    status: HTTPStatus, body: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> Response[dict[str, Any]]:
+    return Response(body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})})

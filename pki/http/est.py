@@ -28,6 +28,7 @@ from pki.enrolment import Asker, Busy, Enrolment
 from pki.http.peers import Peers
 from pki.issuing import IssuingError
 from pki.rate import RateLimiter, network_of
+from pki.renewal_limits import TooOften
 from pki.signer import SignerError
 from pki.store.database import StoreUnavailable
 
@@ -164,7 +165,8 @@ class EstApplication:
         try:
             verified = incoming.headers.get(EDGE_VERIFIED_HEADER) == "1"
             presented, current = await self._peers.validate(incoming.headers.get(XFCC_HEADER), verified=verified)
-            _limit(self._renewals, current.thumbprint)
+            # By party, not by certificate, of which there is a new one after each renewal.
+            _limit(self._renewals, f"{current.environment}/{current.identity.subject}")
         except Refused as refused:
             await self._enrolment.refuse_renewal(refused.reason, incoming.asker)
             raise
@@ -200,6 +202,9 @@ _STATUS: Final = {
     Reason.CODE_UNAPPROVED: HTTPStatus.ACCEPTED,  # RFC 7030 section 4.2.3: manual authorization
     Reason.IDENTITY_HAS_CERTIFICATE: HTTPStatus.CONFLICT,
     Reason.RENEWAL_UNDERWAY: HTTPStatus.CONFLICT,
+    Reason.RENEWAL_TOO_SOON: HTTPStatus.TOO_MANY_REQUESTS,
+    Reason.RENEWALS_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+    Reason.DNS_NAME_TAKEN: HTTPStatus.CONFLICT,
     Reason.CRL_STALE: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.CRL_MISSING: HTTPStatus.SERVICE_UNAVAILABLE,
     # What the holder of a domain repairs is 403; what may be trouble of ours is worth another try.
@@ -228,7 +233,7 @@ def _status_of(reason: Reason) -> HTTPStatus:
 def _refusal(refused: Refused) -> Answer:
     status = _status_of(refused.reason)
     headers = {}
-    retry = refused.seconds if isinstance(refused, _TooMany) else _RETRY.get(status)
+    retry = refused.seconds if isinstance(refused, _TooMany | TooOften) else _RETRY.get(status)
     if status is HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = f'Basic realm="{est.REALM}", charset="UTF-8"'
     if isinstance(refused, _NotAllowed):

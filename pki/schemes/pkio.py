@@ -10,7 +10,6 @@ The environment comes from the pin. Names in subjectAltName are not looked at: n
 """
 
 import re
-from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -18,13 +17,11 @@ from cryptography.x509.oid import NameOID
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.identifiers import Identifier, IdentifierKind
 from authz.domain.reasons import Reason
-from pki.names import CertificateIdentity
+from pki.names import CertificateIdentity, kvk_within
 from pki.schemes.pin import PinnedIssuer
 
 _ORGANIZATION = re.compile(r"NTRNL-([0-9]{8})")
 _OIN = re.compile(r"[0-9]{20}")
-_OIN_OF_KVK: Final = "00000003"
-"""First eight digits of an OIN that holds a KvK number in the next eight."""
 
 
 def identify(certificate: x509.Certificate, pin: PinnedIssuer) -> CertificateIdentity:
@@ -54,7 +51,7 @@ def _kvk(organization: str, oin: str | None) -> Identifier:
     if match is None:
         raise _no_identity("its organizationIdentifier is not NTRNL- and a KvK number of eight digits")
     kvk = Identifier(IdentifierKind.KVK, match[1])
-    if oin is not None and oin.startswith(_OIN_OF_KVK) and oin[8:16] != kvk.value:
+    if oin is not None and kvk_within(Identifier(IdentifierKind.OIN, oin)) not in {None, kvk.value}:
         raise _no_identity("its KvK number and its OIN are of different organisations")
     return kvk
 

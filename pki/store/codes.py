@@ -1,11 +1,10 @@
-"""Enrolment codes and blocked keys in the register, each step inside a transaction that the caller opened.
+"""Enrolment codes in the register, each step inside a transaction that the caller opened.
 
 As in `pki.store.register`, every change is conditional on the state it expects. That two different operators made and
 approved a code, and that an identity has at most one open code, is kept by the database itself.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,8 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.revocation import RevocationReason
-from pki.store.tables import blocked_keys, certificates, enrolment_codes
+from pki.store.tables import certificates, enrolment_codes
 
 OPEN: Final = ("pending", "ready")
 """States in which a code may still come to use."""
@@ -52,7 +50,7 @@ class EnrolmentCode:
 
 
 class Codes:
-    """Codes and blocked keys within one transaction."""
+    """Codes within one transaction."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._db = connection
@@ -110,6 +108,19 @@ class Codes:
         condition = and_(table.selector == selector, table.status.in_((*OPEN, "locked")))
         return await self._change(condition, status="withdrawn")
 
+    async def withdraw_all(self, environment: str, identifier: str) -> list[EnrolmentCode]:
+        """No open code of a party will work; returns those that would have, or might after an approval."""
+        table = enrolment_codes.c
+        condition = (table.environment == environment, table.identifier == identifier)
+        changed = await self._db.execute(
+            update(enrolment_codes)
+            .where(*condition, table.status.in_((*OPEN, "locked")))
+            .values(status="withdrawn")
+            .returning(table.id)
+        )
+        rows = changed.scalars().all()
+        return await self.find(table.id.in_(rows)) if rows else []
+
     async def count_attempt(self, selector: str) -> bool:
         """Count an attempt before it is known whether it is right, so that many at once cannot pass the limit.
 
@@ -162,26 +173,6 @@ class Codes:
         )
         return (await self._db.execute(query)).first() is None
 
-    async def block(self, subject_keys: Sequence[str], why: str, operator: str, at: datetime) -> int:
-        """Never certify these keys. Returns how many were not blocked before."""
-        known = set(
-            (
-                await self._db.execute(
-                    select(blocked_keys.c.subject_key).where(blocked_keys.c.subject_key.in_(subject_keys))
-                )
-            )
-            .scalars()
-            .all()
-        )
-        rows = [
-            {"subject_key": key, "why": why, "blocked_by": operator, "blocked_at": at}
-            for key in dict.fromkeys(subject_keys)
-            if key not in known
-        ]
-        if rows:
-            await self._db.execute(insert(blocked_keys), rows)
-        return len(rows)
-
     async def _change(self, condition: Any, **values: Any) -> bool:  # noqa: ANN401  SQLAlchemy expressions
         result = await self._db.execute(update(enrolment_codes).where(condition).values(values))
         return bool(result.rowcount)
@@ -190,9 +181,9 @@ class Codes:
 _UNSIGNED: Final = (
     certificates.c.status == "revoked",
     certificates.c.certificate.is_(None),
-    certificates.c.revocation_reason == RevocationReason.CESSATION_OF_OPERATION.value,
+    certificates.c.given_up,
 )
-"""A row whose intent was given up."""
+"""A row whose intent came to nothing by a fault of ours; never one that somebody revoked."""
 _FIELDS: Final = (
     "selector", "environment", "organization", "kvk", "status", "two_person", "created_by", "created_at", "expires_at",
     "approved_by", "approved_at", "attempts", "used_at", "issuer", "serial_number", "salt", "verifier",

@@ -17,9 +17,11 @@ from authz.domain.audit import AuditRecord
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.revocation import RevocationReason
+from pki.key_names import KeyName
+from pki.revocation import COMPROMISED, RevocationReason
 from pki.store.crls import CrlRegister, StoredCrl
-from pki.store.tables import blocked_keys, certificates, outbox, subject_keys
+from pki.store.keys import is_blocked
+from pki.store.tables import certificates, outbox
 
 __all__ = ["LIVE", "UNDERWAY", "Register", "Registered", "StoredCrl"]
 LIVE: Final = ("active", "superseding")
@@ -46,6 +48,7 @@ class Registered:
     not_after: datetime
     certificate: bytes | None
     subject_key: str
+    key_core: str | None
     replaces: str | None
     overlap_until: datetime | None
     held_at: datetime | None
@@ -57,34 +60,16 @@ class Registered:
         """`<issuer>/<serial number in hex>`: how audit records and people name it."""
         return f"{self.issuer}/{self.serial_number}"
 
+    @property
+    def key(self) -> KeyName:
+        """Its key."""
+        return KeyName(self.subject_key, self.key_core or "")
+
 
 class Register(CrlRegister):
     """The register within one transaction."""
 
     # Certificates.
-
-    async def reserve_key(self, subject_key: str, environment: str, identifier: Identifier) -> None:
-        """Bind a key to a party for ever.
-
-        Raises:
-            Refused: KEY_REUSED, it is another party's or another environment's, or it was compromised; KEY_BLOCKED.
-        """
-        blocked = select(blocked_keys.c.subject_key).where(blocked_keys.c.subject_key == subject_key)
-        if (await self._db.execute(blocked)).first() is not None:
-            raise Refused(
-                Reason.KEY_BLOCKED, "subjectPublicKeyInfo: this key is known to be compromised or weak: make a new one."
-            )
-        known = select(subject_keys).where(subject_keys.c.subject_key == subject_key)
-        row = (await self._db.execute(known)).mappings().first()
-        if row is None:
-            values = {"subject_key": subject_key, "environment": environment, "identifier": identifier.subject}
-            try:
-                await self._db.execute(insert(subject_keys).values(values))
-            except IntegrityError as error:  # bound by another process since we looked
-                raise _key_reused() from error
-            return
-        if (row["environment"], row["identifier"]) != (environment, identifier.subject) or row["compromised_at"]:
-            raise _key_reused()
 
     async def add_intent(self, **values: Any) -> int:  # noqa: ANN401  columns of one table
         """Record what is about to be signed; takes the place of the identifier.
@@ -112,28 +97,31 @@ class Register(CrlRegister):
     async def claim_renewal(self, old: int, serial_number: str) -> bool:
         """Say that the certificate in row `old` is being renewed; False when it may not be.
 
-        It must be active, not on hold, not being renewed already, and no earlier one of the same party may still be
-        in its overlap.
+        It must be active, not on hold, and of the same party no earlier one may still be in its overlap and no renewal
+        be under way. What became of earlier renewals is asked of their own rows: whoever revokes one, for whatever
+        reason, has freed this one with it. Of two that claim at once, one finds the place of its row taken.
         """
-        earlier = certificates.alias("earlier")
-        overlapping = exists().where(
-            earlier.c.environment == certificates.c.environment,
-            earlier.c.identifier == certificates.c.identifier,
-            earlier.c.status == "superseding",
+        other = certificates.alias("other")
+        underway = exists().where(
+            other.c.environment == certificates.c.environment,
+            other.c.identifier == certificates.c.identifier,
+            other.c.status.in_(("superseding", "renewing")),
         )
         return await self._change(
             and_(
                 certificates.c.id == old,
                 certificates.c.status == "active",
                 certificates.c.held_at.is_(None),
-                certificates.c.renewed_by.is_(None),
-                ~overlapping,
+                ~underway,
             ),
             renewed_by=serial_number,
         )
 
-    async def supersede(self, old: str, by: str, *, issuer: str, until: datetime, ends_on_use: bool) -> bool:
-        """The old certificate gives way to `by`; False when it is no longer active (it was revoked meanwhile)."""
+    async def supersede(self, old: str, by: str, *, issuer: str, until: datetime) -> bool:
+        """The old certificate gives way to `by`; False when it may not.
+
+        It was revoked or held meanwhile, or another renewal was begun since, because this one counted as given up.
+        """
         return await self._change(
             and_(
                 certificates.c.serial_number == old,
@@ -144,7 +132,6 @@ class Register(CrlRegister):
             ),
             status="superseding",
             overlap_until=until,
-            ends_on_use=ends_on_use,
         )
 
     async def complete(self, row: int, certificate: bytes, at: datetime) -> bool:
@@ -154,7 +141,7 @@ class Register(CrlRegister):
                 certificates.c.id == row,
                 certificates.c.status.in_(UNDERWAY),
                 # Blocked since the intent: what `block_keys` did not find active yet must not become so.
-                ~exists().where(blocked_keys.c.subject_key == certificates.c.subject_key),
+                ~is_blocked(),
             ),
             status="active",
             certificate=certificate,
@@ -166,7 +153,13 @@ class Register(CrlRegister):
         await self._change(certificates.c.id == row, certificate=certificate)
 
     async def revoke(
-        self, rows: Sequence[int], reason: RevocationReason, at: datetime, *, among: Sequence[str] = ()
+        self,
+        rows: Sequence[int],
+        reason: RevocationReason,
+        at: datetime,
+        *,
+        among: Sequence[str] = (),
+        given_up: bool = False,
     ) -> set[int]:
         """Revoke for ever; also what is about to be signed, and what expired.
 
@@ -175,6 +168,7 @@ class Register(CrlRegister):
             reason: why.
             at: moment, UTC.
             among: only those that are in one of these states at this very moment; empty for all but revoked.
+            given_up: they are intents that came to nothing by a fault of ours.
 
         Returns:
             The rows that changed.
@@ -185,7 +179,28 @@ class Register(CrlRegister):
         result = await self._db.execute(
             update(certificates)
             .where(certificates.c.id.in_(rows), expected)
-            .values(status="revoked", revoked_at=at, revocation_reason=reason.value, held_at=None, crl_pending=True)
+            .values(
+                status="revoked",
+                revoked_at=at,
+                revocation_reason=reason.value,
+                held_at=None,
+                crl_pending=True,
+                given_up=given_up,
+            )
+            .returning(certificates.c.id)
+        )
+        return set(result.scalars())
+
+    async def worsen(self, rows: Sequence[int], reason: RevocationReason) -> set[int]:
+        """Give what is revoked already the reason that its key is compromised, which was learnt later.
+
+        The moment stays that of the first revocation: since then it does not work. Returns the rows that changed.
+        """
+        weaker = certificates.c.revocation_reason.notin_([item.value for item in COMPROMISED])
+        result = await self._db.execute(
+            update(certificates)
+            .where(certificates.c.id.in_(rows), certificates.c.status == "revoked", weaker)
+            .values(revocation_reason=reason.value, crl_pending=True)
             .returning(certificates.c.id)
         )
         return set(result.scalars())
@@ -200,41 +215,26 @@ class Register(CrlRegister):
         condition = and_(certificates.c.id == row, certificates.c.status.in_(LIVE), certificates.c.held_at.isnot(None))
         return await self._change(condition, held_at=None, crl_pending=True)
 
-    async def mark_compromised(self, subject_key: str, at: datetime) -> list[Registered]:
-        """Never certify this key again. Returns every certificate that has it and is not revoked yet."""
-        await self._db.execute(
-            update(subject_keys).where(subject_keys.c.subject_key == subject_key).values(compromised_at=at)
-        )
-        known = select(blocked_keys.c.subject_key).where(blocked_keys.c.subject_key == subject_key)
-        if (await self._db.execute(known)).first() is None:
-            values = {"subject_key": subject_key, "why": "compromised", "blocked_by": "revocation", "blocked_at": at}
-            await self._db.execute(insert(blocked_keys).values(values))
-        return await self.find(certificates.c.subject_key == subject_key, certificates.c.status.in_((*LIVE, *UNDERWAY)))
-
     async def expire(self, at: datetime) -> None:
-        """What is past its time is no longer active, so its place is free."""
-        await self._change(
-            and_(certificates.c.status.in_(LIVE), certificates.c.not_after < at, certificates.c.held_at.is_(None)),
-            status="expired",
-        )
+        """What is past its time is no longer active, so its place is free.
+
+        On hold or not: there is nothing to release any more. The hold stays on the row; the CRL tells it for a day.
+        """
+        await self._change(and_(certificates.c.status.in_(LIVE), certificates.c.not_after < at), status="expired")
 
     async def given_up(self, before: datetime) -> list[Registered]:
         """Intents from before that moment without an outcome: their process died, or is as good as dead."""
         return await self.find(certificates.c.status.in_(UNDERWAY), certificates.c.intent_at < before)
 
-    async def unclaim(self, old: str, serial_number: str) -> None:
-        """The renewal `serial_number` did not come about: the old certificate may be renewed again.
-
-        Not by issuer: in a rollover the old certificate is of another CA. The two serial numbers name one renewal.
-        """
-        await self._change(
-            and_(
-                certificates.c.serial_number == old,
-                certificates.c.renewed_by == serial_number,
-                certificates.c.status == "active",
-            ),
-            renewed_by=None,
+    async def renewals(self, environment: str, identifier: Identifier, since: datetime) -> list[tuple[datetime, bool]]:
+        """Renewals of a party that were begun since then, newest first: when, and whether it was given up."""
+        query = (
+            select(certificates.c.intent_at, certificates.c.given_up)
+            .where(certificates.c.identifier == identifier.subject, certificates.c.environment == environment)
+            .where(certificates.c.replaces.isnot(None), certificates.c.intent_at > since)
+            .order_by(certificates.c.intent_at.desc())
         )
+        return [(begun, bool(given_up)) for begun, given_up in await self._db.execute(query)]
 
     async def overlaps_ended(self, at: datetime) -> list[Registered]:
         """Superseding certificates whose overlap is over."""
@@ -286,7 +286,7 @@ class Register(CrlRegister):
 
 _FIELDS: Final = (
     "id", "issuer", "serial_number", "environment", "status", "organization", "common_name", "kvk", "not_before",
-    "not_after", "certificate", "subject_key", "replaces", "overlap_until", "held_at", "revoked_at",
+    "not_after", "certificate", "subject_key", "key_core", "replaces", "overlap_until", "held_at", "revoked_at",
     "revocation_reason",
 )  # fmt: skip
 
@@ -297,7 +297,3 @@ def _registered(row: RowMapping) -> Registered:
         dns_names=tuple(json.loads(row["dns_names"])),
         **{field: row[field] for field in _FIELDS},
     )
-
-
-def _key_reused() -> Refused:
-    return Refused(Reason.KEY_REUSED, "This key cannot be certified: make a new one.")

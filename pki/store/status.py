@@ -79,7 +79,7 @@ class StatusRegister:
             }
         return found
 
-    async def lately_revoked(self, issuer: str, since: datetime, limit: int) -> list[tuple[bytes, datetime]]:
+    async def recently_revoked(self, issuer: str, since: datetime, limit: int) -> list[tuple[bytes, datetime]]:
         """Certificates (DER) that were revoked or put on hold since then, and when; newest first, at most `limit`."""
         columns = certificates.c
         found: list[tuple[bytes, datetime]] = []
@@ -91,7 +91,8 @@ class StatusRegister:
                 .limit(limit)
             )
             found += [(bytes(der), when) for der, when in await self._db.execute(query)]
-        return found[:limit]
+        # Both kinds together before the cut: many holds must not keep a revocation off.
+        return sorted(found, key=lambda item: item[1], reverse=True)[:limit]
 
     async def add_responder(self, issuer: str, serial_number: str, not_after: datetime, tbs: bytes) -> None:
         """Record a responder's certificate that is about to be signed."""

@@ -64,6 +64,7 @@ certificates = Table(
     Column("identifier", String(64), nullable=False),
     Column("status", String(12), nullable=False),
     Column("subject_key", String(64), nullable=False),
+    Column("key_core", String(64)),  # what the key keeps in another dress (pki.key_names)
     Column("organization", String(64), nullable=False),
     Column("common_name", String(64), nullable=False),
     Column("kvk", String(8), nullable=False),
@@ -75,12 +76,13 @@ certificates = Table(
     Column("issued_at", UtcDateTime),
     Column("certificate", LargeBinary),  # DER; null while it is not signed, or was never completed
     Column("replaces", String(40)),  # serial number of the certificate that this one renews
-    Column("renewed_by", String(40)),  # serial number of the renewal that is under way or done
+    Column("renewed_by", String(40)),  # serial number of the renewal that was begun last
     Column("overlap_until", UtcDateTime),  # when a superseding certificate is revoked
-    Column("ends_on_use", Boolean, nullable=False, server_default=text("false")),
     Column("held_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
     Column("revocation_reason", String(24)),
+    # The intent came to nothing by a fault of ours. Not its reason of revocation, which an operator gives as well.
+    Column("given_up", Boolean, nullable=False, server_default=text("false")),
     Column("crl_pending", Boolean, nullable=False, server_default=text("false")),  # the CRL does not tell it yet
     Column("listed", Boolean, nullable=False, server_default=text("false")),  # it stands on the CRL
 )
@@ -110,6 +112,8 @@ Index("by_revocation", certificates.c.revoked_at)
 Index("by_hold", certificates.c.held_at)
 Index("by_serial", certificates.c.serial_number)
 Index("by_identifier", certificates.c.identifier, certificates.c.environment)
+Index("by_kvk", certificates.c.kvk)
+Index("by_key_core", certificates.c.key_core)
 # What a CRL has to take up, and what has left it after it expired: few rows beside those that are on it.
 Index(
     "crl_pending",
@@ -129,11 +133,22 @@ subject_keys = Table(
     "subject_keys",
     metadata,
     Column("subject_key", String(64), primary_key=True),
+    Column("key_core", String(64)),
     Column("environment", String(3), nullable=False),
     Column("identifier", String(64), nullable=False),
     Column("compromised_at", UtcDateTime),
 )
 """Which party a key belongs to, for ever: a key never speaks for two, and a compromised one for nobody."""
+# The database itself keeps a key from coming back in another dress.
+Index("one_dress_per_key", subject_keys.c.key_core, unique=True)
+
+dns_owners = Table(
+    "dns_owners",
+    metadata,
+    Column("name", String(253), primary_key=True),
+    Column("kvk", String(8), nullable=False),
+)
+"""The organisation whose certificate had a DNS name last; while one lives, no other organisation gets the name."""
 
 issuers = Table(
     "issuers",
@@ -239,11 +254,13 @@ blocked_keys = Table(
     "blocked_keys",
     metadata,
     Column("subject_key", String(64), primary_key=True),
+    Column("key_core", String(64)),  # null of a key of which only the hash is known
     Column("why", String(24), nullable=False),
     Column("blocked_by", String(64), nullable=False),
     Column("blocked_at", UtcDateTime, nullable=False),
 )
 """Keys that are never certified, whoever asks: compromised, or of a published list of weak keys."""
+Index("blocked_by_core", blocked_keys.c.key_core)
 
 expiry_notices = Table(
     "expiry_notices",

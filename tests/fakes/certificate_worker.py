@@ -61,9 +61,8 @@ class Worker:
         return _serials(await self._pki.issue(holder, new_request(), _ACTOR))
 
     async def renew(self, order: dict[str, Any]) -> list[str]:
-        options = {"overlap": timedelta(days=order["overlap"]), "ends_on_use": order["ends_on_use"]}
-        who = Identifier.parse_subject(order["subject"])
-        return _serials(await self._pki.renew(who, new_request(), _ACTOR, **options))
+        who, overlap = Identifier.parse_subject(order["subject"]), timedelta(days=order["overlap"])
+        return _serials(await self._pki.renew(who, new_request(), _ACTOR, overlap=overlap))
 
     async def revoke(self, order: dict[str, Any]) -> list[str]:
         who = Identifier.parse_subject(order["subject"])
@@ -74,7 +73,7 @@ class Worker:
         return _serials(*await self._pki.revoke(reason, _ACTOR, serial_number=order["serial"]))
 
     async def confirm(self, order: dict[str, Any]) -> list[str]:
-        await self._pki.withdrawal.confirm_use(self._pki.cas[0].name, order["serial"])
+        await self._pki.withdrawal.confirm_use(self._pki.cas[0].name, order["serial"], _ACTOR)
         return []
 
     async def sweep(self, order: dict[str, Any]) -> list[str]:  # noqa: ARG002  one shape for all

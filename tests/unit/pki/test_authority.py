@@ -146,15 +146,17 @@ async def test_never_three_in_an_overlap(pki: OpenAuthority, clock: FixedClock) 
     assert await statuses(pki) == ["revoked", "superseding", "active"]
 
 
-async def test_the_old_one_ends_at_the_first_confirmed_use_only_when_chosen(pki: OpenAuthority) -> None:
-    await issue(pki)
-    second = await renew(pki, ends_on_use=True)
+async def test_the_old_one_ends_when_its_holder_confirms_the_use_of_the_new_one_and_nobody_elses_does(
+    pki: OpenAuthority,
+) -> None:
+    first = await issue(pki)
+    second = await renew(pki)
     await issue(pki, "uzovi:6000")
-    other = await pki.renew(Identifier.parse_subject("uzovi:6000"), request_for(), OPERATOR)
-    assert not await pki.withdrawal.confirm_use("issuing-tst", other.registered.serial_number)
-    assert not await pki.withdrawal.confirm_use("issuing-tst", "abc")
-    assert await pki.withdrawal.confirm_use("issuing-tst", second.registered.serial_number)
-    assert not await pki.withdrawal.confirm_use("issuing-tst", second.registered.serial_number)
+    await pki.renew(Identifier.parse_subject("uzovi:6000"), request_for(), OPERATOR)
+    for nothing_to_end in ("abc", first.registered.serial_number):
+        assert not await pki.withdrawal.confirm_use("issuing-tst", nothing_to_end, OPERATOR)
+    assert await pki.withdrawal.confirm_use("issuing-tst", second.registered.serial_number, OPERATOR)
+    assert not await pki.withdrawal.confirm_use("issuing-tst", second.registered.serial_number, OPERATOR)
     assert await statuses(pki) == ["revoked", "active", "superseding", "active"]
 
 

@@ -24,10 +24,11 @@ from pki.authority import Issued
 from pki.code_desk import CodeDesk, read_selector
 from pki.enrolment import Asker, Enrolment
 from pki.issuing import Holder, IssuingCa, Prepared
+from pki.key_names import KeyName
 from pki.records import new_trace, operator
 from pki.requests import parse_request
 from pki.signer import SignerError
-from pki.store.codes import Codes
+from pki.store.keys import Keys
 from pki.store.register import Register
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
@@ -273,11 +274,11 @@ async def test_a_blocked_key(pki: OpenAuthority, desk: CodeDesk, enrolment: Enro
     key = ec.generate_private_key(ec.SECP256R1())
     data = request_der(key)
     _, code = await desk.create("TST", HOLDER, ANNA)
-    assert await desk.block_keys([parse_request(data).subject_key], "published", ANNA) == (1, [])
-    assert await desk.block_keys([parse_request(data).subject_key], "published", ANNA) == (0, [])
+    assert await desk.block_keys([KeyName(parse_request(data).subject_key)], "published", ANNA) == (1, [])
+    assert await desk.block_keys([KeyName(parse_request(data).subject_key)], "published", ANNA) == (0, [])
     await refused(Reason.KEY_BLOCKED, redeem(enrolment, code, asker, data=data))
     issued = await redeem(enrolment, code, asker)
-    added, revoked = await desk.block_keys([issued.registered.subject_key], "compromised", ANNA)
+    added, revoked = await desk.block_keys([issued.registered.key], "compromised", ANNA)
     assert (added, [item.serial_number for item in revoked]) == (1, [issued.registered.serial_number])
     assert [item.revocation_reason for item in await pki.find()] == ["keyCompromise"]
 
@@ -292,8 +293,8 @@ async def test_a_key_that_is_blocked_between_intent_and_outcome(
 
     async def blocked_meanwhile(*arguments: object) -> bytes:
         async with pki.database.write() as connection:
-            key = parse_request(data).subject_key
-            await Codes(connection).block([key], "compromised", "operator:anna", pki.clock.now())
+            key = parse_request(data).name
+            await Keys(connection).block([key], "compromised", "operator:anna", pki.clock.now())
         return await sign(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pki.authority, "_sign", blocked_meanwhile)

@@ -168,7 +168,6 @@ def _orders(rng: random.Random, at: str, rows: list[Registered]) -> list[dict[st
             "overlap": rng.choice((0, 1, 7)),
             "reason": "superseded",
         }
-        order |= {"ends_on_use": rng.random() < 0.5}
         if do == "hold":
             order |= {"do": "revoke_one", "reason": rng.choice(("certificateHold", "removeFromCRL"))}
         else:

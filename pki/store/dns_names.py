@@ -1,0 +1,72 @@
+"""Which organisation a DNS name belongs to, as long as a certificate of it lives.
+
+A name in a certificate lets its holder be the server of that name, so it may not stand in live certificates of two
+organisations at once. An organisation is its KvK number: one that has several identifiers may use one name for all.
+Each step is inside a transaction that the caller opened, as in `pki.store.register`.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz.domain.errors import Refused
+from authz.domain.reasons import Reason
+from pki.store.tables import certificates, dns_owners
+
+_LIVING: Final = ("active", "superseding", "issuing", "renewing")
+_HOLD: Final = text(
+    "INSERT INTO dns_owners (name, kvk) VALUES (:name, :kvk)"
+    " ON CONFLICT (name) DO UPDATE SET kvk = dns_owners.kvk RETURNING kvk"
+)
+"""Who has a name. Nobody changes that until the transaction ends: of two that want it, the second sees the first."""
+
+
+class DnsNames:
+    """DNS names within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    async def take(self, names: Iterable[str], kvk: str) -> None:
+        """Names that come into the network with a certificate of this organisation.
+
+        Raises:
+            Refused: DNS_NAME_TAKEN, a live certificate of another organisation has one of them.
+        """
+        # In one order, so that two transactions never wait for each other.
+        for name in sorted(names):
+            owner = str((await self._db.execute(_HOLD, {"name": name, "kvk": kvk})).scalar_one())
+            if owner == kvk:
+                continue
+            if await self._lives(name, owner):
+                raise _taken()
+            await self._db.execute(update(dns_owners).where(dns_owners.c.name == name).values(kvk=kvk))
+
+    async def require_free(self, names: Iterable[str], kvk: str) -> None:
+        """What `take` would refuse at this moment; takes nothing.
+
+        Raises:
+            Refused: DNS_NAME_TAKEN.
+        """
+        for name in names:
+            owner = (await self._db.execute(select(dns_owners.c.kvk).where(dns_owners.c.name == name))).scalar()
+            if owner not in {None, kvk} and await self._lives(name, str(owner)):
+                raise _taken()
+
+    async def _lives(self, name: str, kvk: str) -> bool:
+        query = select(certificates.c.id).where(
+            certificates.c.kvk == kvk,
+            certificates.c.status.in_(_LIVING),
+            # A JSON list of host names, in which neither a quote nor a wildcard of LIKE can stand.
+            certificates.c.dns_names.like(f'%"{name}"%'),
+        )
+        return (await self._db.execute(query.limit(1))).first() is not None
+
+
+def _taken() -> Refused:
+    return Refused(
+        Reason.DNS_NAME_TAKEN,
+        "A live certificate of another organisation has one of these DNS names; it is revoked or expires first.",
+    )
