@@ -154,7 +154,9 @@ def _hold_ceremony(lab: RunningLab) -> None:
 async def _enrol(layout: Layout, parties: Sequence[Party]) -> None:
     """Each party makes its key and request; the CA certifies, as its command line would."""
     ceremony = load_settings(PkiSettings, layout.pki_settings)
-    async with open_authority(ceremony) as authority:
+    # Certificates name the OCSP responder from the first one on.
+    published = ceremony.publication.model_copy(update={"ocsp": True})
+    async with open_authority(ceremony.model_copy(update={"publication": published})) as authority:
         for party in parties:
             request = write_request(layout.party(party))
             holder = Holder(party.identity, party.name, party.kvk, party.dns_names)

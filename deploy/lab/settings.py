@@ -31,6 +31,11 @@ PKI_SOURCE: Final = "sluis/pki"
 """How trust agents (with their name behind it) and the CA call themselves in audit records."""
 
 
+def ocsp_url(lab: RunningLab) -> str:
+    """Where the OCSP responder of the issuing CA is."""
+    return f"{pki_url(lab)}/ocsp/{ISSUING_CA}"
+
+
 def crl_urls(lab: RunningLab) -> list[str]:
     """Where the CRL of each CA in a path is fetched."""
     base = pki_url(lab)
@@ -55,7 +60,7 @@ def authz_settings(lab: RunningLab, token_lifetime: int | None) -> dict[str, Any
         "certificate": {"certificate": own.chain, "key": own.key},
         "clients": {
             "anchors": [layout.anchors],
-            "issuers": [{"certificate": layout.issuing_ca}],
+            "issuers": [{"certificate": layout.issuing_ca, "ocsp_url": ocsp_url(lab)}],
             "crl_urls": crl_urls(lab),
         },
         "keys": {"folder": layout.authz / "keys", "passphrase_file": layout.authz_passphrase},
@@ -88,7 +93,7 @@ def agent_settings(lab: RunningLab, station: Datastation, bundle_key_id: str, cl
         "clients": {
             "environment": ENVIRONMENT,
             "anchors": [layout.anchors],
-            "issuers": [{"certificate": layout.issuing_ca}],
+            "issuers": [{"certificate": layout.issuing_ca, "ocsp_url": ocsp_url(lab)}],
             "crl_urls": crl_urls(lab),
         },
         "authz": {
@@ -178,6 +183,7 @@ def pki_settings(lab: RunningLab) -> dict[str, Any]:
         "publication": {
             "base_url": f"http://{TRUST_PROVIDER.host('pki')}:{ports[PKI_PORT]}",
             "port": ports[PKI_PORT],
+            "ocsp": True,
         },
         "tls": {"port": ports[PKI_TLS_PORT], "certificate": own.chain, "key": own.key},
         "dnssec": dnssec(lab),
