@@ -6,35 +6,34 @@ Started by the supervisor as `python -m pki.service --config <file> --socket <pa
 import argparse
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
-from authz.domain.errors import Refused, SluisError
+from authz.domain.errors import SluisError
+from authz.edge.background import Loop, keep_running
 from authz.edge.logs import configure_logs
 from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
-from pki.app import OpenAuthority, open_authority, read_certificate
+from pki.app import open_authority, read_certificate
 from pki.enrolment import Enrolment
 from pki.feed import CertificateFeed
 from pki.http.application import create_application
 from pki.http.confirm import confirm_handler
 from pki.http.est import EstApplication
 from pki.http.feed import feed_handler
+from pki.http.health import SILENT, Health
 from pki.http.ocsp import OcspApplication
 from pki.http.peers import Peers
 from pki.http.published import Published
-from pki.issuing import IssuingError
 from pki.notices.running import Notices
 from pki.responder import Responder
 from pki.responder_rounds import Rounds
 from pki.settings import PkiSettings
 from pki.shipping import Shipper
-from pki.signer import SignerError
-from pki.store.database import StoreUnavailable
 
 _LOG: Final = structlog.get_logger(__name__)
 SWEEP: Final = 1.0
@@ -67,17 +66,29 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
             (*(read_certificate(root.certificate) for root in settings.roots()), *(ca.der for ca in pki.cas)),
             attempts_per_minute=settings.enrolment.attempts_per_minute,
         )
-        work: list[Coroutine[Any, Any, None]] = [published.watch(), _sweep(pki, stop), _let_go(stop, published)]
+        sweep = Loop("sweep", pki.withdrawal.sweep, SWEEP)
+        # Ahead of the requests, so that none of them waits for the key of the CA.
+        key = Loop("responder_key", responder.refresh, RESPONDER_LOOK)
+        work: dict[str, Callable[[], Awaitable[None]]] = {
+            "watch": published.watch,
+            "sweep": partial(sweep.run, stop),
+            "responder key": partial(key.run, stop),
+            "answers ahead": partial(rounds.run, stop),
+            "end of long polls": partial(_let_go, stop, published),
+            **notices.work(stop),
+        }
         if settings.audit.url is not None:
-            work.append(Shipper(settings.audit, pki.database, pki.clock).run(stop))
-        work += notices.work(stop)
-        work += [_keep_answering(responder, stop), rounds.run(stop)]
-        tasks = [asyncio.create_task(item) for item in work]
+            work["shipping"] = partial(Shipper(settings.audit, pki.database, pki.clock).run, stop)
+        tasks = [asyncio.create_task(keep_running(name, run, stop), name=name) for name, run in work.items()]
         try:
             feed = CertificateFeed(pki.database, pki.cas, responder, pki.clock)
             ocsp = OcspApplication(responder, pki.clock)
             application = create_application(
-                published, est, ocsp, [feed_handler(feed, published), confirm_handler(pki, peers)]
+                published,
+                est,
+                ocsp,
+                [feed_handler(feed, published), confirm_handler(pki, peers)],
+                Health(published, {sweep: SILENT}),
             )
             await serve_uds(application, socket, stop=stop)
         finally:
@@ -94,27 +105,6 @@ async def _let_go(stop: asyncio.Event, published: Published) -> None:
     # The server lets requests in progress end, and a long poll could take a minute.
     await stop.wait()
     published.close()
-
-
-async def _keep_answering(responder: Responder, stop: asyncio.Event) -> None:
-    # Ahead of the requests, so that none of them waits for the key of the CA.
-    while not stop.is_set():
-        try:
-            await responder.refresh()
-        except (StoreUnavailable, SignerError, IssuingError, Refused) as error:
-            _LOG.warning("responder_key_not_made", why=type(error).__name__)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), RESPONDER_LOOK)
-
-
-async def _sweep(pki: OpenAuthority, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        try:
-            await pki.withdrawal.sweep()
-        except (StoreUnavailable, SignerError) as error:
-            _LOG.warning("sweep_postponed", why=type(error).__name__)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), SWEEP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from pki.http.est import PREFIX, EstApplication
+from pki.http.health import Health
 from pki.http.ocsp import PREFIX as OCSP_PREFIX
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Document, Published, wait_of
@@ -31,6 +32,7 @@ def create_application(
     est: EstApplication | None = None,
     ocsp: OcspApplication | None = None,
     further: Sequence[HTTPRouteHandler] = (),
+    health: Health | None = None,
 ) -> Litestar:
     """The application over what is published.
 
@@ -39,19 +41,20 @@ def create_application(
         est: enrolment; None to publish only.
         ocsp: answers about certificates; None to publish only.
         further: other handlers.
+        health: what else there is to be well; None to look at what is published only.
     """
+    checks = health or Health(published, {})
 
     @get(["/crl/{name:str}", "/ca/{name:str}"])
     async def document(request: Request[Any, Any, Any]) -> Response[bytes]:
         return await _answer(published, request, request.scope["path"])
 
     @get("/health", media_type=MediaType.JSON)
-    async def health() -> Response[dict[str, str]]:
-        healthy = await published.healthy()
-        status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
-        return Response(
-            {"status": "ok" if healthy else "unavailable"}, status_code=status, headers={"Cache-Control": "no-store"}
-        )
+    async def health_page() -> Response[dict[str, Any]]:
+        problems = await checks.problems()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        body = {"status": "unavailable" if problems else "ok", "problems": problems}
+        return Response(body, status_code=status, headers={"Cache-Control": "no-store"})
 
     mounted = [
         asgi(prefix, is_mount=True, copy_scope=False)(application)
@@ -59,7 +62,7 @@ def create_application(
         if application is not None
     ]
     return Litestar(
-        [document, health, *mounted, *further],
+        [document, health_page, *mounted, *further],
         openapi_config=None,
         logging_config=None,
         exception_handlers={HTTPException: _refuse, Exception: _fail},

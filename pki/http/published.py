@@ -9,12 +9,13 @@ import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from cryptography import x509
 
+from authz.edge.background import Loop
 from pki.app import OpenAuthority, read_certificate
 from pki.ca_settings import RootSettings
 from pki.store.database import StoreUnavailable
@@ -26,6 +27,8 @@ POLL: Final = 0.1
 MAX_WAIT: Final = 60
 """Seconds that a long poll may last."""
 _WAIT: Final = re.compile(r"(?:^|[,;]\s*)wait=([0-9]{1,4})(?:$|\s*[,;])", re.IGNORECASE)
+MAX_CRL_AGE: Final = timedelta(hours=1)
+"""Relying parties take no older CRL of an issuing CA (shared `spec/pki.md`, "Validating" rule 4)."""
 CRL_TYPE: Final = "application/pkix-crl"
 CERTIFICATE_TYPE: Final = "application/pkix-cert"
 
@@ -63,6 +66,8 @@ class Published:
         self._changed = asyncio.Event()
         self._root_crls_seen: dict[str, object] = {}
         self._closing = asyncio.Event()
+        self.watching = Loop("watch", self._refresh, POLL)
+        """What `watch` does; asked by health."""
 
     async def load(self) -> None:
         """Read everything for the first time.
@@ -106,25 +111,28 @@ class Published:
 
     async def watch(self) -> None:
         """Notice changes that other processes made, until `close`; never cancelled in the middle of a query."""
-        while not self._closing.is_set():
-            try:
-                await self._refresh()
-            except StoreUnavailable:
-                _LOG.warning("register_unreadable")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), POLL)
+        await self.watching.run(self._closing)
 
-    async def healthy(self) -> bool:
-        """Whether the database answers and every CRL is of use at this moment."""
+    async def problems(self) -> list[str]:
+        """What keeps readers from what they need, as stable codes: empty while every CRL is of use and new enough."""
+        found = []
         try:
             await self._refresh()
-        except StoreUnavailable:
-            return False
+        except Exception as error:  # noqa: BLE001  whatever it is, health is asked to tell and not to fail
+            _LOG.warning("register_unreadable", error_kind=type(error).__name__)
+            found.append("database_unavailable")
         now = self._pki.clock.now()
         # The last CRL of a retired CA ends with that CA, and nobody needs it any longer then.
-        names = [root.name for root in self._pki.settings.roots()] + [ca.name for ca in self._pki.cas]
-        crls = [self._documents.get(f"/crl/{name}.crl") for name in names]
-        return all(item is not None and (item.ends is None or now < item.ends) for item in crls)
+        issuing = [ca.name for ca in self._pki.cas]
+        for name in (*(root.name for root in self._pki.settings.roots()), *issuing):
+            crl = self._documents.get(f"/crl/{name}.crl")
+            if crl is None:
+                found.append("crl_missing")
+            elif crl.ends is not None and now >= crl.ends:
+                found.append("crl_ended")
+            elif name in issuing and now - crl.modified > MAX_CRL_AGE:
+                found.append("crl_stale")
+        return list(dict.fromkeys(found))
 
     async def _refresh(self) -> None:
         async with self._pki.database.read() as connection:

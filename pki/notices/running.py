@@ -4,14 +4,13 @@ One look each minute at what is due; each kind of work fails on its own and is t
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final
-
-import structlog
+from functools import partial
+from typing import Final
 
 from authz.domain.audit import EventType
+from authz.edge.background import Loop
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from pki.app import OpenAuthority
 from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
@@ -28,7 +27,6 @@ from pki.store.database import StoreUnavailable
 
 LOOK: Final = 60.0
 """Seconds between looks at what is due."""
-_LOG: Final = structlog.get_logger(__name__)
 
 
 class Notices:
@@ -77,15 +75,20 @@ class Notices:
             notice = Notice(EventType.ANCHOR_CHANGE, "unknown", {"zone": ".", "changes": list(changes)})
             await self._giver.give(connection, notice, at)
 
-    def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
-        """What runs until `stop`."""
-        found = [self._look(stop)]
+    def work(self, stop: asyncio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs until `stop`, by name."""
+        looks = {"expiry notices": self.expiry.look}
+        if self.patrol is not None:
+            looks["domain standing"] = self.patrol.look
+        found: dict[str, Callable[[], Awaitable[None]]] = {
+            name: partial(Loop(name, look, LOOK).run, stop) for name, look in looks.items()
+        }
         if self.keeper is not None:
-            found.append(self.keeper.run(stop))
+            found["anchors"] = partial(self.keeper.run, stop)
         if self.webhook is not None:
-            found.append(self.webhook.run(stop))
+            found["webhook"] = partial(self.webhook.run, stop)
         if (listen := self._pki.settings.metrics) is not None:
-            found.append(PageServer({"/metrics": self.page}, (listen.address, listen.port)).run(stop))
+            found["metrics"] = partial(PageServer({"/metrics": self.page}, (listen.address, listen.port)).run, stop)
         return found
 
     async def page(self) -> tuple[int, str, bytes]:
@@ -108,15 +111,3 @@ class Notices:
             found.append(("sluis_pki_anchor_refresh_failed", {}, float(bool(self.keeper.problem))))
             found.append(("sluis_pki_anchors_trusted", {}, len(self.keeper.anchors())))
         return found
-
-    async def _look(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            for look in (self.expiry.look, *([self.patrol.look] if self.patrol else [])):
-                try:
-                    await look()
-                except StoreUnavailable:
-                    _LOG.warning("notices_postponed")
-                except Exception as error:  # noqa: BLE001  what DNS brings must not end the notices
-                    _LOG.error("notices_failed", error_kind=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK)

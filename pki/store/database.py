@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -20,6 +20,8 @@ from pki.store.lane import WriterLane
 
 BUSY_TIMEOUT: Final = 20_000
 """Milliseconds that a writer on SQLite waits for its turn."""
+POOL_TIMEOUT: Final = 10
+"""Seconds that a server waits for one of its own connections, all of which a database that hangs would hold."""
 
 
 class StoreUnavailable(SluisError):  # noqa: N818  it says what is the matter
@@ -35,7 +37,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, pooled: bool = False) -> None:
-        options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
+        options: dict[str, Any] = {"pool_timeout": POOL_TIMEOUT} if pooled else {"poolclass": NullPool}
         self._engine: AsyncEngine = create_async_engine(url, **options)
         # SQLite reads one snapshot anyway; PostgreSQL would look anew at each statement.
         postgresql = self._engine.dialect.name == "postgresql"
@@ -53,14 +55,14 @@ class Database:
 
         Raises:
             IntegrityError: a rule that the database keeps was broken; the caller knows which one it is.
-            StoreUnavailable: anything else that the database reports.
+            StoreUnavailable: anything else that the database, or the pool of connections to it, reports.
         """
         try:
             async with self._lane.turn() if self._lane else nullcontext(), self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
-        except (DBAPIError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             raise StoreUnavailable("the database cannot be used at this moment") from error
 
     @asynccontextmanager
@@ -75,7 +77,7 @@ class Database:
                 await connection.execution_options(sluis_reads_only=True, **self._snapshot)
                 async with connection.begin():
                     yield connection
-        except (DBAPIError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             raise StoreUnavailable("the database cannot be read at this moment") from error
 
     async def close(self) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import stat
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from pki.store import database as module
 from pki.store.database import Database, StoreUnavailable
 
 
@@ -29,4 +31,23 @@ async def test_a_folder_that_is_not_there_is_no_database(tmp_path: Path) -> None
     with pytest.raises(StoreUnavailable):
         async with database.read():
             pass
+    await database.close()
+
+
+async def test_when_all_connections_are_in_use_the_database_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POOL_TIMEOUT", 0.01)
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/pki.sqlite3", pooled=True)
+    async with AsyncExitStack() as held:
+        for _ in range(15):
+            await held.enter_async_context(database.read())
+        with pytest.raises(StoreUnavailable):
+            async with database.read():
+                pass
+        with pytest.raises(StoreUnavailable):
+            async with database.write():
+                pass
+    async with database.read():
+        pass
     await database.close()
