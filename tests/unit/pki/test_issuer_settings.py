@@ -36,6 +36,9 @@ def test_the_pin_of_each_scheme(folder: Path) -> None:
     pin = uzi.pin("ab" * 32, "PRD")
     assert (pin.scheme, pin.environment, pin.max_crl_age) == ("uzi", "PRD", timedelta(hours=4))
     assert pin.policies == ("2.16.528.1.1003.1.2.44.13.11",)
+    assert not pin.ocsp_required
+    needed = load(folder, 'ocsp_url = "http://ocsp.test/a"', "ocsp_required = true").pin("ab" * 32, "PRD")
+    assert needed.ocsp_required
     mapped = load(folder, 'scheme = "mapped"', 'table = "table.toml"').pin("ab" * 32, "TST")
     assert mapped.table is not None
     assert mapped.table.by_serial[10].subject == "agbcode:01234567"
@@ -53,6 +56,11 @@ def test_the_pin_of_each_scheme(folder: Path) -> None:
         (["max_crl_age = 172801"], "issuers.0.max_crl_age"),
         (["max_crl_age = 0"], "issuers.0.max_crl_age"),
         (['environment = "PRD"'], "issuers.0.environment: unknown key"),
+        (["ocsp_required = true"], "issuers.0: ocsp_required without ocsp_url"),
+        (['ocsp_url = "https://ocsp.test/"'], "issuers.0.ocsp_url"),
+        (['ocsp_url = "http://user@ocsp.test/"'], "issuers.0.ocsp_url"),
+        (['ocsp_url = "http://ocsp.test/?a=b"'], "issuers.0.ocsp_url"),
+        (['ocsp_url = "file:///etc/passwd"'], "issuers.0.ocsp_url"),
     ],
 )
 def test_a_mistake_stops_the_start(lines: list[str], said: str, folder: Path) -> None:
