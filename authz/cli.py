@@ -1,30 +1,27 @@
 """The command line of the authorization server: `authz serve`, and what an operator does beside it.
 
-Everything heavy is imported by the command that needs it, so that `authz --help` and a refusal come at once. A refusal
-is one line on standard error and exit code 2, below which each domain that is not secure has lines of its own; `--json`
-prints one JSON document for programs, also of such a refusal.
+Everything heavy is imported by the command that needs it, so that `authz --help` and a refusal come at once. Errors and
+exit status are those of `authz.edge.cli`; `--json` prints one JSON document for programs.
 """
 
 import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from authz.audit.cli import audit_app
-from authz.domain.domains import DomainsNotSecure
-from authz.domain.errors import InvalidValue, Refused, SluisError
+from authz.domain.errors import InvalidValue
+from authz.edge.cli import Program, add_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from authz.directory.scheme import Imported
     from authz.operations import Operations
     from authz.settings import AuthzSettings
 
-REFUSED = 2
 CONFIG_VARIABLE = "SLUIS_AUTHZ_CONFIG"
 T = TypeVar("T")
 
@@ -35,9 +32,10 @@ app = typer.Typer(
     name="authz",
     help="The authorization server: tokens, keys, address book and audit log of a care network.",
     no_args_is_help=True,
+    cls=Program,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+add_version(app, "authz")
 keys_app = typer.Typer(help="The server's own keys.", no_args_is_help=True)
 scheme_app = typer.Typer(help="Who takes part, and which services there are.", no_args_is_help=True)
 policies_app = typer.Typer(help="The policies that agents fetch.", no_args_is_help=True)
@@ -59,7 +57,7 @@ def serve(config: Config = Path("authz.toml")) -> None:
     settings = _settings(config)
     configure_logs("authz")
     settings.crl_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _refusals(), run_folder(settings.run_dir) as folder:
+    with run_folder(settings.run_dir) as folder:
         # The longest body is a batch of audit records; the token endpoint has its own, smaller limit.
         limits = EdgeLimits(max_body_bytes=1024 * 1024)
         listener = Listener("tls", settings.listen.address, settings.listen.port, DownstreamTls(folder.secrets), limits)
@@ -84,8 +82,7 @@ def service(socket: Annotated[Path, typer.Option()], config: Config) -> None:
 
     settings = _settings(config)
     configure_logs("authz")
-    with _refusals():
-        raise typer.Exit(run(lambda: serve_service(settings, socket)))
+    raise typer.Exit(run(lambda: serve_service(settings, socket)))
 
 
 @keys_app.command("init")
@@ -152,16 +149,7 @@ def scheme_import(
 
     Services that are new or change must be at a domain that is secure (DNSSEC); else nothing of the file is taken.
     """
-
-    async def act(operations: "Operations") -> "Imported":
-        try:
-            return await operations.import_scheme(file)
-        except DomainsNotSecure as refused:
-            if as_json:
-                typer.echo(json.dumps(refused.document()))
-            raise
-
-    done = _run(config, act)
+    done = _run(config, lambda operations: operations.import_scheme(file))
     document = {"participants": done.participants, "services": done.services, "unchanged": done.unchanged}
     summary = (
         f"{len(done.participants)} deelnemers and {len(done.services)} services changed, {done.unchanged} as before"
@@ -175,7 +163,7 @@ def _revoke(config: Path, kind: str, value: str, until: str | None, *, as_json: 
     try:
         moment = None if until is None else datetime.fromisoformat(until)
     except ValueError:
-        _refuse("refused (parameter_malformed): a time is written as in 2026-11-22T12:00:00Z")
+        raise InvalidValue("--until: a time is written as in 2026-11-22T12:00:00Z") from None
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     version = _run(config, lambda operations: operations.revoke(RevocationKind(kind), value, moment))
@@ -227,44 +215,18 @@ def _settings(path: Path) -> "AuthzSettings":
     from authz.edge.settings import load_settings  # noqa: PLC0415
     from authz.settings import AuthzSettings  # noqa: PLC0415
 
-    with _refusals():
-        return load_settings(AuthzSettings, path)
-    raise AssertionError
+    return load_settings(AuthzSettings, path)
 
 
 def _run(config: Path, act: "Callable[[Operations], Coroutine[Any, Any, T]]") -> T:
     from authz.operations import Operations  # noqa: PLC0415
 
     operations = Operations(_settings(config))
-    with _refusals():
-        return asyncio.run(act(operations))
-    raise AssertionError
-
-
-class _refusals:  # noqa: N801  a context manager that reads as a phrase
-    """Turn our errors into one line and exit code 2."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, DomainsNotSecure):
-            _refuse(error.lines())
-        if isinstance(error, Refused):
-            _refuse(f"refused ({error.reason}): {error.detail}")
-        if isinstance(error, InvalidValue):
-            _refuse(f"refused (parameter_malformed): {error}")
-        if isinstance(error, SluisError):
-            _refuse(f"error: {error}")
+    return asyncio.run(act(operations))
 
 
 def _say(as_json: bool, document: object, text: str) -> None:  # noqa: FBT001  internal
     typer.echo(json.dumps(document) if as_json else text)
-
-
-def _refuse(line: str) -> NoReturn:
-    typer.echo(line, err=True)
-    raise typer.Exit(REFUSED)
 
 
 if __name__ == "__main__":

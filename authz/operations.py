@@ -6,7 +6,6 @@ each change by itself within a second.
 
 import contextlib
 import dataclasses
-import getpass
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -23,8 +22,9 @@ from authz.directory.onboarding import HostExamination, ServiceGate
 from authz.directory.scheme import Imported, import_scheme
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
 from authz.domain.clock import Clock, SystemClock
-from authz.domain.errors import InvalidValue, SluisError
+from authz.domain.errors import InvalidValue
 from authz.domain.reasons import Reason
+from authz.edge.operator import operator_login
 from authz.edge.tracing import new_trace
 from authz.grants.records import SOURCE
 from authz.settings import AuthzSettings
@@ -115,7 +115,8 @@ class Operations:
             The key that was added, if one was.
 
         Raises:
-            SluisError: no such key, withdrawn already, or nothing would sign any more.
+            InvalidValue: no such key, withdrawn already, or nothing would sign any more.
+            SluisError: the new key cannot be made.
         """
         now = self.clock.now()
         async with self._database() as database:
@@ -123,12 +124,14 @@ class Operations:
             _, records = await stored.load()
             key = next((record for record in records if record.kid == kid), None)
             if key is None:
-                raise SluisError("there is no token key with this key id: see `authz keys list`")
+                raise InvalidValue("there is no token key with this key id: see `authz keys list`")
             if key.withdrawn_at is not None:
-                raise SluisError("this key is withdrawn already")
+                raise InvalidValue("this key is withdrawn already")
             state = KeySchedule(records, self.settings.tokens.overlap).state(kid, now)
             if state is KeyState.SIGNING and not replace:
-                raise SluisError("this key signs now: give --replace, so that a new one signs from the same moment on")
+                raise InvalidValue(
+                    "this key signs now: give --replace, so that a new one signs from the same moment on"
+                )
             changed, event = [dataclasses.replace(key, withdrawn_at=now)], EventType.KEY_WITHDRAW
             made = [self._record(event, Action.DELETE, AuditObject("kid", kid, "none", details={"state": state.value}))]
             added = None
@@ -268,8 +271,4 @@ class Operations:
 
 
 def _operator() -> AuditUser:
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        raise SluisError("the operating system does not say who you are, so nothing can be recorded") from None
-    return AuditUser(f"operator:{name}", "STELSELBEHEER")
+    return AuditUser(f"operator:{operator_login()}", "STELSELBEHEER")

@@ -1,17 +1,15 @@
 """The command line of the certificate authority.
 
-Exit status: 0 done; 1 it could not be done (settings, keys, database); 2 refused, with one line
-`refused (<reason>): <why>` on stderr, below which each domain that is not secure has lines of its own. `--json` prints
-one JSON value on stdout for programs, also of such a refusal. Everything slow is imported by the command that needs it,
-because scripts call `pki issue` many times.
+Exit status and errors are those of `authz.edge.cli`. `--json` prints one JSON value on stdout for programs. Everything
+slow is imported by the command that needs it, because scripts call `pki issue` many times.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from authz.edge.cli import Program, add_version
 from pki.cli_ceremony import add_ceremonies
 from pki.cli_client import enrol, reenrol
 from pki.cli_dnssec import dnssec_app
@@ -40,9 +38,10 @@ app = typer.Typer(
     name="pki",
     help="Certificate authority: one active system certificate per identifier and environment.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Program,
     pretty_exceptions_enable=False,
 )
+add_version(app, "pki")
 add_ceremonies(app)
 app.add_typer(dnssec_app, name="dnssec")
 app.command()(doctor)
@@ -94,7 +93,7 @@ def issue(
         files.write(pki.chain_pem(issued.certificate))
         return issued.registered
 
-    registered = with_authority(config, act, as_json=as_json)
+    registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
 
 
@@ -107,7 +106,6 @@ def renew(
     new_key: NewKey = None,
     dns: Annotated[list[str] | None, typer.Option("--dns", help="Other names than before.")] = None,
     overlap_days: Annotated[int | None, typer.Option(help="How long the old one works beside it; 0 to 30.")] = None,
-    ends_on_use: Annotated[bool, typer.Option(help="The old one ends at the first confirmed use.")] = False,
     environment: Environment = None,
     config: Config = CONFIG,
     as_json: AsJson = False,
@@ -121,14 +119,14 @@ def renew(
 
         files = Delivery(out, new_key, overwrite=True)
         request = files.request(csr)
-        options: dict[str, Any] = {"dns_names": dns, "ends_on_use": ends_on_use}
+        options: dict[str, Any] = {"dns_names": dns}
         if overlap_days is not None:
             options["overlap"] = timedelta(days=overlap_days)
         issued = await pki.renew(identifier(identity), request, operator(), environment=environment, **options)
         files.write(pki.chain_pem(issued.certificate))
         return issued.registered
 
-    registered = with_authority(config, act, as_json=as_json)
+    registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
 
 
@@ -215,24 +213,8 @@ def list_certificates(
 
 
 def main() -> None:
-    """Entry point: every refusal and error is one clear text, never a traceback."""
-    from authz.domain.domains import DomainsNotSecure  # noqa: PLC0415
-    from authz.domain.errors import Refused, SluisError  # noqa: PLC0415
-
-    try:
-        app()
-    except DomainsNotSecure as refused:
-        sys.stderr.write(f"{refused.lines()}\n")
-        sys.exit(2)
-    except Refused as refused:
-        sys.stderr.write(f"refused ({refused.reason}): {refused.detail}\n")
-        sys.exit(2)
-    except SluisError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(1)
-    except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
-        sys.exit(1)
+    """Entry point; see `authz.edge.cli` for how errors are told."""
+    app()
 
 
 def _shown(item: "Registered") -> dict[str, Any]:

@@ -59,7 +59,7 @@ def create(
         life = timedelta(days=days) if days else None
         return await CodeDesk(pki).create(pki.environment(environment), holder, operator(), life=life)
 
-    made, text = with_authority(config, act, as_json=as_json)
+    made, text = with_authority(config, act)
     if out is not None:
         from pki.commands import write_file  # noqa: PLC0415
 
@@ -80,7 +80,7 @@ def approve(reference: Reference, config: Config = CONFIG, *, as_json: AsJson = 
 
         return await CodeDesk(pki).approve(_selector(reference), operator())
 
-    done = with_authority(config, act, as_json=as_json)
+    done = with_authority(config, act)
     emit(_shown(done), as_json, lambda: f"approved {done.selector} of {done.identifier}, {done.organization}")
 
 
@@ -144,12 +144,12 @@ def block_key(
     async def act(pki: "OpenAuthority") -> "tuple[int, list[Registered]]":
         from authz.domain.errors import Refused  # noqa: PLC0415
         from authz.domain.reasons import Reason  # noqa: PLC0415
-        from pki.blocking import WHYS, read_hashes, subject_key_of  # noqa: PLC0415
+        from pki.blocking import WHYS, key_name_of, read_hashes  # noqa: PLC0415
         from pki.code_desk import CodeDesk  # noqa: PLC0415
 
         if why not in WHYS:
             raise Refused(Reason.PARAMETER_MALFORMED, f"--why: expected one of {', '.join(WHYS)}.")
-        found = [subject_key_of(path) for path in key or ()] + (read_hashes(hashes) if hashes else [])
+        found = [key_name_of(path) for path in key or ()] + (read_hashes(hashes) if hashes else [])
         if not found:
             raise Refused(Reason.PARAMETER_MISSING, "Name at least one --key or --hashes.")
         return await CodeDesk(pki).block_keys(found, why, operator())

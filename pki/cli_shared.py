@@ -5,8 +5,6 @@ Everything slow is imported inside, so that showing help imports none of it.
 
 import asyncio
 import json
-import os
-import pwd
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -24,9 +22,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
 Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
 CONFIG: Final = Path("pki.toml")
-_LOGIN: Final = Path("/proc/self/loginuid")
-_NO_LOGIN: Final = 0xFFFFFFFF
-"""What the kernel says of a process that no login started, as in most containers."""
 Result = TypeVar("Result")
 
 
@@ -42,17 +37,13 @@ def settings_of(config: Path) -> "PkiSettings":
     return load_settings(PkiSettings, config)
 
 
-def with_authority(
-    config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]", *, as_json: bool = False
-) -> Result:
+def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]") -> Result:
     """Open the authority, do one thing with it, close it.
 
     Args:
         config: settings file.
         act: the one thing.
-        as_json: a refusal because of domains is told on stdout as well, for programs, before it goes on.
     """
-    from authz.domain.domains import DomainsNotSecure  # noqa: PLC0415
     from pki.app import open_authority  # noqa: PLC0415
 
     settings = settings_of(config)
@@ -61,12 +52,7 @@ def with_authority(
         async with open_authority(settings) as pki:
             return await act(pki)
 
-    try:
-        return asyncio.run(work())
-    except DomainsNotSecure as refused:
-        if as_json:
-            typer.echo(json.dumps(refused.document(), indent=2))
-        raise
+    return asyncio.run(work())
 
 
 def identifier(text: str) -> "Identifier":
@@ -86,20 +72,11 @@ def identifier(text: str) -> "Identifier":
 
 
 def operator() -> "Actor":
-    """Who is at the keyboard: the account that logged in, also after sudo to a service account (decision 0015)."""
+    """Who is at the keyboard."""
+    from authz.edge.operator import operator_login  # noqa: PLC0415
     from pki.records import operator as named  # noqa: PLC0415
 
-    # Nothing of the environment (LOGNAME, SUDO_USER): anybody sets that. Only root can change the loginuid.
-    try:
-        uid = int(_LOGIN.read_text())
-    except (OSError, ValueError):
-        uid = _NO_LOGIN
-    if uid == _NO_LOGIN:
-        uid = os.getuid()
-    try:
-        return named(pwd.getpwuid(uid).pw_name)
-    except KeyError:  # in a container a uid often has no name
-        return named(f"uid-{uid}")
+    return named(operator_login())
 
 
 def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401, FBT001  a JSON value

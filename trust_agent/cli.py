@@ -1,13 +1,15 @@
-"""`trust-agent`: runs the agent of a datastation, and checks its settings without running it."""
+"""`trust-agent`: runs the agent of a datastation, and checks its settings without running it.
 
-import sys
+Exit status and errors are those of `authz.edge.cli`.
+"""
+
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from authz.domain.clock import SystemClock
-from authz.domain.errors import SluisError
+from authz.edge.cli import Program, add_version
 from authz.edge.logs import configure_logs
 from authz.edge.secrets import SecretFiles
 from authz.edge.serving import run as run_async
@@ -16,7 +18,14 @@ from authz.edge.supervise import RunFolder, Service, envoy_binary, run_folder, r
 from trust_agent.front import CONTROL_SOCKET, render_front
 from trust_agent.settings import AgentSettings
 
-app = typer.Typer(help="The trust agent: the policy enforcement point beside a register.", no_args_is_help=True)
+app = typer.Typer(
+    name="trust-agent",
+    help="The trust agent: the policy enforcement point beside a register.",
+    no_args_is_help=True,
+    cls=Program,
+    pretty_exceptions_enable=False,
+)
+add_version(app, "trust-agent")
 
 ConfigOption = Annotated[Path, typer.Option("--config", envvar="SLUIS_AGENT_CONFIG", help="Settings file (TOML).")]
 
@@ -25,18 +34,15 @@ ConfigOption = Annotated[Path, typer.Option("--config", envvar="SLUIS_AGENT_CONF
 def run(config: ConfigOption) -> None:
     """Run the agent: Envoy and the decision service, until SIGTERM."""
     configure_logs("trust-agent")
-    try:
-        settings = load_settings(AgentSettings, config)
-        with run_folder(settings.run_dir) as folder:
-            service = Service(
-                "decision",
-                "trust_agent.cli",
-                ["decide", "--config", str(config.absolute()), "--run-dir", str(folder.path)],
-                socket=folder.path / CONTROL_SOCKET,
-            )
-            status = run_service(settings.sender, folder, render_front(settings, folder), service)
-    except SluisError as error:
-        _stop(error)
+    settings = load_settings(AgentSettings, config)
+    with run_folder(settings.run_dir) as folder:
+        service = Service(
+            "decision",
+            "trust_agent.cli",
+            ["decide", "--config", str(config.absolute()), "--run-dir", str(folder.path)],
+            socket=folder.path / CONTROL_SOCKET,
+        )
+        status = run_service(settings.sender, folder, render_front(settings, folder), service)
     raise typer.Exit(status)
 
 
@@ -46,13 +52,9 @@ def decide(config: ConfigOption, run_dir: Annotated[Path, typer.Option("--run-di
     from trust_agent.app import DecisionService  # noqa: PLC0415  the supervising process does without all of it
 
     configure_logs("trust-agent")
-    try:
-        settings = load_settings(AgentSettings, config)
-        service = DecisionService(settings, RunFolder(run_dir))
-        status = run_async(service.run)
-    except SluisError as error:
-        _stop(error)
-    raise typer.Exit(status)
+    settings = load_settings(AgentSettings, config)
+    service = DecisionService(settings, RunFolder(run_dir))
+    raise typer.Exit(run_async(service.run))
 
 
 @app.command()
@@ -60,24 +62,16 @@ def check(config: ConfigOption) -> None:
     """Check the settings, the schema, the certificates and the kept trust material, and say what is missing."""
     from trust_agent.app import load_register, make_trust_store  # noqa: PLC0415  as above
 
-    try:
-        settings = load_settings(AgentSettings, config)
-        load_register(settings)
-        with run_folder(None) as folder:
-            SecretFiles(folder.secrets, render_front(settings, folder).secrets).write_all()
-        envoy_binary()
-        clock = SystemClock()
-        store = make_trust_store(settings, clock)
-    except SluisError as error:
-        _stop(error)
+    settings = load_settings(AgentSettings, config)
+    load_register(settings)
+    with run_folder(None) as folder:
+        SecretFiles(folder.secrets, render_front(settings, folder).secrets).write_all()
+    envoy_binary()
+    clock = SystemClock()
+    store = make_trust_store(settings, clock)
     for item in store.status(clock.now()):
         typer.echo(f"{item.name}: {'fresh' if item.fresh else 'missing or stale (fetched when the agent runs)'}")
     typer.echo("settings, schema and certificates: in order")
-
-
-def _stop(error: SluisError) -> NoReturn:
-    typer.echo(str(error), err=True)
-    raise typer.Exit(2)
 
 
 def main() -> None:
@@ -86,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    main()

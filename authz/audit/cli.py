@@ -1,7 +1,8 @@
 """`authz audit list|show|export|verify`: for people as tables, with `--json` for programs.
 
 The commands get a `ReadingDesk` from the object in the typer context, which the program's entry point sets; so this
-module knows no settings and no database. Exit codes: 0 done, 1 the log is not intact, 2 refused.
+module knows no settings and no database. What is refused is raised: the program around it tells it. Exit status 3 means
+that the log is not intact; the others are those of every command of this product (`authz.edge.cli`).
 """
 
 import asyncio
@@ -25,10 +26,10 @@ from authz.audit.search import MAX_INDEX, MAX_RESULTS, Criteria
 from authz.audit.verify import Report
 from authz.domain.audit import EventType, Outcome
 from authz.domain.errors import InvalidValue, Refused
+from authz.domain.files import naming
 from authz.domain.reasons import Reason
 
-NOT_INTACT = 1
-REFUSED = 2
+NOT_INTACT = 3
 
 T = TypeVar("T")
 
@@ -143,14 +144,17 @@ def export(
                 sys.stdout.buffer.write(line)
             return
         # Private, and never over another file: an export holds what the log holds.
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            async for line in desk.export(criteria):
-                file.write(line)
+        with naming(out):
+            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    async for line in desk.export(criteria):
+                        file.write(line)
+            except BaseException:
+                out.unlink(missing_ok=True)  # a part of an export looks like a log that was cut off
+                raise
 
-    try:
-        _with_desk(ctx, act)
-    except OSError as error:
-        _refuse(Reason.PARAMETER_MALFORMED, f"the file {out} can not be written: {error.strerror}")
+    _with_desk(ctx, act)
 
 
 @audit_app.command()
@@ -193,15 +197,13 @@ def _offline(path: Path, keys: Sequence[str], notes: Sequence[str]) -> Report:
             return verify_export(file, parsed, kept)
     except (NoteInvalid, ExportInvalid) as error:
         _refuse(Reason.PARAMETER_MALFORMED, str(error))
-    except OSError as error:
-        _refuse(Reason.PARAMETER_MALFORMED, f"the file {path} can not be read: {error.strerror}")
 
 
 def _note(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return file.read(MAX_NOTE_BYTES + 1).decode()
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         _refuse(Reason.PARAMETER_MALFORMED, f"the checkpoint {path} can not be read")
 
 
@@ -227,12 +229,8 @@ def _with_desk(ctx: typer.Context, act: Callable[[ReadingDesk], Awaitable[T]]) -
         async with context.open_audit() as desk:
             return await act(desk)
 
-    try:
-        return asyncio.run(opened())
-    except Refused as refused:
-        _refuse(refused.reason, refused.detail)
+    return asyncio.run(opened())
 
 
 def _refuse(reason: Reason, detail: str) -> NoReturn:
-    typer.echo(f"refused ({reason}): {detail}", err=True)
-    raise typer.Exit(REFUSED)
+    raise Refused(reason, detail)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from authz.edge.operator import operator_login
 from pki.ceremony.files import CeremonyError
 from pki.ceremony.first import CeremonyPlan, HsmPlan, hold_ceremony
 from pki.ceremony.later import RootFiles
@@ -96,7 +97,7 @@ def people_of(given: tuple[str | None, str | None], environment: str) -> People:
     leader, witness = given
     if environment == _PRODUCTION and not (leader and witness):
         raise CeremonyError("--leader and --witness: a production ceremony has two persons; expected both names")
-    return People(leader or getpass.getuser(), witness or "")
+    return People(leader or operator_login(), witness or "")
 
 
 def reasons_of(given: Sequence[str]) -> list[tuple[Path, RevocationReason]]:

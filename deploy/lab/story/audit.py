@@ -17,7 +17,7 @@ from deploy.lab.story.session import Session
 from deploy.lab.toml import to_toml
 
 DATABASE: Final = "authz.sqlite3"
-_NOT_INTACT: Final = 1
+_NOT_INTACT: Final = 3
 """Exit status of `authz audit verify` for a log that was tampered with."""
 _MUST_SHOW: Final = (
     ("1", EventType.CERTIFICATE_ISSUE, PERMITTED),

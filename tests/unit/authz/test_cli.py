@@ -111,7 +111,6 @@ def test_the_log_is_read(config: Path) -> None:
         ("revoke", "jti", JTI, "--until", "tomorrow"),
         ("revoke", "jti", JTI, "--until", "2020-01-01T00:00:00Z"),
         ("audit", "list", "--below", "99999999999999999999"),
-        ("scheme", "import", "absent.toml"),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_code_2(config: Path, arguments: tuple[str, ...]) -> None:
@@ -119,12 +118,23 @@ def test_a_refusal_is_one_line_and_exit_code_2(config: Path, arguments: tuple[st
     assert (code, out, err.count("\n")) == (2, "", 1)
 
 
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(config: Path, tmp_path: Path) -> None:
+    code, out, err = run(config, "scheme", "import", "absent.toml")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "absent.toml" in err
+    taken = tmp_path / "log.jsonl"
+    taken.write_text("precious")
+    code, out, err = run(config, "audit", "export", str(taken))
+    assert (code, out, err) == (1, "", f"failed (file): {taken}: File exists.\n")
+    assert taken.read_text() == "precious"
+
+
 def test_settings_with_problems_are_refused_with_all_of_them(tmp_path: Path) -> None:
     path = tmp_path / "authz.toml"
     path.write_text('environment = "DEV"\nissuer = "https://authz.nl/"\n[listen]\nport = 0\nextra = 1\n')
     for arguments in (("serve",), ("keys", "list"), ("audit", "list")):
         code, _, err = run(path, *arguments)
-        assert code == 2
+        assert code == 1
         for key in ("environment", "issuer", "listen.port", "listen.extra", "certificate", "clients", "keys", "dnssec"):
             assert f"  {key}:" in err
 

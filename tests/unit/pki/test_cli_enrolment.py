@@ -8,7 +8,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import pki.cli_enrolment
-import pki.cli_shared
 from pki.codes import read_code
 from pki.records import operator
 from pki.requests import parse_request
@@ -101,20 +100,6 @@ def test_two_operators_in_an_authority_that_asks_for_two(
     monkeypatch.setattr(pki.cli_enrolment, "operator", lambda: operator("bram"))
     assert run("code", "approve", reference).status == 0
     assert json.loads(run("code", "list", "--json").out)[0]["approved_by"] == "operator:bram"
-
-
-def test_the_login_that_the_kernel_knows_is_the_operator(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    login = tmp_path / "loginuid"
-    monkeypatch.setattr(pki.cli_shared, "_LOGIN", login)
-    unknown = pki.cli_shared.operator().id
-    login.write_text("1")  # of the account `daemon`, which every system has
-    assert pki.cli_shared.operator().id == "operator:daemon" != unknown
-    login.write_text("4294967295")
-    assert pki.cli_shared.operator().id == unknown
-    login.write_text("4242424")
-    assert pki.cli_shared.operator().id == "operator:uid-4242424"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from authz.audit.checkpoint import Checkpointer
@@ -16,10 +17,15 @@ from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.audit.reading import ReadingDesk
 from authz.domain.audit import AuditUser, Outcome
+from authz.edge.cli import Program
 from authz.store.audit_log import StoredAuditLog
 from authz.store.database import Database
 from tests.fakes.clock import FixedClock
 from tests.fakes.records import audit_record
+
+PUBLISHED = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+PROGRAM = typer.Typer(cls=Program)
+PROGRAM.add_typer(audit_app, name="audit")
 
 
 class Context:
@@ -65,7 +71,7 @@ def run(tmp_path: Path, signer: FileNoteSigner) -> Callable[..., tuple[int, str,
     asyncio.run(context.fill())
 
     def act(*arguments: str) -> tuple[int, str, str]:
-        result = CliRunner().invoke(audit_app, list(arguments), obj=context, catch_exceptions=False)
+        result = CliRunner().invoke(PROGRAM, ["audit", *arguments], obj=context, catch_exceptions=False)
         return result.exit_code, result.stdout, result.stderr
 
     return act
@@ -107,11 +113,11 @@ def test_verify_says_intact_and_after_one_altered_byte_names_the_record(run: Run
     with closing(sqlite3.connect(tmp_path / "authz.db")) as connection, connection:
         connection.execute("UPDATE audit_entry SET payload = replace(payload, '5001', '5002') WHERE entry_index = 1")
     code, out, _ = run("verify")
-    assert code == 1
+    assert code == 3
     assert "record 1: altered" in out
     code, out, _ = run("verify", "--json")
     report = json.loads(out)
-    assert (code, report["intact"], report["findings"][0]["first"]) == (1, False, 1)
+    assert (code, report["intact"], report["findings"][0]["first"]) == (3, False, 1)
 
 
 def test_an_export_is_private_verifies_offline_and_never_overwrites(
@@ -121,14 +127,14 @@ def test_an_export_is_private_verifies_offline_and_never_overwrites(
     assert run("export", str(path))[0] == 0
     assert path.stat().st_mode & 0o777 == 0o600
     code, _, err = run("export", str(path))
-    assert (code, "refused (parameter_malformed)" in err) == (2, True)
+    assert (code, err) == (1, f"failed (file): {path}: File exists.\n")
     key = str(signer.verifier)
     assert run("verify", "--export", str(path), "--key", key)[0] == 0
     code, _, err = run("verify", "--export", str(path))
     assert (code, "refused (parameter_missing)" in err) == (2, True)
     path.write_bytes(path.read_bytes().replace(b"uzovi:5001", b"uzovi:5002"))
     code, out, _ = run("verify", "--export", str(path), "--key", key)
-    assert (code, "record 1: altered" in out) == (1, True)
+    assert (code, "record 1: altered" in out) == (3, True)
 
 
 def test_a_selection_is_exported_with_proofs(run: Run, tmp_path: Path, signer: FileNoteSigner) -> None:
@@ -142,17 +148,21 @@ def test_a_selection_is_exported_with_proofs(run: Run, tmp_path: Path, signer: F
     "arguments",
     [
         ("list", "--since", "yesterday"),
-        ("verify", "--checkpoint", "no-such-file"),
-        (
-            "verify",
-            "--export",
-            "no-such-file",
-            "--key",
-            "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
-        ),
+        ("list", "--below", "99999999999999999999"),
         ("verify", "--export", "no-such-file", "--key", "nonsense"),
     ],
 )
-def test_what_can_not_be_read_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+def test_what_can_not_be_understood_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
     code, _, err = run(*arguments)
     assert (code, err.startswith("refused (parameter_malformed): ")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "--checkpoint", "no-such-file"),
+        ("verify", "--export", "no-such-file", "--key", PUBLISHED),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_named(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments) == (1, "", "failed (file): no-such-file: No such file or directory.\n")
