@@ -33,6 +33,7 @@ from pki.selecting import read_environment, read_serial, read_status
 if TYPE_CHECKING:
     from pki.app import OpenAuthority
     from pki.store.register import Registered
+    from pki.withdrawal import Withdrawn
 
 app = typer.Typer(
     name="pki",
@@ -140,30 +141,33 @@ def revoke(
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Withdraw certificates; the CRL has it when this returns."""
+    """Withdraw certificates; the CRL has it when this returns. Of a party, open enrolment codes go too."""
 
-    async def act(pki: "OpenAuthority") -> "list[Registered]":
+    async def act(pki: "OpenAuthority") -> "Withdrawn":
         from authz.domain.errors import Refused  # noqa: PLC0415
         from authz.domain.reasons import Reason  # noqa: PLC0415
         from pki.revocation import RevocationReason  # noqa: PLC0415
+        from pki.withdrawal import Withdrawn  # noqa: PLC0415
 
         try:
             why = RevocationReason(reason)
         except ValueError as error:
             known = ", ".join(RevocationReason)
             raise Refused(Reason.PARAMETER_MALFORMED, f"Expected a reason out of {known}.") from error
-        return await pki.revoke(why, operator(), identifier=who, environment=place, serial_number=number)
+        if who is not None and number is None:
+            return await pki.revoke_party(why, operator(), who, environment=place)
+        found = await pki.revoke(why, operator(), identifier=who, environment=place, serial_number=number)
+        return Withdrawn(found, [])
 
     # Parsed before anything is opened: a selector that says nothing must not come near the register.
     who = identifier(identity) if identity is not None else None
     number = read_serial(serial) if serial is not None else None
     place = read_environment(environment) if environment is not None else None
-    changed = with_authority(config, act)
-    emit(
-        [_shown(item) for item in changed],
-        as_json,
-        lambda: "\n".join(f"{reason}: {item.reference} of {item.identifier}" for item in changed),
-    )
+    done = with_authority(config, act)
+    codes = [{"code": code.selector, "identity": code.identifier.subject, "status": code.status} for code in done.codes]
+    lines = [f"{reason}: {item.reference} of {item.identifier}" for item in done.certificates]
+    lines += [f"withdrew code {code.selector} of {code.identifier}" for code in done.codes]
+    emit([*map(_shown, done.certificates), *codes], as_json, lambda: "\n".join(lines))
 
 
 @app.command("list")

@@ -68,10 +68,20 @@ def reenrol(
     reload_hook: Annotated[
         str | None, typer.Option(help="Command that makes your programs take the new certificate; no shell.")
     ] = None,
+    confirm: Annotated[
+        bool,
+        typer.Option(
+            "--confirm",
+            help="After the reload, say that the new certificate is in use: the old one is revoked at once.",
+        ),
+    ] = False,
     key: KeyKind = "ec-p256",
     as_json: AsJson = False,
 ) -> None:
-    """Renew by the current certificate when a third of its life is left; the old one keeps working meanwhile."""
+    """Renew by the current certificate when a third of its life is left; the old one keeps working meanwhile.
+
+    Confirm only where all machines that use the certificate take it from this folder.
+    """
     from authz.domain.clock import SystemClock  # noqa: PLC0415
     from pki.keyset import Keyset, KeysetError  # noqa: PLC0415
     from pki.renewal import Renewer, due_at  # noqa: PLC0415
@@ -79,7 +89,20 @@ def reenrol(
     keyset = Keyset(out_dir.absolute())
     kept = keyset.remembered()
     who = identifier(kept.get("identity", ""))
-    renewer = Renewer(keyset, _client(keyset, kept), who, SystemClock(), hook=reload_hook, key_kind=key)
+    if confirm and daemon and reload_hook is None:
+        raise KeysetError("--confirm with --daemon: expected --reload-hook, or nobody would know what is in use")
+    renewer = Renewer(
+        keyset,
+        _client(keyset, kept),
+        who,
+        SystemClock(),
+        hook=reload_hook,
+        confirm=_confirmer(keyset, kept) if confirm else None,
+        key_kind=key,
+    )
+    if confirm and not daemon:
+        # Also when nothing is to be renewed: somebody who types it has the current certificate at work.
+        keyset.expect_confirmation()
     if daemon:
         _stay(renewer.run)
         return
@@ -95,6 +118,18 @@ def _client(keyset: "Keyset", kept: dict[str, str]) -> "EstClient":
     from pki.est_client import EstClient  # noqa: PLC0415
 
     return EstClient(kept.get("url", ""), _read(keyset.authorities), kept.get("server_name") or None)
+
+
+def _confirmer(keyset: "Keyset", kept: dict[str, str]) -> "Callable[[], bool]":
+    def confirm() -> bool:
+        from pki.confirming import confirm_use  # noqa: PLC0415
+
+        # One look at the link, so that a switch in the middle does not mix two sets.
+        used = keyset.current.resolve()
+        name = kept.get("server_name") or None
+        return confirm_use(kept.get("url", ""), used / "chain.pem", used / "key.pem", keyset.authorities, name)
+
+    return confirm
 
 
 def _stay(run: "Callable[[threading.Event], None]") -> None:

@@ -39,9 +39,10 @@ def confirm_use(url: str, certificate: Path, key: Path, authorities: Path, serve
         extensions = {"sni_hostname": server_name} if server_name else {}
         with httpx.Client(verify=context, timeout=_TIMEOUT, trust_env=False) as client:
             answer = client.post(f"{url.rstrip('/')}{CONFIRM_USE}", extensions=extensions)
-            body = answer.json()
+            said = answer.json()
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise ConfirmationFailed(f"{url}: the authority cannot be asked ({type(error).__name__})") from error
+    body = said if isinstance(said, dict) else {}
     if answer.status_code != httpx.codes.OK:
         raise ConfirmationFailed(f"{url}: refused ({str(body.get('error', answer.status_code))[:64]})")
     return body.get("ended") is True

@@ -33,6 +33,7 @@ KEPT: Final = 3
 """Sets that stay: the current one, and those of before for who still has them open."""
 _PENDING: Final = "pending"
 _RELOAD: Final = "reload-due"
+_CONFIRM: Final = "confirm-due"
 
 
 class KeysetError(SluisError):
@@ -160,6 +161,19 @@ class Keyset:
     def reloaded(self) -> None:
         """The programs use the new set."""
         (self.folder / _RELOAD).unlink(missing_ok=True)
+
+    @property
+    def confirm_due(self) -> bool:
+        """Whether the authority is still to hear that the new set is in use."""
+        return (self.folder / _CONFIRM).exists()
+
+    def expect_confirmation(self) -> None:
+        """From now on, whatever is killed, until `confirmed`."""
+        write_whole(self.folder / _CONFIRM, b"", 0o600)
+
+    def confirmed(self) -> None:
+        """The authority heard it."""
+        (self.folder / _CONFIRM).unlink(missing_ok=True)
 
     def remember(self, how: Mapping[str, Any], authorities: bytes) -> None:
         """Keep with whom and how it enrolled, for renewals."""

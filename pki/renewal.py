@@ -33,6 +33,7 @@ HOOK_TIMEOUT: Final = 60.0
 _JITTER: Final = 30
 """The jitter is up to a thirtieth of the life: two weeks of 397 days."""
 _NEW_KEY: Final = frozenset({"key_weak", "key_blocked", "key_reused"})
+_UNSAID: Final = "confirming the use of the new certificate failed; the old one works until the overlap ends"
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -67,6 +68,8 @@ class Renewer:
         identity: whose certificate it is.
         clock: the time.
         hook: command that makes programs take the new certificate; no shell is involved.
+        confirm: tells the authority, after the reload, that the certificate in use works and the one before it may go;
+            whether one went. None lets the overlap end by itself.
         key_kind: for new keys.
         rng: for the backoff, from 0 to 1.
     """
@@ -79,6 +82,7 @@ class Renewer:
         clock: Clock,
         *,
         hook: str | None = None,
+        confirm: Callable[[], bool] | None = None,
         key_kind: str = "ec-p256",
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -87,6 +91,7 @@ class Renewer:
         self._identity = identity
         self._clock = clock
         self._hook = shlex.split(hook) if hook else []
+        self._confirm = confirm
         self._key_kind = key_kind
         self._rng = rng
         self._failures = 0
@@ -107,6 +112,7 @@ class Renewer:
             self._tidy(certificate)
             # A hook that keeps failing is told again and again, but stands in the way of no renewal.
             told = not self._keyset.reload_due or self._reload()
+            said = not told or self._say()
             at, due = self._clock.now(), due_at(certificate)
             if at > certificate.not_valid_after_utc:
                 # A certificate that is over proves nothing: only an operator's code helps.
@@ -117,6 +123,8 @@ class Renewer:
             if at < due and not now:
                 if not told:
                     return self._again("the reload hook failed")
+                if not said:
+                    return self._again(_UNSAID)
                 self._failures = 0
                 return Step(min((due - at).total_seconds(), LOOK))
             return self._renew(certificate)
@@ -139,6 +147,8 @@ class Renewer:
         try:
             key = self._keyset.pending_key(self._key_kind)
             obtained = self._client.reenrol(self._identity, self._keyset.current.resolve(), key)
+            if self._confirm is not None:
+                self._keyset.expect_confirmation()
             used = self._keyset.install(obtained.certificate, list(obtained.issuers))
         except EstError as error:
             _LOG.error("renewal_failed", why=str(error), reason=error.reason, until=self._left(certificate))
@@ -152,6 +162,8 @@ class Renewer:
         _LOG.info("renewed", set=used.name)
         if not self._reload():
             return Step(FIRST_RETRY, renewed=True, failed="the reload hook failed")
+        if not self._say():
+            return Step(FIRST_RETRY, renewed=True, failed=_UNSAID)
         return Step(0.0, renewed=True)
 
     def _tidy(self, certificate: x509.Certificate) -> None:
@@ -176,6 +188,20 @@ class Renewer:
                 return False
             _LOG.info("reloaded")
         self._keyset.reloaded()
+        return True
+
+    def _say(self) -> bool:
+        """Confirm the use of the certificate, when that is wanted and still to be done; False when it failed."""
+        if self._confirm is None or not self._keyset.confirm_due:
+            return True
+        try:
+            ended = self._confirm()
+        except SluisError as error:
+            # Nothing is lost: both certificates work until the overlap ends.
+            _LOG.warning("confirmation_failed", why=str(error))
+            return False
+        self._keyset.confirmed()
+        _LOG.info("confirmed", ended=ended)
         return True
 
     def _again(self, why: str, *, at_least: float = 0.0, hopeless: bool = False) -> Step:
