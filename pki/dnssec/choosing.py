@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from authz.domain.errors import InvalidValue
 from pki.dnssec.anchors import TrustAnchor
+from pki.dnssec.apart import ApartValidator
 from pki.dnssec.chain import ChainValidator
 from pki.dnssec.model import DnssecResult, Limits
 from pki.dnssec.resolver_ad import ResolverAdValidator
-from pki.dnssec.standing import Validator
 from pki.dnssec.transport import DnsTransport, Resolver
 
 _PORTS = range(1, 65536)
@@ -74,20 +74,20 @@ class AnchoredValidator:
 
 def choose_validator(
     mode: DnssecMode, addresses: Sequence[tuple[str, int]], anchors: Callable[[], Sequence[TrustAnchor]]
-) -> Validator:
-    """The validator for a mode.
+) -> ApartValidator:
+    """The validator for a mode. Its checks run in a thread of their own.
 
     Args:
         mode: who validates.
         addresses: resolvers.
-        anchors: what is trusted now; not used in the mode `resolver-ad`.
+        anchors: what is trusted now, called in that thread; not used in the mode `resolver-ad`.
 
     Raises:
         InvalidValue: the mode `resolver-ad` with a resolver that is not on the loopback.
     """
     if mode is DnssecMode.RESOLVER_AD:
         try:
-            return ResolverAdValidator(addresses)
+            return ApartValidator(ResolverAdValidator(addresses))
         except ValueError as error:
             raise InvalidValue(str(error)) from error
-    return AnchoredValidator(Resolver(addresses), anchors)
+    return ApartValidator(AnchoredValidator(Resolver(addresses), anchors))

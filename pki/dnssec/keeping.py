@@ -16,6 +16,7 @@ import structlog
 from authz.domain.clock import Clock
 from authz.domain.errors import SluisError
 from pki.dnssec.anchors import TrustAnchor
+from pki.dnssec.apart import apart
 from pki.dnssec.rollover import AnchorFile, TrackedKey
 from pki.dnssec.transport import DnsTransport
 
@@ -82,7 +83,8 @@ class AnchorKeeper:
             OSError: the file cannot be written.
         """
         file = AnchorFile(self._path, self._seed)
-        changes = await file.refresh(self._resolver, self._clock.now())
+        at = self._clock.now()
+        changes = await apart(lambda: file.refresh(self._resolver, at))
         self._file = file
         self._untold += changes
         if self._untold and self._tell is not None:

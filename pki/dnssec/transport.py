@@ -1,24 +1,20 @@
 """How questions reach a resolver: UDP with TCP fallback, and nothing trusted of what comes back.
 
-Specification: shared `spec/dnssec.md`: any resolver, CD=1, DO=1, EDNS 1232 (DNS flag day 2020). Not for validation:
-a resolver's AD bit is ignored here.
+Specification: shared `spec/dnssec.md`: any resolver, CD=1, DO=1, EDNS 1232. What an answer must fit, and how much of it
+is taken, is `exchange`'s. Not for validation: a resolver's AD bit is ignored here.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-import dns.asyncquery
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.query
 import dns.rdatatype
 
 from authz.domain.errors import SluisError
-
-EDNS_PAYLOAD = 1232
-"""Bytes of UDP payload that we accept; avoids IP fragmentation."""
+from pki.dnssec.exchange import EDNS_PAYLOAD, Unfit, exchange
+from pki.dnssec.reading import read_answer
 
 
 class ResolverUnreachable(SluisError):  # noqa: N818  says what happened
@@ -76,28 +72,23 @@ class Resolver:
 
     async def ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
         """See `DnsTransport`. A truncated answer is asked again over TCP."""
+        unfit = ""
         for _ in range(self._rounds):
             # The one that answered last is asked first, so that a silent one costs its timeout once.
             start = self._last_good
             for position in (*range(start, len(self._addresses)), *range(start)):
-                host, port = self._addresses[position]
                 query = question(name, rdtype, checking_disabled=self._checking_disabled)
                 try:
-                    answer = await self._exchange(query, host, port)
-                except (dns.exception.DNSException, OSError, EOFError):
-                    # A timeout, a closed port, a malformed or foreign message: the next address may do better, and
-                    # the caller hears of it when none does.
+                    wire = await exchange(query.to_wire(), self._addresses[position], self._timeout)
+                    answer = read_answer(wire, rdtype)
+                except Unfit as problem:
+                    unfit = f" ({problem})"
+                    continue
+                except (OSError, EOFError):
+                    # A timeout, a closed port, a connection that ends: the next address may do better, and the caller
+                    # hears of it when none does.
                     continue
                 self._last_good = position
                 return answer
         where = ", ".join(f"{host}:{port}" for host, port in self._addresses)
-        raise ResolverUnreachable(f"no answer from resolver {where}")
-
-    async def _exchange(self, query: dns.message.QueryMessage, host: str, port: int) -> dns.message.Message:
-        try:
-            # ignore_errors: a forged or malformed datagram is dropped and the real one waited for.
-            return await dns.asyncquery.udp(
-                query, host, self._timeout, port, ignore_unexpected=True, raise_on_truncation=True, ignore_errors=True
-            )
-        except dns.message.Truncated:
-            return await dns.asyncquery.tcp(query, host, self._timeout, port)
+        raise ResolverUnreachable(f"no answer from resolver {where}{unfit}")

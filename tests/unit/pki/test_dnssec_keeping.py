@@ -89,9 +89,11 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_the_ad_bit_is_believed_on_the_loopback_only() -> None:
-    assert isinstance(choose_validator(DnssecMode.RESOLVER_AD, [("127.0.0.1", 53)], tuple), ResolverAdValidator)
+    chosen = choose_validator(DnssecMode.RESOLVER_AD, [("127.0.0.1", 53)], tuple)
+    assert isinstance(chosen.validator, ResolverAdValidator)
     with pytest.raises(InvalidValue):
         choose_validator(DnssecMode.RESOLVER_AD, [("127.0.0.1", 53), ("192.0.2.1", 53)], tuple)
-    assert isinstance(choose_validator(DnssecMode.VALIDATE, [("192.0.2.1", 53)], tuple), AnchoredValidator)
+    chosen = choose_validator(DnssecMode.VALIDATE, [("192.0.2.1", 53)], tuple)
+    assert isinstance(chosen.validator, AnchoredValidator)
     assert is_loopback("[::1]:53")
     assert not is_loopback("192.0.2.1:53")
