@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,8 @@ from pki.responder import Responder
 from pki.responder_rounds import Rounds
 from pki.settings import PkiSettings
 from pki.shipping import Shipper
+from pki.store.database import StoreUnavailable
+from pki.tally import INTERVAL, Tally
 
 _LOG: Final = structlog.get_logger(__name__)
 SWEEP: Final = 1.0
@@ -60,10 +63,12 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         rounds = Rounds(pki.database, responder, pki.clock, published.next_change)
         notices = Notices(pki, rounds.samples)
         peers = Peers(pki, published)
+        tally = Tally(pki)
         est = EstApplication(
             Enrolment(pki),
             peers,
             (*(read_certificate(root.certificate) for root in settings.roots()), *(ca.der for ca in pki.cas)),
+            tally=tally,
             attempts_per_minute=settings.enrolment.attempts_per_minute,
         )
         sweep = Loop("sweep", pki.withdrawal.sweep, SWEEP)
@@ -74,6 +79,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
             "sweep": partial(sweep.run, stop),
             "responder key": partial(key.run, stop),
             "answers ahead": partial(rounds.run, stop),
+            "counted refusals": partial(Loop("counted_refusals", tally.write, INTERVAL).run, stop),
             "end of long polls": partial(_let_go, stop, published),
             **notices.work(stop),
         }
@@ -98,6 +104,8 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(StoreUnavailable):
+                await tally.write()
     return 0
 
 

@@ -36,8 +36,8 @@ class EdgeLimits:
         request_timeout: for the whole request to arrive (a slow body ends here).
         route_timeout: for the answer; longer than the longest long poll, which is 60 s.
         idle_timeout: for a connection without requests; also how long somebody who never asks anything holds one.
-        max_strangers: requests a second, of all clients together whose certificate was not verified, on a listener
-            that demands one; more are answered with 429 and cost the service nothing.
+        max_strangers: requests a second, of all clients together without a certificate that was verified, on a
+            listener that asks for one; more are answered with 429 and cost the service nothing.
     """
 
     max_body_bytes: int = 64 * 1024
@@ -187,9 +187,10 @@ def prelude_filter() -> Json:
 def stranger_filters(listener: Listener) -> list[Json]:
     """Caps the requests of clients that Envoy did not verify, behind `prelude_filter`.
 
-    Where no certificate is demanded, clients without one are expected, and there is no cap.
+    Also where clients without a certificate are expected, such as somebody who enrols: they are few, and all of them
+    are strangers until then. What is published over plain HTTP has no cap here.
     """
-    if listener.tls is None or listener.tls.client is not ClientCertificate.REQUIRED:
+    if listener.tls is None or listener.tls.client is ClientCertificate.NONE:
         return []
     verified = {"name": EDGE_VERIFIED_HEADER, "string_match": {"exact": "1"}}
     match = {"header_value_match": {"descriptor_value": "stranger", "expect_match": False, "headers": [verified]}}

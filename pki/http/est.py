@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from authz.domain.audit import EventType
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
 from authz.edge.client_certificate import (
@@ -31,6 +32,7 @@ from pki.rate import RateLimiter, network_of
 from pki.renewal_limits import TooOften
 from pki.signer import SignerError
 from pki.store.database import StoreUnavailable
+from pki.tally import Tally
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -42,6 +44,8 @@ APPROVAL_RETRY: Final = 60
 """Seconds after which somebody whose code waits for approval asks again."""
 BUSY_RETRY: Final = 30
 RENEWALS_PER_MINUTE: Final = 10
+GUESSES_PER_MINUTE: Final = 300
+"""Failed attempts with codes from all addresses together: each takes the write lock, a slow hash and a record."""
 _ONCE: Final = frozenset(
     {
         *("authorization", "content-type", "content-encoding", "content-length", "content-transfer-encoding"),
@@ -88,17 +92,26 @@ class EstApplication:
         enrolment: what they do.
         peers: validates the certificate of whoever re-enrols.
         authorities: DER of the CA certificates, the root first.
+        tally: counts what gets no audit record of its own.
         attempts_per_minute: failed ones, from one address.
     """
 
     def __init__(
-        self, enrolment: Enrolment, peers: Peers, authorities: Sequence[bytes], *, attempts_per_minute: int
+        self,
+        enrolment: Enrolment,
+        peers: Peers,
+        authorities: Sequence[bytes],
+        *,
+        tally: Tally,
+        attempts_per_minute: int,
     ) -> None:
         self._enrolment = enrolment
         self._peers = peers
+        self._tally = tally
         self._ca_certificates = Answer(HTTPStatus.OK, est.certificates(authorities), est.CERTIFICATES_TYPE)
         self._attributes = Answer(HTTPStatus.OK, est.csr_attributes(), est.ATTRIBUTES_TYPE)
         self._attempts = RateLimiter(attempts_per_minute, 60)
+        self._guesses = RateLimiter(GUESSES_PER_MINUTE, 60)
         self._renewals = RateLimiter(RENEWALS_PER_MINUTE, 60)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,7 +159,12 @@ class EstApplication:
         identifier, code = est.read_credentials(incoming.headers.get("authorization", ""))
         request = await _request(incoming)
         source = network_of(incoming.asker.address)
-        _limit(self._attempts, source)
+        try:
+            _limit(self._attempts, source)
+            _limit(self._guesses, "")
+        except _TooMany as refused:
+            self._tally.add(EventType.CODE_USE, refused.reason)
+            raise
         guessed = True
         try:
             entitled = await self._enrolment.authenticate(identifier, code, incoming.asker)
@@ -157,19 +175,24 @@ class EstApplication:
         finally:
             if not guessed:
                 self._attempts.give_back(source)
+                self._guesses.give_back("")
         issued = await self._enrolment.enrol(entitled, request, incoming.asker)
         return Answer(HTTPStatus.OK, est.certificates([issued.certificate]), est.ENROLLED_TYPE)
 
     async def _reenrol(self, incoming: Incoming) -> Answer:
-        request = await _request(incoming)
+        verified = incoming.headers.get(EDGE_VERIFIED_HEADER) == "1"
         try:
-            verified = incoming.headers.get(EDGE_VERIFIED_HEADER) == "1"
             presented, current = await self._peers.validate(incoming.headers.get(XFCC_HEADER), verified=verified)
             # By party, not by certificate, of which there is a new one after each renewal.
             _limit(self._renewals, f"{current.environment}/{current.identity.subject}")
         except Refused as refused:
-            await self._enrolment.refuse_renewal(refused.reason, incoming.asker)
+            if verified and refused.reason is not Reason.RATE_LIMITED:
+                await self._enrolment.refuse_renewal(refused.reason, incoming.asker)
+            else:
+                # Anybody can cause these, as often as he likes: they are counted.
+                self._tally.add(EventType.CERTIFICATE_RENEW, refused.reason)
             raise
+        request = await _request(incoming)
         certificate = await self._enrolment.reenrol(current, presented.leaf_der, request, incoming.asker)
         return Answer(HTTPStatus.OK, est.certificates([certificate]), est.ENROLLED_TYPE)
 

@@ -1,6 +1,7 @@
 """Who is at the other end of TLS: the presented certificate, validated against our own CAs and our newest CRLs."""
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -10,9 +11,13 @@ from authz.domain.reasons import Reason
 from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
 from pki.app import OpenAuthority, read_certificate
 from pki.http.published import Published
+from pki.rate import RateLimiter
+from pki.renewal_limits import TooOften
 from pki.validation import CertificateValidator, CrlStore, PinnedIssuer, ValidatedCertificate
 
 _LOG: Final = structlog.get_logger(__name__)
+LOOKS_PER_MINUTE: Final = 30
+"""At one certificate; each may cost a validation and a record."""
 
 
 class Peers:
@@ -35,6 +40,7 @@ class Peers:
         self._crls = CrlStore([*roots, *cas])
         self._seen: dict[str, str] = {}
         self._refreshing = asyncio.Lock()
+        self._looks = RateLimiter(LOOKS_PER_MINUTE, 60)
         self._validator = CertificateValidator(
             anchors=roots,
             issuers=[PinnedIssuer(ca.key, "sluis", ca.environment) for ca in pki.cas],
@@ -47,19 +53,27 @@ class Peers:
     ) -> tuple[PresentedCertificate, ValidatedCertificate]:
         """The certificate of this connection, valid and not revoked at this moment.
 
+        Nothing is read or validated for a certificate that Envoy did not verify: anybody can make a chain that takes
+        long, and Envoy says no faster.
+
         Args:
             header: what Envoy says about it.
             verified: whether Envoy verified its path.
 
         Raises:
+            TooOften: RATE_LIMITED, this certificate was looked at many times just now.
             Refused: CERTIFICATE_* or CRL_*.
         """
-        presented = parse_xfcc(header)
-        await self._refresh()
-        current = self._validator.validate(presented.leaf_der, presented.chain_der, self._clock.now())
+        if not header:
+            raise Refused(Reason.CERTIFICATE_MISSING, "A client certificate is required.")
         if not verified:
             raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "The certificate was not verified in the handshake.")
-        return presented, current
+        presented = parse_xfcc(header)
+        wait = self._looks.take(presented.thumbprint)
+        if wait:
+            raise TooOften(Reason.RATE_LIMITED, "Too many requests; try again later.", timedelta(seconds=wait))
+        await self._refresh()
+        return presented, self._validator.validate(presented.leaf_der, presented.chain_der, self._clock.now())
 
     async def _refresh(self) -> None:
         async with self._refreshing:

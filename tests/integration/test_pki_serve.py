@@ -90,7 +90,7 @@ def _serving(folder: Path, domains: str) -> Iterator[Serving]:
     found = Serving(folder, f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}", None)  # type: ignore[arg-type]
     config = folder / "ca" / "pki.toml"
     config.write_text(config.read_text() + domains)
-    found.issue("kvk:87654321", "pki")
+    found.issue("kvk:12345678", "pki")
     with config.open("a") as file:
         file.write(f'\n[tls]\nport = {tls}\ncertificate = "../pki.pem"\nkey = "../pki.key"\n')
     found.process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)

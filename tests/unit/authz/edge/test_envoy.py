@@ -114,3 +114,6 @@ def test_the_client_certificate_is_as_strict_as_asked(client: ClientCertificate,
     context = tls["transport_socket"]["typed_config"]
     assert ("validation_context_sds_secret_config" in context["common_tls_context"]) is asks
     assert context["require_client_certificate"] is requires
+    # Whoever may come without a verified certificate is capped together with all others who do.
+    names = [item["name"] for item in tls["filters"][0]["typed_config"]["http_filters"]]
+    assert ("envoy.filters.http.local_ratelimit" in names) is asks

@@ -1,8 +1,10 @@
 """EST as an ASGI application: what Envoy hands over decides, and each refusal has its status."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,15 +19,22 @@ from authz.edge.client_certificate import (
     LISTENER_HEADER,
     PEER_ADDRESS_HEADER,
     RAW_PATH_HEADER,
+    XFCC_HEADER,
 )
 from pki.app import OpenAuthority, read_certificate
 from pki.code_desk import CodeDesk
 from pki.enrolment import Busy, Enrolment
 from pki.http.est import PREFIX, EstApplication, _refusal, _status_of
-from pki.http.peers import Peers
+from pki.http.peers import LOOKS_PER_MINUTE, Peers
 from pki.http.published import Published
 from pki.issuing import Holder
+from pki.rate import RateLimiter
 from pki.records import operator
+from pki.store.register import Register
+from pki.tally import Tally
+from pki.validation import CertificateValidator
+from tests.fakes.authorization_server import xfcc
+from tests.fakes.certificates import FakeAuthority
 from tests.fakes.requests import request_der
 
 pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
@@ -45,12 +54,14 @@ class Caller:
     """What Envoy sends, and what it gets."""
 
     app: EstApplication
+    tally: Tally
+    address: str = "192.0.2.7:4711"
 
     async def __call__(
         self, operation: str, headers: Pairs, body: bytes = b"", *, method: str = "POST", envoy: Pairs | None = None
     ) -> Reply:
         raw = [(RAW_PATH_HEADER, f"{PREFIX}/{operation}"), (LISTENER_HEADER, "tls")] if envoy is None else envoy
-        raw = [*raw, (PEER_ADDRESS_HEADER, "192.0.2.7:4711")]
+        raw = [*raw, (PEER_ADDRESS_HEADER, self.address)]
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*headers, *raw)]
         sent: list[dict[str, object]] = []
         parts = [body[at : at + 1000] for at in range(0, len(body), 1000)] or [b""]
@@ -77,7 +88,10 @@ async def call(pki: OpenAuthority) -> AsyncIterator[Caller]:
     published = Published(pki)
     await published.load()
     root = read_certificate(pki.settings.root.certificate)
-    yield Caller(EstApplication(Enrolment(pki), Peers(pki, published), [root], attempts_per_minute=3))
+    tally = Tally(pki)
+    yield Caller(
+        EstApplication(Enrolment(pki), Peers(pki, published), [root], tally=tally, attempts_per_minute=3), tally
+    )
     published.close()
 
 
@@ -194,6 +208,66 @@ async def test_no_certificate_and_a_forged_one(call: Caller) -> None:
         reply = await call("simplereenroll", [*kind, *header, (EDGE_VERIFIED_HEADER, "1")], body)
         assert reply.status == 403
         assert b"certificate_" in reply.body
+
+
+async def records(pki: OpenAuthority) -> list[dict[str, Any]]:
+    async with pki.database.read() as connection:
+        return [json.loads(text) for _, text in await Register(connection).unshipped(1000)]
+
+
+async def test_who_has_no_verified_certificate_writes_no_record_however_often_he_asks(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worked(*_: object) -> None:
+        raise AssertionError("a chain that Envoy did not verify was validated")
+
+    monkeypatch.setattr(CertificateValidator, "validate", worked)
+    before = await records(pki)
+    kind = [("content-type", "application/pkcs10")]
+    body = base64.b64encode(request_der())
+    shown: Pairs = [("x-forwarded-client-cert", "Hash=00;Cert=x;Chain=y")]
+    for headers in ([*kind], [*kind, *shown], [*kind, *shown, (EDGE_VERIFIED_HEADER, "0")]):
+        for _ in range(100):
+            assert (await call("simplereenroll", headers, body)).status == 403
+    assert await records(pki) == before
+    # All of it is told, once.
+    assert await call.tally.write() == 2
+    assert await call.tally.write() == 0
+    told = (await records(pki))[len(before) :]
+    counts = {item["event"]["reason"]: item["objects"][0]["details"]["count"] for item in told}
+    assert counts == {"certificate_missing": 100, "certificate_unverified_by_edge": 200}
+
+
+async def test_a_verified_certificate_that_is_refused_is_recorded_and_looked_at_so_many_times(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked(*_: object) -> None:
+        raise Refused(Reason.CERTIFICATE_REVOKED, "revoked")
+
+    monkeypatch.setattr(CertificateValidator, "validate", revoked)
+    shown = xfcc(FakeAuthority().issue())
+    before = await records(pki)
+    headers = [("content-type", "application/pkcs10"), (XFCC_HEADER, shown), (EDGE_VERIFIED_HEADER, "1")]
+    statuses = [(await call("simplereenroll", headers, b"x")).status for _ in range(LOOKS_PER_MINUTE + 20)]
+    assert statuses == [403] * LOOKS_PER_MINUTE + [429] * 20
+    assert len(await records(pki)) - len(before) == LOOKS_PER_MINUTE
+    assert await call.tally.write() == 1
+
+
+async def test_guesses_from_many_addresses_together_are_limited(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call.app, "_guesses", RateLimiter(4, 60))
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+    envoy = [(RAW_PATH_HEADER, f"{PREFIX}/simpleenroll"), (LISTENER_HEADER, "tls")]
+    statuses = []
+    for number in range(6):
+        call.address = f"198.51.100.{number}:1"
+        statuses.append((await call("simpleenroll", proof("0" * 40), body, envoy=envoy)).status)
+    assert statuses == [401] * 4 + [429] * 2
+    monkeypatch.setattr(call.app, "_guesses", RateLimiter(4, 60))
+    assert (await call("simpleenroll", proof(code), body)).status == 200
 
 
 def test_every_reason_has_a_status_that_refuses(config: object) -> None:
