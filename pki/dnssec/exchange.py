@@ -28,10 +28,6 @@ class Unfit(SluisError):  # noqa: N818  says what the answer is
     """Something answered, and it can not be used; the text says why."""
 
 
-class _UseStream(Exception):  # noqa: N818
-    """The datagrams will not do."""
-
-
 async def exchange(query: bytes, address: tuple[str, int], seconds: float) -> bytes:
     """Ask over UDP, and over TCP when the answer is truncated, too long for a datagram, or lost among forgeries.
 
@@ -44,12 +40,12 @@ async def exchange(query: bytes, address: tuple[str, int], seconds: float) -> by
         TimeoutError, OSError, EOFError: no answer.
         Unfit: an answer over TCP that does not fit.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            return await _by_datagram(query, address)
-    except _UseStream:
-        async with asyncio.timeout(seconds):
-            return await _by_stream(query, address)
+    async with asyncio.timeout(seconds):
+        data = await _by_datagram(query, address)
+    if data is not None:
+        return data
+    async with asyncio.timeout(seconds):
+        return await _by_stream(query, address)
 
 
 def answers(query: bytes, data: bytes) -> bool:
@@ -82,7 +78,7 @@ def _number(data: bytes, at: int) -> int:
 class _Listening(asyncio.DatagramProtocol):
     """Waits for the one datagram that answers; the others are counted, and nothing of them is kept or parsed."""
 
-    def __init__(self, query: bytes, answer: asyncio.Future[bytes]) -> None:
+    def __init__(self, query: bytes, answer: asyncio.Future[bytes | None]) -> None:
         self._query = query
         self._answer = answer
         self._strays = 0
@@ -94,9 +90,9 @@ class _Listening(asyncio.DatagramProtocol):
         if not answers(self._query, data):
             self._strays += 1
             if self._strays > MAX_STRAYS:
-                self._answer.set_exception(_UseStream())
+                self._answer.set_result(None)
         elif len(data) > EDNS_PAYLOAD or _number(data, 2) & _TRUNCATED:
-            self._answer.set_exception(_UseStream())
+            self._answer.set_result(None)
         else:
             self._answer.set_result(data)
 
@@ -111,9 +107,10 @@ class _Listening(asyncio.DatagramProtocol):
             self._answer.set_exception(exc or EOFError())
 
 
-async def _by_datagram(query: bytes, address: tuple[str, int]) -> bytes:
+async def _by_datagram(query: bytes, address: tuple[str, int]) -> bytes | None:
+    """The answer; None when datagrams will not do."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
+    answer: asyncio.Future[bytes | None] = loop.create_future()
     # A new socket for each question, and so a new port that the kernel draws.
     transport, _ = await loop.create_datagram_endpoint(lambda: _Listening(query, answer), remote_addr=address)
     try:
