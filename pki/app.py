@@ -37,7 +37,7 @@ from pki.selecting import read_serial
 from pki.settings import PkiSettings
 from pki.store.database import Database
 from pki.store.migrate import migrate
-from pki.store.register import Register, Registered
+from pki.store.register import LIVE, UNDERWAY, Register, Registered
 from pki.store.tables import certificates
 from pki.withdrawal import Withdrawal, Withdrawn
 
@@ -159,6 +159,13 @@ class OpenAuthority:
         conditions = [column == value for column, value in wanted if value is not None]
         async with self.database.read() as connection:
             return await Register(connection).find(*conditions, limit=limit, after=after)
+
+    async def is_in_use(self, request: CertificateRequest) -> bool:
+        """Whether there is a certificate of this key that works, or is about to."""
+        columns = certificates.c
+        conditions = (columns.subject_key == request.subject_key, columns.status.in_((*LIVE, *UNDERWAY)))
+        async with self.database.read() as connection:
+            return bool(await Register(connection).find(*conditions, limit=1))
 
     def chain_pem(self, certificate: bytes) -> str:
         """PEM of a leaf and the CA that issued it: what a TLS server or client is configured with."""

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from authz.domain.errors import Refused
+from authz.domain.files import read_limited
 from authz.domain.reasons import Reason
 from pki.key_names import KeyName, name_of
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 WHYS: Final = ("compromised", "weak", "published")
 MAX_HASHES: Final = 1_000_000
 MAX_KEY_FILE: Final = 65_536
+MAX_HASH_FILE: Final = 128 * 1024 * 1024
+"""Bytes; a million hashes and some comments between them."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,8 +34,7 @@ def key_name_of(path: Path) -> KeyName:
         Refused: PARAMETER_MALFORMED, it is none of these.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        data = file.read(MAX_KEY_FILE)
+    data = read_limited(path, MAX_KEY_FILE)
     try:
         key: PublicKeyTypes
         if b"-----BEGIN CERTIFICATE-----" in data:
@@ -56,14 +58,13 @@ def read_hashes(path: Path) -> list[KeyName]:
         OSError: it cannot be read.
     """
     found = []
-    with path.open(encoding="ascii", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            text = line.strip().lower()
-            if not text or text.startswith("#"):
-                continue
-            if not _HASH.fullmatch(text):
-                raise Refused(Reason.PARAMETER_MALFORMED, f"--hashes, line {number}: expected 64 hex digits (SHA-256).")
-            found.append(KeyName(text))
-            if len(found) > MAX_HASHES:
-                raise Refused(Reason.PARAMETER_MALFORMED, f"--hashes: expected at most {MAX_HASHES} lines.")
+    for number, line in enumerate(read_limited(path, MAX_HASH_FILE).split(b"\n"), 1):
+        text = line.decode("ascii", "replace").strip().lower()
+        if not text or text.startswith("#"):
+            continue
+        if not _HASH.fullmatch(text):
+            raise Refused(Reason.PARAMETER_MALFORMED, f"--hashes, line {number}: expected 64 hex digits (SHA-256).")
+        found.append(KeyName(text))
+        if len(found) > MAX_HASHES:
+            raise Refused(Reason.PARAMETER_MALFORMED, f"--hashes: expected at most {MAX_HASHES} lines.")
     return found

@@ -84,15 +84,15 @@ def issue(
     """Give a party its certificate, after you made sure who it is. Its DNS names must be secure (DNSSEC)."""
 
     async def act(pki: "OpenAuthority") -> "Registered":
-        from pki.commands import Delivery  # noqa: PLC0415
+        from pki.commands import hand_over  # noqa: PLC0415
+        from pki.delivery import Delivery  # noqa: PLC0415
         from pki.issuing import Holder  # noqa: PLC0415
 
         holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
         files = Delivery(out, new_key, overwrite=False)
-        request = files.request(csr)
-        issued = await pki.issue(holder, request, operator(), environment=environment)
-        files.write(pki.chain_pem(issued.certificate))
-        return issued.registered
+        return await hand_over(
+            pki, files, csr, lambda request: pki.issue(holder, request, operator(), environment=environment)
+        )
 
     registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
@@ -106,7 +106,9 @@ def renew(
     csr: RequestFile = None,
     new_key: NewKey = None,
     dns: Annotated[list[str] | None, typer.Option("--dns", help="Other names than before.")] = None,
-    overlap_days: Annotated[int | None, typer.Option(help="How long the old one works beside it; 0 to 30.")] = None,
+    overlap_days: Annotated[
+        int | None, typer.Option(min=0, max=30, help="How long the old one works beside it.")
+    ] = None,
     environment: Environment = None,
     config: Config = CONFIG,
     as_json: AsJson = False,
@@ -116,16 +118,17 @@ def renew(
     async def act(pki: "OpenAuthority") -> "Registered":
         from datetime import timedelta  # noqa: PLC0415
 
-        from pki.commands import Delivery  # noqa: PLC0415
+        from pki.commands import hand_over  # noqa: PLC0415
+        from pki.delivery import Delivery  # noqa: PLC0415
 
-        files = Delivery(out, new_key, overwrite=True)
-        request = files.request(csr)
         options: dict[str, Any] = {"dns_names": dns}
         if overlap_days is not None:
             options["overlap"] = timedelta(days=overlap_days)
-        issued = await pki.renew(identifier(identity), request, operator(), environment=environment, **options)
-        files.write(pki.chain_pem(issued.certificate))
-        return issued.registered
+        files = Delivery(out, new_key, overwrite=True)
+        who = identifier(identity)
+        return await hand_over(
+            pki, files, csr, lambda request: pki.renew(who, request, operator(), environment=environment, **options)
+        )
 
     registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
@@ -188,14 +191,14 @@ def list_certificates(
 
     async def act(pki: "OpenAuthority") -> "list[Registered]":
         from authz.domain.errors import Refused  # noqa: PLC0415
+        from authz.domain.files import PUBLIC, write_new  # noqa: PLC0415
         from authz.domain.reasons import Reason  # noqa: PLC0415
-        from pki.commands import Delivery  # noqa: PLC0415
 
         found = await pki.find(identifier=who, serial_number=number, status=state, environment=place, limit=limit)
         if out is not None:
             if len(found) != 1 or found[0].certificate is None:
                 raise Refused(Reason.CERTIFICATE_UNKNOWN, f"Expected one certificate to write, found {len(found)}.")
-            Delivery(out, None, overwrite=False).write(pki.chain_pem(found[0].certificate))
+            write_new(out, pki.chain_pem(found[0].certificate).encode("ascii"), PUBLIC)
         return found
 
     who = identifier(identity) if identity is not None else None

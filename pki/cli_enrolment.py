@@ -51,19 +51,14 @@ def create(
         from datetime import timedelta  # noqa: PLC0415
 
         from pki.code_desk import CodeDesk  # noqa: PLC0415
+        from pki.commands import make_code  # noqa: PLC0415
         from pki.issuing import Holder  # noqa: PLC0415
 
-        if out is not None:
-            _require_new(out)
         holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
         life = timedelta(days=days) if days else None
-        return await CodeDesk(pki).create(pki.environment(environment), holder, operator(), life=life)
+        return await make_code(CodeDesk(pki), pki.environment(environment), holder, operator(), life, out)
 
     made, text = with_authority(config, act)
-    if out is not None:
-        from pki.commands import write_file  # noqa: PLC0415
-
-        write_file(out, f"{text}\n".encode(), 0o600)
     value = _shown(made) | ({"code": text} if out is None else {"code_file": str(out)})
     emit(value, as_json, lambda: _told(made, f"Code: {text}" if out is None else f"Code in {out}"))
 
@@ -174,15 +169,6 @@ def _selector(reference: str) -> str:
     if selector is None:
         raise Refused(Reason.CODE_UNKNOWN, "Expected the eight characters that `pki code list` shows.")
     return selector
-
-
-def _require_new(path: Path) -> None:
-    from pki.commands import CommandError  # noqa: PLC0415
-
-    if path.exists():
-        raise CommandError(f"{path} exists already; it is not overwritten")
-    if not path.parent.is_dir():
-        raise CommandError(f"{path.parent}: expected a folder")
 
 
 def _told(made: "EnrolmentCode", where: str) -> str:

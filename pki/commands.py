@@ -1,78 +1,109 @@
-"""What the commands of `pki` do around the authority: files, passphrases, and how a certificate is shown.
+"""How the commands of `pki` hand over what they made, and how a certificate is shown.
 
 Kept out of `pki.cli` so that showing help imports none of it.
 """
 
-import os
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from typing import Any, Final
 
 from authz.domain.errors import Refused, SluisError
-from authz.domain.reasons import Reason
-from pki.requests import MAX_REQUEST_BYTES, CertificateRequest, parse_request
-from pki.signer import key_pem, new_key
+from authz.domain.files import PRIVATE, Draft
+from pki.app import OpenAuthority
+from pki.authority import Issued
+from pki.code_desk import CodeDesk
+from pki.delivery import Delivery, DeliveryError, require_new
+from pki.issuing import Holder
+from pki.records import Actor
+from pki.requests import CertificateRequest
+from pki.store.codes import EnrolmentCode
 from pki.store.register import Registered
 
+_CODE_ROOM: Final = 4096
+"""Bytes; a code has some sixty."""
 
-class CommandError(SluisError):
-    """A command cannot be carried out as it was given."""
 
-
-class Delivery:
-    """Where a certificate and, when it is made here, its key go.
+async def hand_over(
+    pki: OpenAuthority, files: Delivery, csr: Path | None, make: Callable[[CertificateRequest], Awaitable[Issued]]
+) -> Registered:
+    """Have a certificate made and put it, with its key, where it was asked for.
 
     Args:
-        out: for the chain.
-        key_file: for a new key; None when a request is given.
-        overwrite: whether files may be replaced.
+        pki: the open authority.
+        files: where to.
+        csr: the request; None for a new key.
+        make: issues or renews.
+
+    Raises:
+        DeliveryError: it was made, or may have been, and is not where it should be; the text says what to do.
+        Refused: it was not made; no file is left.
     """
+    request = files.request(csr)
+    try:
+        issued = await make(request)
+    except Refused:
+        files.discard()
+        raise
+    except BaseException as error:
+        # Refused is certain. After anything else, a lost connection or a kill, the certificate may be there: a key
+        # that was certified is never thrown away.
+        if files.key_at is None or not await _may_be_certified(pki, request):
+            files.discard()
+        else:
+            files.release()
+            if isinstance(error, SluisError):
+                raise DeliveryError(
+                    f"{error}. The certificate may be in the register all the same, so its key stays in {files.key_at}:"
+                    " look with `pki list`, fetch it with `pki list --serial <serial> --out <file>`,"
+                    " or remove the key when it is not there"
+                ) from error
+        raise
+    files.put(pki.chain_pem(issued.certificate), issued.registered.serial_number)
+    return issued.registered
 
-    def __init__(self, out: Path, key_file: Path | None, *, overwrite: bool) -> None:
-        self._out = out
-        self._key_file = key_file
-        self._overwrite = overwrite
-        self._key = b""
 
-    def request(self, csr: Path | None) -> CertificateRequest:
-        """The request in a file, or one for a new key that is kept until `write`.
+async def _may_be_certified(pki: OpenAuthority, request: CertificateRequest) -> bool:
+    try:
+        return await pki.is_in_use(request)
+    except SluisError:
+        return True
 
-        Everything that can be wrong with the files is found here, before anything is issued.
 
-        Raises:
-            CommandError: neither or both given, a file exists that must not, or a folder does not.
-            Refused: REQUEST_MALFORMED, REQUEST_SIGNATURE, KEY_WEAK.
-        """
-        if (csr is None) == (self._key_file is None):
-            raise CommandError("expected either --csr or --new-key")
-        self._check()
-        if csr is not None:
-            if csr.stat().st_size > MAX_REQUEST_BYTES:
-                raise Refused(Reason.REQUEST_MALFORMED, "Expected one PKCS#10 certificate request of at most 16 kB.")
-            return parse_request(csr.read_bytes())
-        key = new_key("ec-p256")
-        self._key = key_pem(key, None)
-        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-        return parse_request(request.public_bytes(Encoding.DER))
+async def make_code(  # noqa: PLR0917  what a code is made of
+    desk: CodeDesk, environment: str, holder: Holder, operator: Actor, life: timedelta | None, out: Path | None
+) -> tuple[EnrolmentCode, str]:
+    """Make a code and, when a file was named, put it there; a code that got lost on its way is withdrawn.
 
-    def write(self, chain: str) -> None:
-        """Write the chain, and the key that was made for it; each appears whole or not at all."""
-        self._check()
-        if self._key_file is not None:
-            write_file(self._key_file, self._key, 0o600)
-        write_file(self._out, chain.encode("ascii"), 0o644)
+    Args:
+        desk: makes it.
+        environment: that the certificate will be for.
+        holder: as vetted.
+        operator: who vetted.
+        life: how long it works; that of the settings when None.
+        out: for the code; None when it will be shown.
 
-    def _check(self) -> None:
-        for path in (self._out, self._key_file):
-            if path is None:
-                continue
-            if path.exists() and not self._overwrite:
-                raise CommandError(f"{path} exists already; it is not overwritten")
-            if not os.access(path.parent, os.W_OK):
-                raise CommandError(f"{path.parent}: expected a folder that can be written to")
+    Raises:
+        CommandError: the file is in the way; no code was made.
+        DeliveryError: the code cannot be written, and works no longer.
+    """
+    if out is None:
+        return await desk.create(environment, holder, operator, life=life)
+    require_new(out)
+    place = Draft(out, PRIVATE, reserve=_CODE_ROOM)
+    try:
+        made, text = await desk.create(environment, holder, operator, life=life)
+        try:
+            place.write(f"{text}\n".encode("ascii"))
+            place.put_new()
+        except OSError as error:
+            await desk.withdraw(made.selector, operator)
+            raise DeliveryError(
+                f"{out}: {error.strerror}. The code {made.selector} is withdrawn, as nobody has it; make another"
+            ) from error
+    finally:
+        place.drop()
+    return made, text
 
 
 def shown(item: Registered) -> dict[str, Any]:
@@ -93,14 +124,3 @@ def shown(item: Registered) -> dict[str, Any]:
         "revocation_reason": item.revocation_reason,
         "replaces": item.replaces,
     }
-
-
-def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that it appears whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
