@@ -24,7 +24,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
 from authz.domain.errors import InvalidValue
-from authz.edge.files import write_whole
+from authz.domain.files import write_whole
 from pki.dnssec.anchors import TrustAnchor
 from pki.dnssec.keys import ZoneKeys, accepted, is_sound_zone_key, usable_keys
 from pki.dnssec.model import Budget, ChainBroken, DnssecState, LimitReached, Limits
