@@ -42,8 +42,8 @@ from authz.participants.ca_files import certificate_der, issuer_key
 from authz.participants.crl_mirror import CrlMirror
 from authz.participants.following import Followed, Follower
 from authz.participants.registry import ParticipantRegistry
-from authz.policy.bundle import VerifiedBundle, sign_bundle, verify_bundle
-from authz.policy.default import default_bundle, default_keys, load_keys
+from authz.policy.bundle import VerifiedBundle, sign_bundle
+from authz.policy.default import load_configured
 from authz.policy.wasm import WasmEngine
 from authz.settings import AuthzSettings
 from authz.store.audit_log import StoredAuditLog
@@ -106,7 +106,7 @@ async def opened(
     clock = clock or SystemClock()
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
-    bundle, archive = _policy(settings, clock.now())
+    bundle, archive = load_configured(settings.policy.bundle, settings.policy.bundle_keys, clock.now())
     pins = [issuer_key(issuer.certificate) for issuer in settings.clients.issuers]
     crls, answers, validator = _certificates(settings, pins, clock)
     database = Database(settings.database_url, clock)
@@ -277,15 +277,6 @@ def _certificates(
         max_authority_crl_age=timedelta(seconds=settings.clients.max_authority_crl_age),
     )
     return crls, answers, validator
-
-
-def _policy(settings: AuthzSettings, at: datetime) -> tuple[VerifiedBundle, bytes]:
-    if settings.policy.bundle is None or settings.policy.bundle_keys is None:
-        archive, keys = default_bundle(), default_keys()
-    else:
-        archive = settings.policy.bundle.read_bytes()
-        keys = load_keys(settings.policy.bundle_keys.read_bytes())
-    return verify_bundle(archive, keys, at), archive
 
 
 async def _serial(serials: StoredBundleSerials, bundle: VerifiedBundle, own: OwnRecords) -> int:

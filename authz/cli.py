@@ -143,18 +143,25 @@ def scheme_import(
     file: Annotated[Path, typer.Argument(help="Scheme file (TOML).")],
     *,
     config: Config = Path("authz.toml"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring deelnemers and address book to what the file says. Importing it again changes nothing.
+    """Bring deelnemers and address book to what the file says, and tell what changed. A second import changes nothing.
 
     Services that are new or change must be at a domain that is secure (DNSSEC); else nothing of the file is taken.
     """
-    done = _run(config, lambda operations: operations.import_scheme(file))
-    document = {"participants": done.participants, "services": done.services, "unchanged": done.unchanged}
-    summary = (
-        f"{len(done.participants)} deelnemers and {len(done.services)} services changed, {done.unchanged} as before"
-    )
-    _say(as_json, document, summary)
+    done = _run(config, lambda operations: operations.import_scheme(file, dry_run=dry_run))
+    items = (*done.participants, *done.services)
+    counts = {change: sum(item.change == change for item in items) for change in ("added", "changed", "unchanged")}
+    document = {
+        "dry_run": dry_run,
+        "participants": [item.document() for item in done.participants],
+        "services": [item.document() for item in done.services],
+        **counts,
+    }
+    summary = ", ".join(f"{number} {change}" for change, number in counts.items())
+    last = f"{summary}; nothing was written" if dry_run else summary
+    _say(as_json, document, "\n".join([*(line for item in items for line in item.lines()), last]))
 
 
 def _revoke(config: Path, kind: str, value: str, until: str | None, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from authz.directory.scheme import Imported, import_scheme
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.errors import InvalidValue
+from authz.domain.files import PUBLIC, write_whole
 from authz.domain.reasons import Reason
 from authz.edge.operator import operator_login
 from authz.edge.tracing import new_trace
@@ -76,7 +77,7 @@ class Operations:
 
         files = KeyFiles.create(keys.folder, keys.passphrase_file, checkpoint_key)
         verifier = FileNoteSigner.load(origin, files.checkpoint_path, files.passphrase).verifier
-        (keys.folder / CHECKPOINT_PUBLIC).write_text(f"{verifier}\n", encoding="ascii")
+        write_whole(keys.folder / CHECKPOINT_PUBLIC, f"{verifier}\n".encode("ascii"), PUBLIC)
         async with self._database() as database:
             _, records = await StoredSigningKeys(database).load()
             if not records:
@@ -170,22 +171,37 @@ class Operations:
             for record in records
         ]
 
-    async def import_scheme(self, path: Path) -> Imported:
-        """Bring deelnemers and address book to what the file says; see `authz.directory.scheme`."""
+    async def import_scheme(self, path: Path, *, dry_run: bool = False) -> Imported:
+        """Bring deelnemers and address book to what the file says; see `authz.directory.scheme`.
+
+        Args:
+            path: the scheme file.
+            dry_run: check and compare only; nothing is written, a refusal neither.
+        """
         from authz.onboarding import open_examination  # noqa: PLC0415  only this act asks DNS
+        from authz.policy.catalogue import organization_types  # noqa: PLC0415  only this act reads the policies
+        from authz.policy.default import load_configured  # noqa: PLC0415
 
         examination = self.examination or open_examination(self.settings, self.clock)
+        policy = self.settings.policy
+        bundle, _ = load_configured(policy.bundle, policy.bundle_keys, self.clock.now())
+
+        async def unwritten(*_records: AuditRecord) -> None:
+            return
+
         async with self._database() as database:
             return await import_scheme(
                 path,
                 self.settings.environment,
+                organization_types=organization_types(bundle),
+                dry_run=dry_run,
                 participants=StoredParticipants(database),
                 directory=StoredDirectory(database),
                 make_record=lambda event, item: self._record(event, Action.UPDATE, item),
                 gate=ServiceGate(
                     examination,
                     lambda event, item, reason: self._record(event, Action.UPDATE, item, reason),
-                    database.record,
+                    unwritten if dry_run else database.record,
                 ),
             )
 

@@ -4,17 +4,19 @@ Specification: shared `domain.md`, "Parties and roles" and "Address book". A TOM
 every problem listed. Importing it twice changes nothing the second time; what it does not mention stays as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from authz.directory.book import audiences_of
+from authz.directory.difference import Change, ItemChange, differences, key_of
 from authz.directory.model import DirectoryRepository, Function, Service, SystemRole
 from authz.directory.onboarding import ServiceGate
 from authz.domain.audit import AuditObject, AuditRecord, EventType, ObjectClass
+from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
 from authz.edge.settings import ExistingFile, Settings, SettingsError, load_settings
 from authz.participants.ca_files import issuer_key
@@ -28,7 +30,6 @@ from authz.participants.model import (
 )
 
 MakeRecord = Callable[[EventType, AuditObject], AuditRecord]
-T = TypeVar("T")
 
 
 class CredentialEntry(Settings):
@@ -132,21 +133,27 @@ class SchemeFile(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import changed, by id."""
+    """What an import changed, or would change: every item of the file, in its order."""
 
-    participants: tuple[str, ...]
-    services: tuple[str, ...]
-    unchanged: int
+    participants: tuple[ItemChange, ...]
+    services: tuple[ItemChange, ...]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Ids of everything that is added or changed."""
+        return tuple(item.id for item in (*self.participants, *self.services) if item.change is not Change.UNCHANGED)
 
 
 async def import_scheme(
     path: Path,
     environment: Environment,
     *,
+    organization_types: Collection[str],
     participants: ParticipantRepository,
     directory: DirectoryRepository,
     make_record: MakeRecord,
     gate: ServiceGate,
+    dry_run: bool = False,
 ) -> Imported:
     """Bring the stored scheme to what the file says, with a record for each change.
 
@@ -156,44 +163,75 @@ async def import_scheme(
     Args:
         path: the file.
         environment: of this server; a file for another one is refused.
+        organization_types: those that the policies know; no rule would ever fit any other.
         participants: where deelnemers are kept.
         directory: where services are kept.
         make_record: writes down who did it.
         gate: lets services pass whose domain is secure; only those that are new or change are shown to it.
+        dry_run: check and compare as otherwise, and write nothing.
 
     Raises:
         SettingsError: the file has problems; all of them are in the text.
-        InvalidValue: it contradicts what is stored.
+        InvalidValue: it contradicts itself or what is stored.
         DirectoryContradiction: two services share an audience but not what it is.
         DomainsNotSecure: a service that is new or changes is at a host that is not secure; nothing was written.
     """
     scheme = load_settings(SchemeFile, path)
     if scheme.environment is not environment:
         raise SettingsError(f"{path}: for environment {scheme.environment}, this server is {environment}")
+    _require_known_types(path, scheme, organization_types)
     _, known_participants = await participants.load()
     _, known_services = await directory.load()
     wanted = [entry.value(environment) for entry in scheme.participants]
-    changed = _changed(wanted, known_participants)
     services = [entry.value(environment) for entry in scheme.services]
-    changed_services = _changed(services, known_services)
-    replaced = {(item.gegevensdienst_id, item.system_role) for item in services}
-    kept = [item for item in known_services if (item.gegevensdienst_id, item.system_role) not in replaced]
-    audiences_of([*(item for item in kept if item.environment is environment), *services])
+    done = Imported(tuple(differences(wanted, known_participants)), tuple(differences(services, known_services)))
+    touched = set(done.changed)
+    changed = [item for item in wanted if key_of(item) in touched]
+    changed_services = [item for item in services if key_of(item) in touched]
+    replaced = {*map(key_of, wanted), *map(key_of, services)}
+    here = [item for item in known_services if item.environment is environment and key_of(item) not in replaced]
+    audiences_of([*here, *services])
+    others = [item for item in known_participants if item.environment is environment and key_of(item) not in replaced]
+    _require_consistent([*others, *wanted], services)
     await gate.require_secure(changed_services)
-    if changed:
+    if changed and not dry_run:
         await participants.save(changed, [make_record(EventType.PARTICIPANT_CHANGE, _about(item)) for item in changed])
-    if changed_services:
+    if changed_services and not dry_run:
         records = [make_record(EventType.DIRECTORY_CHANGE, _about_service(item)) for item in changed_services]
         await directory.save(changed_services, records)
-    return Imported(
-        participants=tuple(item.id.subject for item in changed),
-        services=tuple(f"{item.gegevensdienst_id}/{item.system_role}" for item in changed_services),
-        unchanged=len(wanted) + len(services) - len(changed) - len(changed_services),
-    )
+    return done
 
 
-def _changed(wanted: Sequence[T], known: Sequence[T]) -> list[T]:
-    return [item for item in wanted if item not in known]
+def _require_known_types(path: Path, scheme: SchemeFile, known: Collection[str]) -> None:
+    unknown = [
+        f"  participants.{place}.organization_type: of {entry.id}, not a known one; expected {', '.join(sorted(known))}"
+        for place, entry in enumerate(scheme.participants)
+        if entry.organization_type not in known
+    ]
+    if unknown:
+        raise SettingsError(f"{path}: {len(unknown)} problem(s)\n" + "\n".join(unknown))
+
+
+def _require_consistent(participants: list[Participant], services: list[Service]) -> None:
+    """What the database enforces as well, told here before anything is written and with the names of both."""
+    held: dict[object, str] = {}
+    for participant in participants:
+        for thing, what in _exclusive(participant):
+            other = held.setdefault(thing, participant.id.subject)
+            if other != participant.id.subject:
+                raise InvalidValue(f"{participant.id.subject} has a {what} that belongs to {other} already")
+    known = {participant.id for participant in participants}
+    for service in services:
+        if service.holder not in known:
+            raise InvalidValue(f"{key_of(service)}: its holder is not a deelnemer of this environment")
+
+
+def _exclusive(participant: Participant) -> list[tuple[object, str]]:
+    return [
+        *((("identifier", item), "identifier") for item in participant.identifiers),
+        *((("credential", item.issuer_key, item.identity), "credential") for item in participant.credentials),
+        *((("source", item), "log source") for item in participant.log_sources),
+    ]
 
 
 def _about(participant: Participant) -> AuditObject:

@@ -2,10 +2,12 @@
 
 It is signed with a key that existed for that one signature (docs/decisions/0040): the signature keeps bundle and keys
 together and sends the default through the same door as every other bundle; trust in it is trust in this installation.
-authz publishes the content under its own bundle key, and agents accept that one only.
+authz publishes the content under its own bundle key, and agents accept that one only. An installation may name another
+bundle in its settings (`policy.bundle`).
 """
 
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
@@ -55,6 +57,24 @@ def load_default(at: datetime) -> VerifiedBundle:
         BundleRefused: missing, altered or out of date.
     """
     return verify_bundle(default_bundle(), default_keys(), at)
+
+
+def load_configured(bundle: Path | None, bundle_keys: Path | None, at: datetime) -> tuple[VerifiedBundle, bytes]:
+    """The bundle that this installation uses, verified, and its archive.
+
+    Args:
+        bundle: file of a signed bundle; None for the default one.
+        bundle_keys: file of the keys that verify it; both or neither.
+        at: the moment, timezone-aware.
+
+    Raises:
+        BundleRefused: missing, altered or out of date.
+    """
+    if bundle is None or bundle_keys is None:
+        archive, keys = default_bundle(), default_keys()
+    else:
+        archive, keys = bundle.read_bytes(), load_keys(bundle_keys.read_bytes())
+    return verify_bundle(archive, keys, at), archive
 
 
 def load_keys(content: bytes) -> tuple[BundleKey, ...]:

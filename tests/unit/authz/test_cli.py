@@ -50,7 +50,31 @@ def test_the_scheme_is_imported_once(config: Path) -> None:
     file = str(config.parent / "scheme.toml")
     first = json.loads(run(config, "scheme", "import", file, "--json")[1])
     second = json.loads(run(config, "scheme", "import", file, "--json")[1])
-    assert (len(first["participants"]), second) == (5, {"participants": [], "services": [], "unchanged": 6})
+    assert [first[change] for change in ("added", "changed", "unchanged")] == [6, 0, 0]
+    assert first["participants"][0]["id"] == "uzovi:5000"
+    assert first["participants"][0]["fields"]["name"] == {"before": None, "after": "Zorgkantoor Test"}
+    assert [second[change] for change in ("added", "changed", "unchanged")] == [0, 0, 6]
+
+
+def test_a_typing_mistake_in_the_organization_type_is_refused(config: Path) -> None:
+    file = config.parent / "mistyped.toml"
+    text = (config.parent / "scheme.toml").read_text()
+    file.write_text(text.replace('organization_type = "ZORGKANTOOR"', 'organization_type = "ZORGKANTOR"', 1))
+    code, out, err = run(config, "scheme", "import", str(file))
+    assert (code, out) == (1, "")
+    assert "participants.0.organization_type" in err
+    assert "ZORGAANBIEDER, ZORGKANTOOR" in err
+
+
+def test_what_an_import_changes_is_told_before_and_after(config: Path) -> None:
+    file = config.parent / "renamed.toml"
+    file.write_text((config.parent / "scheme.toml").read_text().replace("Zorgkantoor Test", "Zorgkantoor Nieuw"))
+    code, tried, _ = run(config, "scheme", "import", str(file), "--dry-run")
+    assert (code, "changed    uzovi:5000\n" in tried) == (0, True)
+    assert 'name: "Zorgkantoor Test" -> "Zorgkantoor Nieuw"' in tried
+    assert tried.endswith("0 added, 1 changed, 5 unchanged; nothing was written\n")
+    assert run(config, "scheme", "import", str(file))[1] == tried.replace("; nothing was written", "")
+    assert run(config, "scheme", "import", str(config.parent / "scheme.toml"))[0] == 0
 
 
 def test_a_service_at_a_domain_that_is_not_secure_is_refused_with_what_to_repair(

@@ -10,6 +10,7 @@ import pytest
 
 from authz.audit.log import AuditUnavailable
 from authz.audit.record_format import decode_record
+from authz.directory.difference import Change
 from authz.directory.model import Service
 from authz.directory.onboarding import ServiceGate
 from authz.directory.scheme import ServiceEntry
@@ -80,7 +81,8 @@ class Office:
     async def take(self, text: str) -> tuple[str, ...]:
         path = self.folder / "taken.toml"
         path.write_text(text)
-        return (await self.operations.import_scheme(path)).services
+        done = await self.operations.import_scheme(path)
+        return tuple(item.id for item in done.services if item.change is not Change.UNCHANGED)
 
     async def stored(self) -> tuple[set[str], list[Service], list[AuditRecord]]:
         """Deelnemers, services and records."""

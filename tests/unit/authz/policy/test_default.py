@@ -1,5 +1,6 @@
 """The default bundle as it is shipped, and the published template it was made from."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,9 @@ from graphql import FieldNode, OperationDefinitionNode, SelectionSetNode, parse
 from authz.policy import default
 from authz.policy.archive import unpack
 from authz.policy.bundle import BundleRefused, verify_bundle
+from authz.policy.catalogue import organization_types
 from authz.policy.default import default_bundle, default_keys, load_default, load_keys
+from authz.policy.opa_binary import checkout
 from tests.fakes.bundles import SigningParty
 from tests.support import vectors
 
@@ -86,3 +89,19 @@ def test_the_template_is_the_published_one() -> None:
     data = json.loads(load_default(NOW).data)["data"]["templates"]["QIR-0001-ZKi"]
     assert data["paths"] == tree(definition.selection_set)
     assert data["filters"] == {"wlzindicatieID": True, "initieelVerantwoordelijkZorgkantoor": True}
+
+
+def test_the_schemas_know_the_organization_types_of_the_data() -> None:
+    types = organization_types(load_default(NOW))
+    for schema, where in (("token", ("participant",)), ("access", ("subject", "properties"))):
+        found = json.loads((checkout() / "policies" / "schemas" / f"{schema}.json").read_text())
+        for key in where:
+            found = found["properties"][key]
+        assert set(found["properties"]["organization_type"]["enum"]) == types
+
+
+def test_a_bundle_without_organization_types_says_so() -> None:
+    bundle = load_default(NOW)
+    for data in (b"{}", b"[]", b'{"data": []}', b'{"data": {"organization_types": {}}}'):
+        with pytest.raises(BundleRefused, match="organization types"):
+            organization_types(dataclasses.replace(bundle, data=data))
