@@ -160,8 +160,9 @@ def _running(found: Est) -> Iterator[Est]:
     )
     with config.open("a") as file:
         file.write(f'\n[tls]\nport = {found.tls}\ncertificate = "../server.pem"\nkey = "../server.key"\n')
-        # All tests come from one address; the limit has a test of its own.
+        # All tests come from one address and renew within minutes; these limits have tests of their own.
         file.write("\n[enrolment]\nattempts_per_minute = 600\n")
+        file.write("\n[issuing]\nrenewal_after_hours = 0\nrenewals_per_day = 100\nrenewals_per_month = 1000\n")
     process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
     try:
         until_healthy(f"http://127.0.0.1:{found.plain}")
