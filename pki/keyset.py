@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from authz.domain.errors import SluisError
-from authz.edge.files import sync_folder, write_whole
+from authz.domain.files import sync_folder, write_whole
 from pki.encoding import pem_chain
 from pki.signer import PrivateKey, key_pem, new_key
 

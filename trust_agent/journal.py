@@ -20,9 +20,10 @@ from typing import Final
 import structlog
 
 from authz.domain.errors import Refused
+from authz.domain.files import sync_folder
 from authz.domain.reasons import Reason
 from trust_agent.journal_file import MAGIC, MAX_RECORD, OVERHEAD, Record, Segment, frame, prepare
-from trust_agent.material import make_private_folder, sync_folder, write_durably
+from trust_agent.material import make_private_folder, write_durably
 
 _LOG: Final = structlog.get_logger(__name__)
 _SHIPPED: Final = "shipped"

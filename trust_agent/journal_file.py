@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trust_agent.material import open_private, sync_folder
+from authz.domain.files import sync_folder
+from trust_agent.material import open_private
 
 MAGIC: Final = b"SLUISJ1\n"
 MAX_RECORD: Final = 64 * 1024

@@ -13,6 +13,8 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from authz.domain.files import write_whole
+
 MAX_BYTES: Final = 80 * 1024 * 1024
 """Largest material that is read back; a CRL of 100,000 entries has about 4 MiB."""
 
@@ -88,13 +90,7 @@ def write_durably(path: Path, content: bytes) -> None:
         OSError: the disk does not take it.
     """
     make_private_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.new")
-    with open_private(temporary) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    write_whole(path, content)
 
 
 def make_private_folder(folder: Path) -> None:
@@ -118,12 +114,3 @@ def open_private(path: Path) -> BinaryIO:
     # One that was left behind by a crash may have another mode: that of a file is given once.
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,13 +5,13 @@ removes the newest records together with their checkpoints leaves a log that fit
 Whoever can also write here can sign, and is caught by a checkpoint that somebody else has kept only.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from authz.audit.note import MAX_NOTE_BYTES
+from authz.domain.files import write_whole
 
 NAME: Final = "checkpoint.note"
 
@@ -42,12 +42,7 @@ class KeptNote:
 
     def write(self, note: str) -> None:
         """Keep a newer note. A folder that can not be written costs this evidence, not the signing."""
-        temporary = self._path.with_suffix(".new")
         try:
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb"
-            ) as file:
-                file.write(note.encode())
-            temporary.replace(self._path)
+            write_whole(self._path, note.encode())
         except OSError as error:
             _log.warning("checkpoint_not_kept", why=error.strerror)

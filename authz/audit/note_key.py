@@ -4,7 +4,6 @@ PKCS#8 in PEM, encrypted with a passphrase (PBES2). The file is made once, never
 only.
 """
 
-import os
 from pathlib import Path
 from typing import Final, Self
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from authz.audit.note import VerifierKey
 from authz.domain.errors import SluisError
+from authz.domain.files import write_new
 
 MIN_PASSPHRASE_BYTES: Final = 12
 """Shorter passphrases are refused when a key is made."""
@@ -59,11 +59,7 @@ class FileNoteSigner:
             serialization.BestAvailableEncryption(passphrase),
         )
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            write_new(path, data)
         except OSError as error:
             raise NoteKeyError(f"the key file {path.name} can not be made: {error.strerror}") from error
         return cls(name, key)

@@ -6,7 +6,6 @@ one after the other: a pair that does not fit, or a file that can not be read, l
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from authz.domain.errors import SluisError
+from authz.domain.files import write_whole
 from authz.edge.envoy_tls import Json, certificate_secret, validation_secret
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -159,11 +159,7 @@ class SecretFiles:
 
     def _write(self, name: str, content: Json) -> None:
         # Envoy reacts to a rename into the folder; a file written in place could be read half.
-        temporary = self._folder / f".{name}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(content, file)
-        temporary.replace(self._folder / f"{name}.json")
+        write_whole(self._folder / f"{name}.json", json.dumps(content).encode("ascii"))
 
 
 def _fingerprint(paths: Sequence[Path]) -> object:

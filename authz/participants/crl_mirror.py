@@ -7,7 +7,6 @@ How old a CRL may be is judged at each decision, not here.
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ import structlog
 from cryptography import x509
 
 from authz.domain.errors import Refused
+from authz.domain.files import PUBLIC, write_whole
 from authz.edge.long_poll import LongPoll, Source
 
 MAX_CRL_BYTES: Final = 16 * 1024 * 1024
@@ -70,12 +70,7 @@ class CrlMirror:
 
     def _keep(self, der: bytes) -> None:
         path = self._folder / f"{_name_of(der)}.crl"
-        temporary = path.with_suffix(".new")
-        with temporary.open("wb") as file:
-            file.write(der)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, der, PUBLIC)
 
 
 def _name_of(der: bytes) -> str:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.errors import SluisError
+from authz.domain.files import PUBLIC, write_whole
 from authz.policy.archive import DATA, MANIFEST, SIGNATURES, WASM, BundleRefused, pack, unpack
 from authz.policy.bundle import content_digest, manifest_bytes, verify_bundle
 from authz.policy.default import BUNDLE_NAME, KEYS_NAME, load_keys
@@ -138,16 +139,10 @@ def main(arguments: list[str] | None = None, clock: Clock | None = None) -> int:
         return 1
     bundle, keys = sign_once(files, now)
     dist.mkdir(exist_ok=True)
-    _replace(dist / BUNDLE_NAME, bundle)
-    _replace(dist / KEYS_NAME, keys)
+    write_whole(dist / BUNDLE_NAME, bundle, PUBLIC)
+    write_whole(dist / KEYS_NAME, keys, PUBLIC)
     sys.stdout.write(f"policies/dist written: {revision}\n")
     return 0
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Final, Self
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from authz.domain.files import PUBLIC, write_whole
 from authz.tokens.keys import Es256Signer, KeyFileError, Signer, jwk_of, read_key, read_passphrase, write_key
 
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -78,7 +79,9 @@ class KeyFiles:
         if not (folder / CHECKPOINT).exists():
             create_checkpoint_key(folder / CHECKPOINT, passphrase)
         public = read_key(folder / BUNDLE, passphrase).public_key()
-        (folder / BUNDLE_PUBLIC).write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        write_whole(
+            folder / BUNDLE_PUBLIC, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), PUBLIC
+        )
         return cls.open(folder, passphrase_file)
 
     @property

@@ -7,7 +7,6 @@ Specification: RFC 7517 (JWK), RFC 7518 section 3.4 (ES256), RFC 7638 (thumbprin
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from authz.domain.errors import SluisError
+from authz.domain.files import write_new
 
 MIN_PASSPHRASE_LENGTH: Final = 12
 """Characters. The file is protected by the folder's mode first; the passphrase guards copies and backups."""
@@ -122,11 +122,7 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: bytes) ->
         serialization.BestAvailableEncryption(passphrase),
     )
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(path, pem)
     except FileExistsError:
         raise KeyFileError(f"{path}: there is a key already") from None
     except OSError as error:

@@ -1,16 +1,12 @@
 """What a ceremony leaves behind: files that are written all or not at all, and never over others."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 from authz.domain.errors import SluisError
-
-_SECRET: Final = 0o600
-_PUBLIC: Final = 0o644
+from authz.domain.files import PRIVATE, PUBLIC, write_new
 
 
 class CeremonyError(SluisError):
@@ -60,15 +56,11 @@ def write_all(folder: Path, files: Mapping[str, Made]) -> Mapping[str, Path]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_existing(folder, files)
         for name, made in files.items():
-            mode = _SECRET if made.kind is Kind.KEY else _PUBLIC
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            mode = PRIVATE if made.kind is Kind.KEY else PUBLIC
+            write_new(folder / name, made.content, mode)
             written.append(folder / name)
-            with os.fdopen(descriptor, "wb") as target:
-                target.write(made.content)
-                target.flush()
-                os.fsync(target.fileno())
     except OSError as error:
-        for path in written:  # ours alone: each was made with O_EXCL
+        for path in written:  # ours alone: each was new
             path.unlink(missing_ok=True)
-        raise CeremonyError(f"{folder}: the files cannot be written ({error.strerror})") from error
+        raise CeremonyError(f"{error.filename or folder}: the files cannot be written ({error.strerror})") from error
     return {name: folder / name for name in files}

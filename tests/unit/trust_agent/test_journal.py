@@ -305,8 +305,7 @@ def readable_by_others(folder: Path) -> list[str]:
 
 async def test_nobody_else_may_read_what_is_kept(tmp_path: Path) -> None:
     # As left behind by a crash of an earlier version, with the usual umask.
-    for name in ("next.spare", ".shipped.new"):
-        (tmp_path / name).touch(mode=0o644)
+    (tmp_path / "next.spare").touch(mode=0o644)
     journal = await journal_with(tmp_path, *(str(n) + "x" * 60_000 for n in range(20)), segment_bytes=256 * 1024)
     journal.confirm(5)
     assert len(Segment.all(tmp_path)) > 1

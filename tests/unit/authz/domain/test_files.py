@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -21,12 +22,15 @@ def test_a_file_is_replaced_whole_with_its_own_mode_whatever_was_there(tmp_path:
     write_whole(target, b"new")
     assert target.read_bytes() == b"new"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    previous = os.umask(0o077)
-    try:
-        write_whole(tmp_path / "chain.pem", b"x", PUBLIC)
-    finally:
-        os.umask(previous)
-    assert stat.S_IMODE((tmp_path / "chain.pem").stat().st_mode) == 0o644
+    for umask in (0o077, 0):
+        previous = os.umask(umask)
+        try:
+            write_whole(tmp_path / "chain.pem", b"x", PUBLIC)
+            write_whole(target, b"new")
+        finally:
+            os.umask(previous)
+        assert stat.S_IMODE((tmp_path / "chain.pem").stat().st_mode) == 0o644
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert _names(tmp_path) == ["chain.pem", "key.pem"]
 
 
@@ -43,6 +47,19 @@ def test_a_link_laid_ready_is_replaced_and_never_followed(tmp_path: Path) -> Non
     assert victim.read_text() == "precious"
     assert not target.is_symlink()
     assert target.read_bytes() == b"secret"
+
+
+def test_a_link_at_the_very_name_that_was_drawn_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "drawn")
+    (tmp_path / ".sluis-drawn").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "key.pem", b"secret")
+    assert victim.read_text() == "precious"
+    assert _names(tmp_path) == [".sluis-drawn", "victim"]
 
 
 def test_a_name_that_points_nowhere_is_taken_too(tmp_path: Path) -> None:
