@@ -101,6 +101,15 @@ def test_what_was_prepared_in_another_process_is_not_signed(world: World) -> Non
     assert world.ca.redeem(here)
 
 
+def test_397_days_from_not_before_to_not_after_and_not_a_second_more(world: World) -> None:
+    days = timedelta(days=397)
+    prepared = world.ca.prepare(HOLDER, new_request(), NOW, days)
+    assert prepared.not_after - prepared.not_before == days
+    with pytest.raises(Refused, match="397 days") as caught:
+        world.ca.prepare(HOLDER, new_request(), NOW, days + timedelta(seconds=1))
+    assert caught.value.reason is Reason.LINT_FAILED
+
+
 def test_what_was_forgotten_is_not_signed(world: World) -> None:
     prepared = world.ca.prepare(HOLDER, new_request(), NOW)
     world.ca.forget(prepared)

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.identifiers import Identifier
+from pki.confirming import ConfirmationFailed
 from pki.est_client import EstClient, EstError, Obtained, check
 from pki.keyset import KEPT, Keyset, KeysetError
 from pki.renewal import LAST_RETRY, LOOK, Renewer, due_at
@@ -65,8 +66,8 @@ def est(keyset: Keyset, clock: FixedClock) -> FakeEst:
 
 @pytest.fixture
 def renewer(keyset: Keyset, est: FakeEst, clock: FixedClock) -> Callable[..., Renewer]:
-    def make(hook: str | None = None) -> Renewer:
-        return Renewer(keyset, est, WHO, clock, hook=hook, rng=lambda: 1.0)  # type: ignore[arg-type]
+    def make(hook: str | None = None, confirm: Callable[[], bool] | None = None) -> Renewer:
+        return Renewer(keyset, est, WHO, clock, hook=hook, confirm=confirm, rng=lambda: 1.0)  # type: ignore[arg-type]
 
     return make
 
@@ -92,6 +93,60 @@ def test_a_third_of_the_life_before_the_end(
     assert renewer().step().renewed
     assert used(keyset) != first
     assert renewer().step().wait == LOOK
+
+
+class Confirmations:
+    """What the authority hears, and with which certificate in use."""
+
+    def __init__(self, keyset: Keyset) -> None:
+        self.keyset = keyset
+        self.heard: list[x509.Certificate] = []
+        self.away = False
+
+    def __call__(self) -> bool:
+        if self.away:
+            raise ConfirmationFailed("away")
+        self.heard.append(used(self.keyset))
+        return True
+
+
+def test_use_is_confirmed_once_with_the_new_certificate_after_the_programs_took_it(
+    keyset: Keyset, est: FakeEst, clock: FixedClock, renewer: Callable[..., Renewer], tmp_path: Path
+) -> None:
+    first = used(keyset)
+    clock.moment = due_at(first)
+    confirmations, ready = Confirmations(keyset), tmp_path / "ready"
+    working = renewer(f"test -e {ready}", confirmations)
+    # The hook fails: nobody knows yet whether the new one is in use, and both work.
+    assert working.step().failed == "the reload hook failed"
+    assert working.step().failed == "the reload hook failed"
+    assert confirmations.heard == []
+    ready.touch()
+    confirmations.away = True
+    step = working.step()
+    assert (step.failed is not None, step.renewed) == (True, False)
+    assert "confirming" in str(step.failed)
+    confirmations.away = False
+    # After a kill another process says it.
+    again = renewer(f"test -e {ready}", confirmations)
+    assert again.step().failed is None
+    assert confirmations.heard == [used(keyset)]
+    assert used(keyset) != first
+    again.step()
+    assert len(confirmations.heard) == 1
+    assert est.asked == 1
+
+
+def test_nothing_is_confirmed_unasked(keyset: Keyset, clock: FixedClock, renewer: Callable[..., Renewer]) -> None:
+    clock.moment = due_at(used(keyset))
+    assert renewer("true").step().renewed
+    confirmations = Confirmations(keyset)
+    assert renewer("true", confirmations).step().failed is None
+    assert confirmations.heard == []
+    # What the command line does for somebody who asks for it without anything to renew.
+    keyset.expect_confirmation()
+    renewer("true", confirmations).step()
+    assert confirmations.heard == [used(keyset)]
 
 
 def test_certificates_of_one_day_do_not_renew_in_one_minute(clock: FixedClock) -> None:

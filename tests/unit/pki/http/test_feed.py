@@ -35,6 +35,7 @@ from pki.responder import Responder
 from pki.revocation import RevocationReason
 from pki.settings import PkiSettings
 from pki.signer import KeySigner
+from pki.store.status import StatusRegister
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.certificates import FakeAuthority
 from tests.fakes.clock import FixedClock
@@ -76,6 +77,23 @@ async def read(client: httpx.AsyncClient, pki: OpenAuthority, reader: FeedReader
     answer = await client.get(URL)
     assert answer.status_code == 200
     return (reader or FeedReader([pki.cas[0].der])).read(answer.content, pki.clock.now())
+
+
+async def test_many_holds_do_not_push_a_revocation_off_the_feed(pki: OpenAuthority, clock: FixedClock) -> None:
+    """The newest come first, of both kinds together: what does not fit is what is nearly on every CRL."""
+    parties = [Identifier.parse_subject(f"uzovi:{number}") for number in (5001, 5002, 5003)]
+    since = clock.now()
+    made = [await pki.issue(Holder(who, "Test", "12345678"), new_request(), operator("test")) for who in parties]
+    for who, reason in zip(parties, ("certificateHold", "superseded", "certificateHold"), strict=True):
+        clock.advance(seconds=1)
+        await pki.revoke(RevocationReason(reason), operator("test"), identifier=who)
+    async with pki.database.read() as connection:
+        newest = [
+            [der for der, _ in await StatusRegister(connection).recently_revoked("issuing-tst", since, limit)]
+            for limit in (1, 2, 3, 4)
+        ]
+    order = [issued.certificate for issued in reversed(made)]
+    assert newest == [order[:1], order[:2], order, order]
 
 
 async def test_what_is_revoked_or_on_hold_stands_on_it_until_every_crl_has_it(
