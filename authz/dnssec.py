@@ -21,7 +21,7 @@ from authz.domain.clock import Clock
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from authz.grants.audience import DaneState, DomainStanding, DomainState
 from authz.settings import AuthzSettings
-from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
+from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
 from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
 from pki.dnssec.keeping import AnchorKeeper
 from pki.dnssec.model import Answer
@@ -86,7 +86,7 @@ def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> Dnsse
     keeper: AnchorKeeper | None = None
     fixed: tuple[TrustAnchor, ...] = ()
     if chosen.anchors is not None:
-        fixed = parse_anchors(chosen.anchors.read_text("utf-8"))
+        fixed = read_anchors(chosen.anchors)
     elif mode is DnssecMode.VALIDATE:
 
         async def tell(changes: Sequence[str]) -> None:

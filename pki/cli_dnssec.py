@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
+    import dns.name
+
+    from authz.domain.errors import Refused
     from pki.dnssec.anchors import TrustAnchor
     from pki.dnssec.dane import DaneResult
     from pki.dnssec.model import DnssecResult
@@ -49,6 +52,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Show the chain of trust of a name, and what to repair where it breaks."""
+    asked(name, rdtype)
     validator = validator_for(mode, resolver, anchor, anchor_state)
     at = datetime.now(UTC)
     result = asyncio.run(validator.check(name, at, rdtype))
@@ -69,10 +73,15 @@ def anchors(
 ) -> None:
     """Show the anchors that are followed (RFC 5011); with --refresh, bring them up to date first."""
     from authz.domain.clock import SystemClock  # noqa: PLC0415
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
     from pki.dnssec.keeping import AnchorKeeper  # noqa: PLC0415
     from pki.dnssec.transport import Resolver as Asked  # noqa: PLC0415
+    from pki.dnssec.tree import printable  # noqa: PLC0415
 
-    keeper = AnchorKeeper(state, _seed(anchor), Asked(_addresses(resolver)), SystemClock())
+    try:
+        keeper = AnchorKeeper(state, _seed(anchor), Asked(_addresses(resolver)), SystemClock())
+    except InvalidValue as error:
+        raise _malformed("--state", error) from error
     changes = asyncio.run(keeper.look()) if refresh else ()
     shown = _anchors_shown(keeper)
     document = {"changes": list(changes), "followed": state.exists(), "anchors": shown}
@@ -82,7 +91,9 @@ def anchors(
     for change in changes:
         typer.echo(f"changed: {change}")
     if not keeper.keys:
-        typer.echo(f"{state} is not there yet: these are the configured anchors; --refresh begins to follow them")
+        typer.echo(
+            f"{printable(str(state))} is not there yet: these are the configured anchors; --refresh begins to follow them"
+        )
     for item in shown:
         typer.echo(f"{item['zone']}  key {item['key_tag']}  algorithm {item['algorithm']}  {item['state']}")
     if not keeper.anchors():
@@ -106,8 +117,13 @@ def dane(
 ) -> None:
     """Compare the certificate of an endpoint with its TLSA records, and tell which record to publish."""
     from pki.dnssec.dane import check_dane, tlsa_for  # noqa: PLC0415
+    from pki.dnssec.handshake import NotReached  # noqa: PLC0415
     from pki.doctor.presented import chain_of, presented_chain  # noqa: PLC0415
 
+    # As in a certificate and in a ClientHello: without the final dot (RFC 6066 section 3).
+    host = str(asked(host, "TLSA")).rstrip(".")
+    if not host:
+        raise _malformed("HOST", "the root has no endpoint")
     validator = validator_for(mode, resolver, anchor, anchor_state)
     at = datetime.now(UTC)
 
@@ -116,9 +132,12 @@ def dane(
         return chain, await check_dane(validator, host, port, chain, at)
 
     chain, outcome = asyncio.run(work())
-    owner = f"_{port}._tcp.{host.rstrip('.')}. IN TLSA"
-    publish = f"{owner} {tlsa_for(chain[0])}"
-    over_renewals = f"{owner} {tlsa_for(chain[1], authority=True)}" if len(chain) > 1 else None
+    owner = f"_{port}._tcp.{host}. IN TLSA"
+    try:
+        publish = f"{owner} {tlsa_for(chain[0])}"
+        over_renewals = f"{owner} {tlsa_for(chain[1], authority=True)}" if len(chain) > 1 else None
+    except ValueError as error:
+        raise NotReached(f"{host} presents {error}") from error
     if as_json:
         from pki.dnssec.tree import as_json as standing  # noqa: PLC0415
 
@@ -179,17 +198,41 @@ def validator_for(mode: str, resolver: list[str] | None, anchor: Path | None, st
         raise Refused(Reason.PARAMETER_MALFORMED, f"{error}.") from error
 
 
-def _seed(anchor: Path | None) -> "tuple[TrustAnchor, ...]":
-    from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
+def asked(name: str, rdtype: str) -> "dns.name.Name":
+    """The name of a question that can be asked.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED, and says which of the two is wrong.
+    """
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
+    from pki.dnssec.asking import parse_name, parse_type  # noqa: PLC0415
+
+    where = "--type"
+    try:
+        parse_type(rdtype)
+        where = "the name"
+        return parse_name(name)
+    except InvalidValue as error:
+        raise _malformed(where, error) from error
+
+
+def _malformed(where: str, why: object) -> "Refused":
+    from authz.domain.errors import Refused  # noqa: PLC0415
     from authz.domain.reasons import Reason  # noqa: PLC0415
-    from pki.dnssec.anchors import parse_anchors, root_anchors  # noqa: PLC0415
+
+    return Refused(Reason.PARAMETER_MALFORMED, f"{where}: {why}.")
+
+
+def _seed(anchor: Path | None) -> "tuple[TrustAnchor, ...]":
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
+    from pki.dnssec.anchors import read_anchors, root_anchors  # noqa: PLC0415
 
     if anchor is None:
         return root_anchors()
     try:
-        return parse_anchors(anchor.read_text(encoding="utf-8"))
-    except (InvalidValue, UnicodeDecodeError) as error:
-        raise Refused(Reason.PARAMETER_MALFORMED, f"--anchor: {error}.") from error
+        return read_anchors(anchor)
+    except InvalidValue as error:
+        raise _malformed("--anchor", error) from error
 
 
 def _addresses(given: list[str] | None) -> list[tuple[str, int]]:
@@ -200,7 +243,7 @@ def _addresses(given: list[str] | None) -> list[tuple[str, int]]:
     try:
         found = [parse_address(text) for text in given or _own_resolvers()]
     except InvalidValue as error:
-        raise Refused(Reason.PARAMETER_MALFORMED, f"--resolver: {error}.") from error
+        raise _malformed("--resolver", error) from error
     if not found:
         raise Refused(Reason.PARAMETER_MISSING, "This machine names no resolver: give one with --resolver.")
     return found

@@ -6,6 +6,7 @@ anchor serves closed networks and the lab. Keeping an anchor file up to date (RF
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import dns.exception
@@ -18,9 +19,12 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from authz.domain.errors import InvalidValue
+from authz.domain.files import read_limited
 
 MAX_ANCHORS = 32
 """Anchors in one file; a rollover needs two per zone."""
+MAX_FILE = 128 * 1024
+"""Bytes of an anchor file; comments may be long, anchors are not."""
 
 ROOT_ANCHORS_TEXT = """\
 . IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D
@@ -68,20 +72,34 @@ def parse_anchors(text: str) -> tuple[TrustAnchor, ...]:
         InvalidValue: a line is malformed (its number is named), there is no anchor at all, or there are more than
             `MAX_ANCHORS`.
     """
-    anchors = []
+    anchors: list[TrustAnchor] = []
     for number, line in enumerate(text.splitlines(), start=1):
         meat = line.partition(";")[0].strip()
         if not meat or meat.startswith("#"):
             continue
+        if len(anchors) == MAX_ANCHORS:
+            raise InvalidValue(f"more than {MAX_ANCHORS} trust anchors")
         try:
             anchors.append(TrustAnchor.parse(meat))
         except InvalidValue as problem:
             raise InvalidValue(f"line {number}: {problem}") from problem
     if not anchors:
         raise InvalidValue("no trust anchor found: expected at least one DS or DNSKEY record")
-    if len(anchors) > MAX_ANCHORS:
-        raise InvalidValue(f"more than {MAX_ANCHORS} trust anchors")
     return tuple(anchors)
+
+
+def read_anchors(path: Path) -> tuple[TrustAnchor, ...]:
+    """Read an anchor file; see `parse_anchors`.
+
+    Raises:
+        InvalidValue: it holds something else.
+        OSError: it can not be read, is no regular file, or is larger than `MAX_FILE`.
+    """
+    try:
+        text = read_limited(path, MAX_FILE).decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise InvalidValue("no trust anchor found: expected text in UTF-8") from problem
+    return parse_anchors(text)
 
 
 def root_anchors() -> tuple[TrustAnchor, ...]:

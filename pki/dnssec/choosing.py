@@ -14,6 +14,7 @@ from pki.dnssec.resolver_ad import ResolverAdValidator
 from pki.dnssec.transport import DnsTransport, Resolver
 
 _PORTS = range(1, 65536)
+_PORT_DIGITS = 5
 
 
 class DnssecMode(StrEnum):
@@ -37,7 +38,7 @@ def parse_address(text: str) -> tuple[str, int]:
         address = str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
         raise InvalidValue("expected <IP address>[:<port>], for example 127.0.0.1:53 or [::1]:53") from None
-    if not port.isascii() or not port.isdigit() or int(port) not in _PORTS:
+    if not port.isascii() or not port.isdigit() or len(port) > _PORT_DIGITS or int(port) not in _PORTS:
         raise InvalidValue("expected a port from 1 to 65535 after the address")
     return address, int(port)
 

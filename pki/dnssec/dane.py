@@ -31,6 +31,17 @@ MAX_CHAIN = 8
 _TRUST_ANCHOR, _END_ENTITY = 2, 3
 _WHOLE, _KEY = 0, 1
 _DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+)
+"""What a certificate of a stranger makes the library raise; such a certificate fits no record."""
 
 
 class DaneOutcome(StrEnum):
@@ -126,18 +137,21 @@ def tlsa_for(certificate_der: bytes, *, authority: bool = False) -> str:
         authority: it is of the issuing CA: `2 1 1` (section 5.2), which fits whatever that CA issues for the name.
 
     Raises:
-        ValueError: not a certificate.
+        ValueError: not a certificate, or one with a key that cannot be read.
     """
-    certificate = x509.load_der_x509_certificate(certificate_der)
+    try:
+        selected = _selected(x509.load_der_x509_certificate(certificate_der), _KEY)
+    except _MALFORMED as problem:
+        raise ValueError("not a certificate whose key can be read") from problem
     usage = _TRUST_ANCHOR if authority else _END_ENTITY
-    return f"{usage} 1 1 {hashlib.sha256(_selected(certificate, _KEY)).hexdigest()}"
+    return f"{usage} 1 1 {hashlib.sha256(selected).hexdigest()}"
 
 
 def _matching_usage(usable: Sequence[TLSA], chain_der: Sequence[bytes], host: str, at: datetime) -> int | None:
     """The usage of the first record that fits, usage 3 before 2; None when none does or a certificate is malformed."""
     try:
         chain = [x509.load_der_x509_certificate(der) for der in chain_der[:MAX_CHAIN]]
-    except ValueError:
+    except _MALFORMED:
         return None
     if not chain:
         return None
@@ -174,7 +188,7 @@ def _selected(certificate: x509.Certificate, selector: int) -> bytes:
 def _fits(record: TLSA, certificate: x509.Certificate) -> bool:
     try:
         selected = _selected(certificate, record.selector)
-    except (ValueError, UnsupportedAlgorithm):
+    except _MALFORMED:
         return False
     return bool(_DIGESTS[record.mtype](selected).digest() == record.cert)
 
@@ -194,7 +208,7 @@ def _issuers(chain: Sequence[x509.Certificate], at: datetime) -> Iterator[x509.C
         try:
             subject.verify_directly_issued_by(issuer)
             constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        except _MALFORMED:
             return
         if not constraints.ca or not _valid_at(issuer, at):
             return
@@ -208,7 +222,7 @@ def _valid_at(certificate: x509.Certificate, at: datetime) -> bool:
 def _names(certificate: x509.Certificate, host: str) -> bool:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except _MALFORMED:
         return False
     wanted = host.rstrip(".").lower()
     return any(wanted == name.lower() for name in names.get_values_for_type(x509.DNSName))

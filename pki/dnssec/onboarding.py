@@ -15,7 +15,7 @@ from authz.domain.domains import DomainFinding
 from authz.domain.errors import InvalidValue
 from authz.domain.reasons import Reason
 from pki.dnssec.advice import advise
-from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
+from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
 from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
 from pki.dnssec.model import Answer, DnssecResult, DnssecState, Limits
 from pki.dnssec.rollover import AnchorFile
@@ -50,8 +50,8 @@ def open_validator(mode: str, resolvers: Sequence[str], anchors: Path | None, an
     if anchors is None:
         return choose_validator(chosen, addresses, lambda: _followed(anchor_state))
     try:
-        fixed = parse_anchors(anchors.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        fixed = read_anchors(anchors)
+    except OSError as error:
         raise InvalidValue("the file with trust anchors can not be read") from error
     return choose_validator(chosen, addresses, lambda: fixed)
 

@@ -24,7 +24,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
 from authz.domain.errors import InvalidValue
-from authz.domain.files import write_whole
+from authz.domain.files import read_limited, write_whole
 from pki.dnssec.anchors import TrustAnchor
 from pki.dnssec.keys import ZoneKeys, accepted, is_sound_zone_key, usable_keys
 from pki.dnssec.model import Budget, ChainBroken, DnssecState, LimitReached, Limits
@@ -35,6 +35,9 @@ HOLD_DOWN = timedelta(days=30)
 """How long a new key must be seen before it is trusted (RFC 5011 section 2.4.1)."""
 MAX_KEYS = 32
 """Keys remembered for a zone; beyond it new ones are not taken up (an attacker with a stolen key could add many)."""
+MAX_FILE = 256 * 1024
+"""Bytes of an anchor file; 32 of the longest keys are a tenth of it."""
+_DAMAGED = "the anchor file is malformed; restore it, or remove it to begin from the seed"
 
 
 class KeyState(StrEnum):
@@ -69,6 +72,7 @@ class AnchorFile:
 
     Raises:
         InvalidValue: the file is malformed, or the anchors are of more than one zone or of none.
+        OSError: the file can not be read, is no regular file, or is larger than `MAX_FILE`.
     """
 
     def __init__(self, path: Path, seed: tuple[TrustAnchor, ...]) -> None:
@@ -208,10 +212,20 @@ def _changes(before: tuple[TrackedKey, ...], after: tuple[TrackedKey, ...]) -> t
 
 def _read(path: Path, zone: dns.name.Name) -> tuple[TrackedKey, ...]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_limited(path, MAX_FILE))
         owner, keys = document["zone"], tuple(_tracked(entry) for entry in document["keys"])
-    except (ValueError, KeyError, TypeError, dns.exception.DNSException) as problem:
-        raise InvalidValue("the anchor file is malformed; restore it, or remove it to begin from the seed") from problem
+    except (
+        ValueError,  # not JSON, or not what is written into it
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        dns.exception.DNSException,
+    ) as problem:
+        raise InvalidValue(_DAMAGED) from problem
+    if len(keys) > MAX_KEYS:
+        raise InvalidValue(_DAMAGED)
     if owner != str(zone):
         raise InvalidValue("the anchor file is of another zone")
     return keys
@@ -221,7 +235,7 @@ def _tracked(entry: dict[str, str]) -> TrackedKey:
     key = dns.rdata.from_text(dns.rdataclass.IN, RdataType.DNSKEY, entry["key"])
     since = datetime.fromisoformat(entry["since"])
     if not isinstance(key, DNSKEY) or since.tzinfo is None:
-        raise InvalidValue("the anchor file is malformed; restore it, or remove it to begin from the seed")
+        raise InvalidValue(_DAMAGED)
     return TrackedKey(key, KeyState(entry["state"]), since)
 
 

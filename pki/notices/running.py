@@ -13,7 +13,7 @@ from authz.domain.audit import EventType
 from authz.edge.background import Loop
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from pki.app import OpenAuthority
-from pki.dnssec.anchors import TrustAnchor, parse_anchors, root_anchors
+from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
 from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
 from pki.dnssec.keeping import AnchorKeeper
 from pki.dnssec.transport import Resolver
@@ -60,7 +60,7 @@ class Notices:
         keeper = None
         fixed: tuple[TrustAnchor, ...] = ()
         if chosen.anchors is not None:
-            fixed = parse_anchors(chosen.anchors.read_text("utf-8"))
+            fixed = read_anchors(chosen.anchors)
         elif mode is DnssecMode.VALIDATE:
             keeper = AnchorKeeper(
                 chosen.anchor_state, root_anchors(), Resolver(addresses), pki.clock, tell=self._anchors_changed

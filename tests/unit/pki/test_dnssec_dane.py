@@ -3,14 +3,23 @@
 import hashlib
 from datetime import datetime, timedelta
 
+import dns.rdata
+import dns.rdataclass
+import hypothesis.strategies as st
 import pytest
+from asn1crypto import core
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
+from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.TLSA import TLSA
+from hypothesis import given
 
-from pki.dnssec.dane import DaneOutcome, DaneResult, check_dane, tlsa_for
+from pki.dnssec import DnssecResult, DnssecState
+from pki.dnssec.dane import Association, DaneOutcome, DaneResult, check_dane, tlsa_for
 from tests.fakes.dns import NOW, FakeDns
 
 HOST = "register.ciz.nl"
@@ -154,5 +163,64 @@ async def test_malformed_certificates_do_not_match() -> None:
 
 async def test_the_recommended_record_matches_its_certificate() -> None:
     assert tlsa_for(LEAF.der) == LEAF.tlsa(3)
-    with pytest.raises(ValueError, match="parsing"):
+    with pytest.raises(ValueError, match="key can be read"):
         tlsa_for(b"nothing")
+
+
+def with_twice(certificate: bytes, signed_by: Party, *, oid: str = "2.5.29.17") -> bytes:
+    """The certificate with one of its extensions a second time, under a good signature."""
+    loaded = asn1_x509.Certificate.load(certificate)
+    body = loaded["tbs_certificate"]
+    again = [e for e in body["extensions"] if e["extn_id"].dotted == oid]
+    body["extensions"] = asn1_x509.Extensions([*body["extensions"], *again])
+    loaded["tbs_certificate"] = body
+    loaded["signature_value"] = core.OctetBitString(
+        signed_by.key.sign(body.dump(force=True), ec.ECDSA(hashes.SHA256()))
+    )
+    made: bytes = loaded.dump(force=True)
+    return made
+
+
+async def test_a_certificate_with_an_extension_twice_fits_nothing_and_raises_nothing() -> None:
+    """RFC 5280 section 4.2: not more than one instance. The library says so with an exception of its own."""
+    twice = with_twice(LEAF.der, ISSUING)
+    issuer_twice = with_twice(ISSUING.der, ROOT, oid="2.5.29.19")
+    with pytest.raises(x509.DuplicateExtension):
+        _ = x509.load_der_x509_certificate(twice).extensions
+    for record, chain, outcome in (
+        (ISSUING.tlsa(2), [LEAF.der, ISSUING.der], DaneOutcome.MATCHED),
+        (ISSUING.tlsa(2), [twice, ISSUING.der], DaneOutcome.MISMATCHED),
+        (ISSUING.tlsa(2), [LEAF.der, issuer_twice], DaneOutcome.MISMATCHED),
+        # Usage 3 looks at the key only, and that is the key (RFC 7671 section 5.1).
+        (LEAF.tlsa(3), [twice, ISSUING.der], DaneOutcome.MATCHED),
+    ):
+        network = FakeDns({"name": "ciz.nl", "records": {OWNER: {"TLSA": [record]}}})
+        result = await check_dane(network.validator(), HOST, 443, chain, NOW)
+        assert result.outcome is outcome
+    assert tlsa_for(twice) == tlsa_for(LEAF.der)
+
+
+@given(
+    st.sampled_from([LEAF.der, ISSUING.der]),
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_a_damaged_certificate_is_an_outcome(der: bytes, damage: list[tuple[int, int]], first: bool) -> None:  # noqa: FBT001
+    spoilt = bytearray(der)
+    for position, value in damage:
+        spoilt[position % len(spoilt)] = value
+    standing = DnssecResult("x.", DnssecState.SECURE, "", NOW, ())
+    usable = tuple(
+        record
+        for party in (LEAF, ISSUING)
+        for record in (tlsa_record(party.tlsa(3)), tlsa_record(party.tlsa(2)), tlsa_record(party.tlsa(2, 0, 2)))
+    )
+    chain = [bytes(spoilt), ISSUING.der] if first else [LEAF.der, bytes(spoilt), ROOT.der]
+    result = Association(HOST, "x.", usable, standing).compare(chain, NOW)
+    assert result.outcome in {DaneOutcome.MATCHED, DaneOutcome.MISMATCHED}
+
+
+def tlsa_record(text: str) -> TLSA:
+    record = dns.rdata.from_text(dns.rdataclass.IN, RdataType.TLSA, text)
+    assert isinstance(record, TLSA)
+    return record
