@@ -113,11 +113,11 @@ class Rounds:
             async with self._database.read() as connection:
                 register = StatusRegister(connection)
                 read = await register.version()
-                found = dict(await register.changed(name, since, at, MAX_CHANGED))
+                found, complete = await register.changed(name, since, at, MAX_CHANGED)
                 on_hold = [f"{number:x}" for number in ahead.on_hold()]
                 for first in range(0, len(on_hold), PAGE):
                     found |= await register.statuses(name, on_hold[first : first + PAGE])
-            self._again |= len(found) >= MAX_CHANGED
+            self._again |= not complete
             items = list(found.items())
             for first in range(0, len(items), PAGE):
                 await self._sign(name, dict(items[first : first + PAGE]), read, at)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Column, ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pki.ocsp import GOOD, Status
@@ -65,19 +65,29 @@ class StatusRegister:
             for serial, revoked, held, reason in await self._db.execute(query)
         ]
 
-    async def changed(self, issuer: str, since: datetime, at: datetime, limit: int) -> dict[str, Status]:
-        """Certificates that were revoked or put on hold since then and have not expired: the newest of each kind."""
+    async def changed(self, issuer: str, since: datetime, at: datetime, limit: int) -> tuple[dict[str, Status], bool]:
+        """Certificates that were revoked or put on hold since then and have not expired; and whether that is all.
+
+        Args:
+            issuer: name of the CA.
+            since: moment, UTC.
+            at: this moment, UTC.
+            limit: rows that are read of each kind, the newest first.
+        """
         columns = certificates.c
         fields = (columns.serial_number, columns.revoked_at, columns.held_at, columns.revocation_reason)
         found: dict[str, Status] = {}
+        complete = True
         for moment in (columns.held_at, columns.revoked_at):
-            theirs = (columns.issuer == issuer, moment >= since, columns.status.in_(_ISSUED), columns.not_after > at)
-            query = select(*fields).where(*theirs).order_by(moment.desc()).limit(limit)
+            query = select(*fields, columns.status, columns.not_after).where(*_lately(issuer, moment, since))
+            rows = (await self._db.execute(query.order_by(moment.desc()).limit(limit))).all()
+            complete = complete and len(rows) < limit
             found |= {
                 str(serial): _status(revoked, held, reason)
-                for serial, revoked, held, reason in await self._db.execute(query)
+                for serial, revoked, held, reason, status, ends in rows
+                if status in _ISSUED and ends > at
             }
-        return found
+        return found, complete
 
     async def recently_revoked(self, issuer: str, since: datetime, limit: int) -> list[tuple[bytes, datetime]]:
         """Certificates (DER) that were revoked or put on hold since then, and when; newest first, at most `limit`."""
@@ -86,7 +96,7 @@ class StatusRegister:
         for moment in (columns.held_at, columns.revoked_at):
             query = (
                 select(columns.certificate, moment)
-                .where(columns.issuer == issuer, moment >= since, columns.certificate.isnot(None))
+                .where(*_lately(issuer, moment, since), columns.certificate.isnot(None))
                 .order_by(moment.desc())
                 .limit(limit)
             )
@@ -103,6 +113,16 @@ class StatusRegister:
         """Record that it was signed."""
         ours = (responders.c.issuer == issuer, responders.c.serial_number == serial_number)
         await self._db.execute(update(responders).where(*ours).values(certificate=certificate))
+
+
+def _lately(
+    issuer: str, moment: Column[datetime | None], since: datetime
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """What happened since a moment, found by the index of the moments.
+
+    SQLite would rather take the index that starts with the issuer, and read every certificate of that CA.
+    """
+    return moment >= since, certificates.c.issuer.concat("") == issuer
 
 
 def _status(revoked: datetime | None, held: datetime | None, reason: str | None) -> Status:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from sqlalchemy import event
 
 import pki.responder_rounds as rounds_module
 from authz.domain.identifiers import Identifier
@@ -24,6 +25,7 @@ from pki.responder_rounds import Rounds
 from pki.revocation import RevocationReason
 from pki.settings import PkiSettings
 from pki.store.database import StoreUnavailable
+from pki.store.status import StatusRegister
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock
 from tests.support import require
@@ -390,3 +392,33 @@ async def test_openssl_is_content_with_what_was_signed_ahead(
         assert "Response verify OK" in told
         assert "leaf.pem: good" in told
     assert responder.given == {"ahead": 2, "asked": 0}
+
+
+async def test_what_changed_is_found_by_its_moment_and_not_by_reading_a_whole_ca(
+    pki: OpenAuthority, settings: PkiSettings
+) -> None:
+    if not settings.database.address.startswith("sqlite"):
+        return  # PostgreSQL plans by what is in the table
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        asked.append((statement, given))
+
+    engine, at = pki.database._engine.sync_engine, pki.clock.now()
+    async with pki.database.read() as connection:
+        register = StatusRegister(connection)
+        event.listen(engine, "before_cursor_execute", note)
+        await register.changed(CA, at, at, 10)
+        await register.recently_revoked(CA, at, 10)
+        await register.page(CA, "a", at, 10)
+        event.remove(engine, "before_cursor_execute", note)
+        planned = []
+        for statement, given in asked:
+            rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+            planned.append(" ".join(str(row[-1]) for row in rows))
+    assert [plan.split("INDEX ")[1].split(" (")[0] for plan in planned] == [
+        *["by_hold", "by_revocation"] * 2,
+        "serial_per_issuer",
+    ]
+    assert "issuer=? AND serial_number>?" in planned[-1]
+    assert not any("TEMP B-TREE" in plan for plan in planned)
