@@ -22,6 +22,9 @@ from pki.http.application import create_application
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Published
 from pki.issuing import Holder
+from pki.ocsp_folder import OcspFolder
+from pki.ocsp_following import OcspFollower
+from pki.ocsp_source import OcspSource
 from pki.ocsp_store import OcspStore
 from pki.records import operator
 from pki.responder import Responder
@@ -292,3 +295,29 @@ async def test_openssl_is_content(
     told = await judged()
     assert "leaf.pem: revoked" in told
     assert "Reason: superseded" in told
+
+
+async def test_a_validating_point_that_follows_this_responder_sees_a_hold_and_its_end(
+    client: httpx.AsyncClient, pki: OpenAuthority, clock: FixedClock, tmp_path: Path
+) -> None:
+    certificate = await issued(pki)
+    folder, begun = OcspFolder(tmp_path / "answers", [pki.cas[0].der]), clock.now()
+    source = OcspSource(f"http://pki.test{URL}", pki.cas[0].der)
+    follower = OcspFollower([source], folder, clock, client, lambda: (clock.now() - begun).total_seconds() + 1)
+
+    async def told() -> bool:
+        follower.saw(source.issuer_key, certificate.serial_number)
+        await follower.look(source.issuer_key)
+        found = folder.store.about(source.issuer_key, certificate.serial_number)
+        assert found is not None
+        return found.revoked
+
+    assert not await told()
+    await pki.revoke(RevocationReason.CERTIFICATE_HOLD, operator("test"), identifier=WHO)
+    clock.advance(minutes=29)
+    assert not await told()  # the answer of before still counts; the CRL has it long since
+    clock.advance(minutes=2)
+    assert await told()
+    await pki.revoke(RevocationReason.REMOVE_FROM_CRL, operator("test"), identifier=WHO)
+    clock.advance(seconds=75)
+    assert not await told()
