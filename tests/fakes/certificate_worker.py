@@ -5,7 +5,8 @@
 Reads one JSON object a line from stdin and works on all of them at once; writes one for each when it is done, with the
 outcome and every serial number that was signed on the way, handed over or not. `pause` is a time in seconds: between
 intent and outcome, during which the whole process stands still, as one behind a slow HSM does; and after each look at
-the register that an act is based on.
+the register that an act is based on. `killed` ends an act before or after the signature, and nothing of it is tidied
+up, as when the process is killed there (test_processes.py really kills some).
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from authz.domain.identifiers import Identifier
 from authz.edge.settings import load_settings
 from pki.app import OpenAuthority, open_authority
 from pki.authority import Issued
+from pki.code_desk import CodeDesk
 from pki.issuing import Holder, IssuingCa, Prepared
 from pki.records import operator
 from pki.revocation import RevocationReason
@@ -35,7 +37,12 @@ from tests.fakes.domains import EveryName
 
 _PAUSE: ContextVar[float] = ContextVar("pause", default=0.0)
 _SIGNED: ContextVar[list[str]] = ContextVar("signed")
+_KILLED: ContextVar[str] = ContextVar("killed", default="")
 _ACTOR = operator("worker")
+
+
+class Killed(BaseException):
+    """Nothing that would have come after is done."""
 
 
 class Worker:
@@ -49,11 +56,14 @@ class Worker:
         signed: list[str] = []
         _PAUSE.set(order["pause"])
         _SIGNED.set(signed)
+        _KILLED.set(order.get("killed", ""))
         self._clock.moment = datetime.fromisoformat(order["at"])
         try:
             touched = await getattr(self, order["do"])(order)
         except Refused as refused:
             return {"order": order, "outcome": refused.reason.value, "signed": signed, "touched": []}
+        except Killed:
+            return {"order": order, "outcome": "killed", "signed": signed, "touched": []}
         return {"order": order, "outcome": "done", "signed": signed, "touched": touched}
 
     async def enrol(self, order: dict[str, Any]) -> list[str]:
@@ -71,6 +81,11 @@ class Worker:
     async def revoke_one(self, order: dict[str, Any]) -> list[str]:
         reason = RevocationReason(order["reason"])
         return _serials(*await self._pki.revoke(reason, _ACTOR, serial_number=order["serial"]))
+
+    async def block(self, order: dict[str, Any]) -> list[str]:
+        found = await self._pki.find(serial_number=order["serial"])
+        _, revoked = await CodeDesk(self._pki).block_keys([item.key for item in found], "compromised", _ACTOR)
+        return _serials(*revoked)
 
     async def confirm(self, order: dict[str, Any]) -> list[str]:
         await self._pki.withdrawal.confirm_use(self._pki.cas[0].name, order["serial"], _ACTOR)
@@ -101,9 +116,13 @@ def _watch_signing() -> None:
 
     def slowly(self: IssuingCa, prepared: Prepared) -> bytes:
         time.sleep(_PAUSE.get())
+        if _KILLED.get() == "before":
+            raise Killed
         der = redeem(self, prepared)
         _SIGNED.get().append(f"{x509.load_der_x509_certificate(der).serial_number:x}")
         time.sleep(_PAUSE.get())
+        if _KILLED.get() == "after":
+            raise Killed
         return der
 
     IssuingCa.redeem = slowly  # type: ignore[method-assign]

@@ -80,6 +80,18 @@ def test_enrol_then_renew_with_a_reload(est: Est, tmp_path: Path) -> None:
     assert "409" in again.stderr
     assert "Traceback" not in again.stderr
     assert pair(out) == second
+    # Whoever has the new one at work says so: the old one ends, and it can be renewed at once.
+    blind = client("reenrol", "--out-dir", str(out), "--daemon", "--confirm")
+    assert (blind.returncode, "--reload-hook" in blind.stderr) == (1, True)
+    failing = client("reenrol", "--out-dir", str(out), "--confirm", "--now", "--reload-hook", "false")
+    assert (failing.returncode, "409" in failing.stderr) == (1, True)
+    assert [item["status"] for item in est.certificates("uzovi:6000")] == ["superseding", "active"]
+    confirmed = client("reenrol", "--out-dir", str(out), "--confirm")
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert [item["status"] for item in est.certificates("uzovi:6000")] == ["revoked", "active"]
+    once = client("reenrol", "--out-dir", str(out), "--now", "--confirm", *hook)
+    assert once.returncode == 0, once.stderr
+    assert [item["status"] for item in est.certificates("uzovi:6000")] == ["revoked", "revoked", "active"]
 
 
 def test_what_is_refused_leaves_no_certificate_and_says_why(est: Est, tmp_path: Path) -> None:
