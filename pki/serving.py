@@ -5,11 +5,16 @@ its absence, because somebody who enrols has none yet.
 """
 
 from pathlib import Path
+from typing import Final
 
-from authz.edge.envoy import ClientCertificate, DownstreamTls, Listener, service_front
+from authz.edge.envoy import ClientCertificate, DownstreamTls, EdgeLimits, Listener, service_front
 from authz.edge.secrets import OwnCertificate, PeerValidation, TlsSecret
 from authz.edge.supervise import Front, Service, run_folder, run_service
+from pki.http.listeners import PLAIN_LISTENER, TLS_LISTENER
 from pki.settings import PkiSettings
+
+MAX_STREAMS: Final = 4
+"""Requests that one client has at the same time over one TLS connection; enrolling takes one after the other."""
 
 
 def run_serve(settings: PkiSettings, config: Path) -> int:
@@ -27,11 +32,13 @@ def run_serve(settings: PkiSettings, config: Path) -> int:
         SecretsError: the TLS certificate or key cannot be used.
     """
     with run_folder(settings.run_dir) as folder:
-        listeners = [Listener("plain", settings.publication.address, settings.publication.port, None, for_ocsp=True)]
+        at = settings.publication
+        listeners = [Listener(PLAIN_LISTENER, at.address, at.port, None, for_ocsp=True)]
         secrets: list[TlsSecret] = []
         if settings.tls is not None:
             tls = DownstreamTls(folder.secrets, client=ClientCertificate.OPTIONAL)
-            listeners.append(Listener("tls", settings.tls.address, settings.tls.port, tls))
+            limits = EdgeLimits(max_streams=MAX_STREAMS)
+            listeners.append(Listener(TLS_LISTENER, settings.tls.address, settings.tls.port, tls, limits))
             authorities = (
                 *(root.certificate for root in settings.roots()),
                 *(issuer.certificate for issuer in settings.issuers),

@@ -39,6 +39,12 @@ _ESCAPES: Final = (("%0A", "\n"), ("%20", " "), ("%2B", "+"), ("%2F", "/"), ("%3
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)\n-----END CERTIFICATE-----\n")
 
 
+def peer_address(header: str | None) -> str | None:
+    """The IP address in `PEER_ADDRESS_HEADER`: Envoy writes `192.0.2.1:4711` or `[2001:db8::1]:4711`."""
+    address, _, _ = (header or "").rpartition(":")
+    return address.strip("[]") or None
+
+
 @dataclass(frozen=True, slots=True)
 class PresentedCertificate:
     """What the client presented in the TLS handshake; nothing about it is trusted yet.

@@ -57,6 +57,9 @@ __all__ = [
 
 MAX_CONNECTIONS: Final = 4096
 """Open client connections of one Envoy; more are refused before any work is done for them."""
+MAX_REQUESTS: Final = 1024
+"""Requests that are underway to what is behind one listener; each holds a connection. More are answered with 503."""
+MAX_RETRIES: Final = 16
 MAX_HEAP_BYTES: Final = 1 << 30
 """Memory of one Envoy. It needs 70 MB, and about 60 kB for each of its connections."""
 _HEAP: Final = "envoy.resource_monitors.fixed_heap"
@@ -110,13 +113,14 @@ def service_front(*, sender: str, admin: Path, service: Path, listeners: Sequenc
             http_listener(
                 item,
                 [prelude_filter(), *stranger_filters(item), buffer_filter(item.limits)],
-                _service_route(item),
+                _service_route(item, f"service_{item.name}"),
                 sender=sender,
                 normalize=True,
             )
             for item in listeners
         ],
-        [_uds_cluster("service", service)],
+        # One for each listener: what is asked at one of them leaves the others as many requests as before.
+        [_uds_cluster(f"service_{item.name}", service) for item in listeners],
     )
 
 
@@ -191,11 +195,11 @@ def _overload(action: str, trigger: Json) -> Json:
     return {"name": f"envoy.overload_actions.{action}", "triggers": [{"name": _HEAP} | trigger]}
 
 
-def _service_route(listener: Listener) -> Json:
+def _service_route(listener: Listener, cluster: str) -> Json:
     name = {"header": {"key": LISTENER_HEADER, "value": listener.name}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
     return {
         "match": {"prefix": "/"},
-        "route": {"cluster": "service", "timeout": seconds(listener.limits.route_timeout)},
+        "route": {"cluster": cluster, "timeout": seconds(listener.limits.route_timeout)},
         "request_headers_to_add": [name],
     }
 
@@ -223,8 +227,14 @@ def _uds_cluster(name: str, *paths: Path) -> Json:
     return {
         "name": name,
         "connect_timeout": "1s",
+        "circuit_breakers": _circuit_breakers(),
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
     }
+
+
+def _circuit_breakers() -> Json:
+    most = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), MAX_REQUESTS)
+    return {"thresholds": [{"priority": "DEFAULT", "max_retries": MAX_RETRIES} | most]}
 
 
 def _register_cluster(upstream: Upstream) -> Json:
@@ -233,6 +243,7 @@ def _register_cluster(upstream: Upstream) -> Json:
         "name": "register",
         "type": "STRICT_DNS",
         "connect_timeout": "3s",
+        "circuit_breakers": _circuit_breakers(),
         "load_assignment": {
             "cluster_name": "register",
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],

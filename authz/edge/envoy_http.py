@@ -120,6 +120,10 @@ def http_listener(listener: Listener, filters: Sequence[Json], route: Json, *, s
     return {
         "name": listener.name,
         "address": {"socket_address": {"address": listener.address, "port_value": listener.port}},
+        # A second process on the same port must fail to start, instead of answering every other client. The workers
+        # then share one socket, and connections are dealt out evenly.
+        "enable_reuse_port": False,
+        "connection_balance_config": {"exact_balance": {}},
         "per_connection_buffer_limit_bytes": max(limits.max_body_bytes, 32 * 1024),
         "filter_chains": [chain],
     }

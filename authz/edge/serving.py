@@ -22,6 +22,8 @@ from authz.domain.errors import SluisError
 MAX_SOCKET_PATH: Final = 100
 """Characters; Linux allows 107 bytes in `sun_path`, other systems 103."""
 _BACKLOG: Final = 1024
+_MAX_CONNECTIONS: Final = 4096
+"""Of our own Envoy, which keeps count itself for each listener (`authz.edge.envoy.MAX_REQUESTS`)."""
 _YOUNG_OBJECTS: Final = 10_000
 """Objects made before the collector looks at them; some twenty requests' worth, about 1 MB."""
 
@@ -73,6 +75,7 @@ async def serve_uds(
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=30_000, keep_alive=True, max_buffer_size=1024 * 1024),
         backlog=_BACKLOG,
+        backpressure=_MAX_CONNECTIONS,
         websockets=False,
         log_enabled=False,
     )

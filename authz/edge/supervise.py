@@ -7,10 +7,13 @@ parent is killed, they go with it, and no Envoy keeps a port or serves without a
 import asyncio
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import resource
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -32,6 +35,8 @@ _BACKOFF_MOST: Final = 5.0
 _STABLE_AFTER: Final = 30.0
 """Seconds that a child must live for its backoff to start anew."""
 _READY_POLL: Final = 0.02
+_FILES: Final = 16_384
+"""Enough for every connection that Envoy admits, and one behind it for each."""
 _SECRETS_POLL: Final = 0.25
 """Seconds between looks at certificates and CRLs on disk; a revocation has 2 s to take effect."""
 
@@ -136,7 +141,7 @@ def run_service(name: str, folder: RunFolder, front: Front, *services: Service, 
         The exit status: 0 after an orderly stop.
 
     Raises:
-        StartFailed: not ready in time.
+        StartFailed: a port is in use, or not ready in time.
         SecretsError: TLS material can not be used.
     """
     import uvloop  # noqa: PLC0415  the parent's loop only; importing this module stays cheap
@@ -149,6 +154,8 @@ async def _run(name: str, folder: RunFolder, front: Front, services: Sequence[Se
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    _allow_files()
+    _require_free_ports(front.config)
     files = SecretFiles(folder.secrets, front.secrets)
     files.write_all()
     config = folder.path / "envoy.json"
@@ -167,6 +174,29 @@ async def _run(name: str, folder: RunFolder, front: Front, services: Sequence[Se
         with contextlib.suppress(asyncio.CancelledError):
             await watching
     return 0
+
+
+def _require_free_ports(config: Mapping[str, Any]) -> None:
+    """Say which port is taken, before anything is started. Envoy itself is what makes sure that it is not shared."""
+    for listener in config["static_resources"]["listeners"]:
+        at = listener["address"]["socket_address"]
+        family = socket.AF_INET6 if ":" in at["address"] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As Envoy does it: what is left of closed connections is no obstacle, another listener is.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((at["address"], at["port_value"]))
+            except OSError as error:
+                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+                raise StartFailed(f"port {at['port_value']} of {at['address']} {why}") from None
+
+
+def _allow_files() -> None:
+    """Let the children open as many files as the system lets us: 1024, the usual default, are a few hundred clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _service_child(service: Service, folder: RunFolder) -> Child:

@@ -17,6 +17,7 @@ from authz.domain.clock import Clock
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
+from authz.edge.waiters import Waiters
 from authz.grants.records import RequestContext, endpoint_refused
 from authz.grants.service import TokenService
 from authz.http.faces import INVALID_CERTIFICATE, JSON_TYPE, TEXT_TYPE, opaque
@@ -150,12 +151,25 @@ def response(
     return Response(body, status_code=status, media_type=media_type, headers=all_headers)
 
 
-async def publication_response(request: AnyRequest, publication: Publication, media_type: str) -> Response[bytes]:
-    """The document, or 304 when the reader has it, after as long a wait as the reader asked for."""
+async def publication_response(
+    request: AnyRequest, publication: Publication, media_type: str, waiters: Waiters
+) -> Response[bytes]:
+    """The document, or 304 when the reader has it, after as long a wait as the reader asked for and may have."""
     state = publication.current()
     if matching(request.headers.get("if-none-match"), state.etag):
-        newer = await publication.newer_than(state.etag, wait_of(request.headers.get("prefer")))
+        reader, wait = _reader(request), wait_of(request.headers.get("prefer"))
+        with waiters.place(reader or "") as found:
+            newer = await publication.newer_than(state.etag, wait if found and reader is not None else 0)
         if newer is None:
             return response(b"", media_type, 304, headers={"etag": state.etag, "cache-control": "no-cache"})
         state = newer
     return response(state.body, media_type, headers={"etag": state.etag, "cache-control": "no-cache"})
+
+
+def _reader(request: AnyRequest) -> str | None:
+    """The certificate of a reader whom the edge verified; None for everybody else, and they do not wait."""
+    try:
+        connection = Headers(list(request.scope["headers"])).connection()
+    except Refused:
+        return None
+    return connection.certificate.thumbprint if connection.verified_by_edge else None

@@ -50,7 +50,7 @@ async def require_participant(request: AnyRequest) -> Response[bytes] | None:
 @get("/jwks")
 async def jwks(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """The keys that verify tokens and the revocation feed."""
-    return await publication_response(request, parts.keys, JWKS_TYPE)
+    return await publication_response(request, parts.keys, JWKS_TYPE, parts.waiters)
 
 
 @get("/.well-known/oauth-authorization-server")
@@ -74,13 +74,13 @@ async def bundle(request: AnyRequest, parts: NamedDependency[Parts], name: FromP
     if publication is None:
         refusal = Refused(Reason.NOT_FOUND, "there is no bundle of this name")
         return await parts.gate.refuse(request, refusal, "bundles", client_of(request))
-    return await publication_response(request, publication, BUNDLE_TYPE)
+    return await publication_response(request, publication, BUNDLE_TYPE, parts.waiters)
 
 
 @get("/revocations")
 async def revocations(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """The signed revocation feed."""
-    return await publication_response(request, parts.revocations, FEED_TYPE)
+    return await publication_response(request, parts.revocations, FEED_TYPE, parts.waiters)
 
 
 @get("/directory/v1/services")

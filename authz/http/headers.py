@@ -17,6 +17,7 @@ from authz.edge.client_certificate import (
     XFCC_HEADER,
     PresentedCertificate,
     parse_xfcc,
+    peer_address,
 )
 from authz.edge.tracing import trace_of
 from authz.participants.authentication import Connection
@@ -75,9 +76,7 @@ class Headers:
     @property
     def address(self) -> str | None:
         """The peer's own address as the edge saw it; `x-forwarded-for` is never looked at (cases/oauth.md 40)."""
-        # Envoy writes `192.0.2.1:4711` or `[2001:db8::1]:4711`.
-        address, _, _ = (self.get(PEER_ADDRESS_HEADER) or "").rpartition(":")
-        return address.strip("[]") or None
+        return peer_address(self.get(PEER_ADDRESS_HEADER))
 
     def connection(self) -> Connection:
         """What the edge says about the client's certificate.

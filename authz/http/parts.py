@@ -1,13 +1,14 @@
 """What the endpoints are wired to. Made once by the composition root, handed to handlers by Litestar."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from authz.audit.ingest import Ingest
 from authz.audit.log import AuditLog
 from authz.directory.book import AddressBook
 from authz.domain.clock import Clock
+from authz.edge.waiters import Waiters
 from authz.grants.audience import DomainStanding, EndpointStanding
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
@@ -40,6 +41,7 @@ class Parts:
         endpoints: what DANE says of its endpoints.
         intake: records of agents and of the certificate authority.
         health: what is wrong.
+        waiters: readers that wait for a newer document.
     """
 
     issuer: str
@@ -55,6 +57,7 @@ class Parts:
     endpoints: EndpointStanding
     intake: Ingest
     health: Health
+    waiters: Waiters = field(default_factory=Waiters)
 
 
 def metadata(issuer: str, token_path: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from pki.http.est import PREFIX, EstApplication
 from pki.http.health import Health
+from pki.http.listeners import may_wait_at, source_of
 from pki.http.ocsp import PREFIX as OCSP_PREFIX
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Document, Published, wait_of
@@ -71,9 +72,11 @@ def create_application(
 
 async def _answer(published: Published, request: Request[Any, Any, Any], path: str) -> Response[bytes]:
     known = request.headers.get("if-none-match", "").strip()
-    wait = wait_of(request.headers.get("prefer", ""))
+    wait = wait_of(request.headers.get("prefer", "")) if may_wait_at(request) else 0
     if wait and known:
-        document = await published.wait(path, known.removeprefix("W/"), wait)
+        with published.waiters.place(source_of(request)) as found:
+            wait = wait if found else 0
+            document = await published.wait(path, known.removeprefix("W/"), wait)
     else:
         document = await published.get(path)
     if document is None:

@@ -20,7 +20,7 @@ from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, LISTENER_HEADER,
 from authz.edge.tracing import trace_of
 from pki.app import OpenAuthority
 from pki.confirming import CONFIRM_USE
-from pki.http.est import TLS_LISTENER
+from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
 from pki.rate import RateLimiter
 from pki.records import Actor

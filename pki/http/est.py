@@ -22,10 +22,12 @@ from authz.edge.client_certificate import (
     PEER_ADDRESS_HEADER,
     RAW_PATH_HEADER,
     XFCC_HEADER,
+    peer_address,
 )
 from authz.edge.tracing import trace_of
 from pki import est
 from pki.enrolment import Asker, Busy, Enrolment
+from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
 from pki.issuing import IssuingError
 from pki.rate import RateLimiter, network_of
@@ -39,7 +41,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PREFIX: Final = "/.well-known/est"
-TLS_LISTENER: Final = "tls"
 APPROVAL_RETRY: Final = 60
 """Seconds after which somebody whose code waits for approval asks again."""
 BUSY_RETRY: Final = 30
@@ -119,7 +120,7 @@ class EstApplication:
         pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         headers = dict(pairs)
         trace = trace_of(headers)
-        address = headers.get(PEER_ADDRESS_HEADER, "").rpartition(":")[0].strip("[]") or None
+        address = peer_address(headers.get(PEER_ADDRESS_HEADER))
         incoming = Incoming(scope["method"], headers.get(RAW_PATH_HEADER, ""), headers, Asker(trace, address), receive)
         try:
             _require_single([name for name, _ in pairs])

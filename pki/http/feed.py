@@ -3,8 +3,6 @@
 Specification: docs/decisions/0018; RFC 9110 section 13, RFC 7240 section 4.3. Public and signed by itself, like a CRL.
 """
 
-import asyncio
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,7 +12,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from authz.domain.errors import Refused
+from authz.edge.background import pause
 from pki.feed import CertificateFeed
+from pki.http.listeners import may_wait_at, source_of
 from pki.http.published import Published, wait_of
 from pki.issuing import IssuingError
 from pki.signer import SignerError
@@ -37,9 +37,10 @@ def feed_handler(feed: CertificateFeed, published: Published) -> HTTPRouteHandle
         change = published.next_change()
         try:
             state = await feed.current(name)
-            if state is not None and state.etag == known and (wait := wait_of(request.headers.get("prefer", ""))):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(change.wait(), wait)
+            wait = wait_of(request.headers.get("prefer", "")) if may_wait_at(request) else 0
+            if state is not None and state.etag == known and wait:
+                with published.waiters.place(source_of(request)) as found:
+                    await pause(change, wait if found else 0)
                 state = await feed.current(name)
         except (StoreUnavailable, SignerError, IssuingError, Refused) as error:
             raise HTTPException(status_code=HTTPStatus.SERVICE_UNAVAILABLE) from error

@@ -16,6 +16,7 @@ import structlog
 from cryptography import x509
 
 from authz.edge.background import Loop
+from authz.edge.waiters import Waiters
 from pki.app import OpenAuthority, read_certificate
 from pki.ca_settings import RootSettings
 from pki.store.database import StoreUnavailable
@@ -66,6 +67,8 @@ class Published:
         self._changed = asyncio.Event()
         self._root_crls_seen: dict[str, object] = {}
         self._closing = asyncio.Event()
+        self.waiters = Waiters()
+        """Those who wait for something newer, of all that is published here."""
         self.watching = Loop("watch", self._refresh, POLL)
         """What `watch` does; asked by health."""
 

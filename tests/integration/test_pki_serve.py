@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from authz.edge.waiters import MOST_EACH
 from pki.confirming import ConfirmationFailed, confirm_use
 from pki.feed_reading import FeedReader
 from tests.fakes.domains import EXAMPLE, running_dns
@@ -213,3 +215,39 @@ def test_31_a_weak_suite_is_refused(serving: Serving) -> None:
     context.set_ciphers("ECDHE-ECDSA-AES128-SHA")
     with httpx.Client(verify=context) as client, pytest.raises(httpx.ConnectError):
         client.get(f"{serving.tls}/health", extensions={"sni_hostname": "pki.example.nl"})
+
+
+def test_a_second_one_on_the_same_ports_says_so_and_ends(serving: Serving) -> None:
+    config = serving.folder / "ca" / "pki.toml"
+    command = [sys.executable, "-m", "pki.cli", "serve", "--config", str(config)]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0
+    assert f"port {serving.plain.rpartition(':')[2]} of 127.0.0.1 is in use" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert httpx.get(f"{serving.plain}/health").status_code == 200
+
+
+def test_many_who_wait_stop_nobody(serving: Serving) -> None:
+    """Surplus readers of the plain listener are answered at once; over TLS nobody waits, and others get in."""
+    context = ssl.create_default_context(cafile=str(serving.folder / "ca" / "ca-bundle.pem"))
+    path = "/crl/issuing-tst.crl"
+    headers = {"if-none-match": httpx.get(f"{serving.plain}{path}").headers["etag"], "prefer": "wait=60"}
+    with ExitStack() as stack:
+        host, port = serving.plain.removeprefix("http://").split(":")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"GET {path} HTTP/1.1\r\nHost: pki\r\n{lines}\r\n".encode()
+        waiting = [stack.enter_context(socket.create_connection((host, int(port)), timeout=10)) for _ in range(300)]
+        for connection in waiting:
+            connection.sendall(request)
+        answered = 0
+        for connection in waiting[MOST_EACH:]:
+            with suppress(TimeoutError):
+                answered += connection.recv(64).startswith(b"HTTP/1.1 304")
+        assert answered >= len(waiting) - 2 * MOST_EACH
+        with httpx.Client(verify=context) as client:
+            began = time.monotonic()
+            name = {"sni_hostname": "pki.example.nl"}
+            answer = client.get(f"{serving.tls}{path}", headers=headers, extensions=name)
+            assert answer.status_code == 304
+            assert time.monotonic() - began < 5
+        assert httpx.get(f"{serving.plain}{path}", timeout=5).status_code == 200

@@ -8,6 +8,7 @@ import pytest
 
 from authz.edge.envoy import (
     MAX_HEAP_BYTES,
+    MAX_REQUESTS,
     ClientCertificate,
     DownstreamTls,
     EdgeLimits,
@@ -16,6 +17,7 @@ from authz.edge.envoy import (
     datastation_front,
     service_front,
 )
+from authz.edge.waiters import MOST
 
 RUN = Path("/run/x")
 LISTENER = Listener("tls", "127.0.0.1", 8443, DownstreamTls(RUN / "tls"))
@@ -57,6 +59,19 @@ def test_bodies_of_strangers_can_not_fill_the_memory(config: dict[str, Any]) -> 
     assert actions[0] == "reset_high_memory_stream"
     assert actions[-1] == "stop_accepting_requests"
     assert {trigger["name"] for item in manager["actions"] for trigger in item["triggers"]} == {heap["name"]}
+
+
+def test_each_listener_has_a_number_of_requests_of_its_own() -> None:
+    plain = Listener("plain", "127.0.0.1", 1, None)
+    config = service(plain, LISTENER)
+    clusters = {item["name"]: item for item in config["static_resources"]["clusters"]}
+    routes = [manager(config, index)["route_config"]["virtual_hosts"][0]["routes"][0] for index in (0, 1)]
+    assert [route["route"]["cluster"] for route in routes] == ["service_plain", "service_tls"] == list(clusters)
+    for cluster in (*clusters.values(), *agent()["static_resources"]["clusters"]):
+        (threshold,) = cluster["circuit_breakers"]["thresholds"]
+        assert threshold["max_connections"] == MAX_REQUESTS
+    # Those who wait leave half of it to the others.
+    assert MOST * 2 <= MAX_REQUESTS
 
 
 def test_a_request_without_a_path_ends_at_once() -> None:

@@ -15,7 +15,9 @@ import pytest_asyncio
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
 from authz.domain.errors import SluisError
 from authz.domain.reasons import Reason
+from authz.edge.client_certificate import XFCC_HEADER
 from authz.edge.tracing import new_trace
+from authz.edge.waiters import MOST_EACH
 from authz.policy.bundle import BundleKey, verify_bundle
 from authz.tokens.keyfiles import BUNDLE_PUBLIC
 from authz.tokens.revocation import RevocationKind
@@ -27,6 +29,7 @@ from tests.fakes.authorization_server import (
     AuthorizationServer,
     authorization_server,
     publish_crls,
+    xfcc,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -188,10 +191,35 @@ async def test_a_reader_that_waits_in_vain_hears_that_nothing_changed(authz: Aut
     assert (await authz.send("GET", "/revocations", headers=headers)).status_code == 304
 
 
+async def test_a_stranger_does_not_wait(authz: AuthorizationServer) -> None:
+    etag = (await authz.client.get("/jwks")).headers["etag"]
+    headers = {"if-none-match": etag, "prefer": "wait=60"}
+    async with asyncio.timeout(5):
+        for verdict in ({}, {XFCC_HEADER: xfcc(authz.zorgkantoor)}):
+            assert (await authz.client.get("/jwks", headers=headers | verdict)).status_code == 304
+
+
+async def test_a_deelnemer_with_many_requests_has_so_many_places_to_wait(
+    fresh: AuthorizationServer,
+) -> None:
+    _, etag = await feed(fresh)
+    headers = {"if-none-match": etag, "prefer": "wait=60"}
+    waiters = fresh.server.app.state["parts"].waiters
+    waiting = [asyncio.create_task(fresh.send("GET", "/revocations", headers=headers)) for _ in range(MOST_EACH)]
+    async with asyncio.timeout(5):
+        while len(waiters) < MOST_EACH:  # noqa: ASYNC110  the server tells nobody
+            await asyncio.sleep(0.01)
+        assert (await fresh.send("GET", "/revocations", headers=headers)).status_code == 304
+        await fresh.operations.revoke(RevocationKind.JTI, JTI)
+        await fresh.changed()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    assert len(waiters) == 0
+
+
 async def test_a_reader_of_the_keys_is_woken_by_a_rotation(fresh: AuthorizationServer) -> None:
     before = await fresh.client.get("/jwks")
     headers = {"if-none-match": before.headers["etag"], "prefer": "wait=30"}
-    waiting = asyncio.create_task(fresh.client.get("/jwks", headers=headers))
+    waiting = asyncio.create_task(fresh.send("GET", "/jwks", headers=headers))
     await asyncio.sleep(0.05)
     made = await fresh.operations.rotate_keys(now=False)
     await fresh.changed()

@@ -10,11 +10,15 @@ import pytest
 from cryptography import x509
 
 from authz.domain.identifiers import Identifier
+from authz.edge.waiters import MOST_EACH
 from pki.app import OpenAuthority, open_authority
+from pki.feed import CertificateFeed
 from pki.http.application import create_application
+from pki.http.feed import feed_handler
 from pki.http.published import Published
 from pki.issuing import Holder
 from pki.records import operator
+from pki.responder import Responder
 from pki.revocation import RevocationReason
 from pki.settings import PkiSettings
 from tests.fakes.certificate_racer import new_request
@@ -26,12 +30,19 @@ ZORGKANTOOR = Identifier.parse_subject("uzovi:5000")
 
 
 @pytest.fixture
-async def client(pki: OpenAuthority) -> AsyncIterator[httpx.AsyncClient]:
+async def published(pki: OpenAuthority) -> Published:
     await pki.withdrawal.sweep()
-    published = Published(pki)
-    await published.load()
+    found = Published(pki)
+    await found.load()
+    return found
+
+
+@pytest.fixture
+async def client(pki: OpenAuthority, published: Published) -> AsyncIterator[httpx.AsyncClient]:
     watching = asyncio.create_task(published.watch())
-    transport = httpx.ASGITransport(create_application(published))  # type: ignore[arg-type]
+    responder = Responder(pki.database, pki.cas, pki.clock)
+    feed = feed_handler(CertificateFeed(pki.database, pki.cas, responder, pki.clock), published)
+    transport = httpx.ASGITransport(create_application(published, further=[feed]))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
         yield found
     published.close()
@@ -92,6 +103,36 @@ async def test_a_long_poll_ends_unchanged(client: httpx.AsyncClient, config: Pat
     etag = (await client.get(CRL)).headers["etag"]
     answer = await client.get(CRL, headers={"if-none-match": etag, "prefer": "respond-async, wait=0"})
     assert answer.status_code == 304
+
+
+@pytest.mark.parametrize("path", [CRL, "/revocations/issuing-tst"])
+async def test_over_tls_nobody_waits(client: httpx.AsyncClient, path: str, config: Path) -> None:
+    etag = (await client.get(path)).headers["etag"]
+    headers = {"if-none-match": etag, "prefer": "wait=60", "x-sluis-listener": "tls"}
+    async with asyncio.timeout(5):
+        answer = await client.get(path, headers=headers)
+    assert answer.status_code == 304
+    assert "preference-applied" not in answer.headers
+
+
+async def test_an_address_with_many_requests_has_so_many_places_and_leaves_the_others_theirs(
+    client: httpx.AsyncClient, published: Published, settings: PkiSettings, clock: FixedClock
+) -> None:
+    etag = (await client.get(CRL)).headers["etag"]
+    headers = {"if-none-match": etag, "prefer": "wait=60", "x-sluis-peer-address": "192.0.2.7:1"}
+    waiting = [asyncio.create_task(client.get(CRL, headers=headers)) for _ in range(MOST_EACH)]
+    async with asyncio.timeout(10):
+        while len(published.waiters) < MOST_EACH:  # noqa: ASYNC110  the server tells nobody
+            await asyncio.sleep(0.01)
+        # From another port it is the same source; from another address it is not.
+        surplus = await client.get(CRL, headers=headers | {"x-sluis-peer-address": "192.0.2.7:2"})
+        assert surplus.status_code == 304
+        waiting.append(asyncio.create_task(client.get(CRL, headers=headers | {"x-sluis-peer-address": "192.0.2.8:1"})))
+        while len(published.waiters) == MOST_EACH:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await revoke_from_another_process(settings, clock)
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    assert len(published.waiters) == 0
 
 
 async def test_ca_certificates_and_the_root_crl(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
