@@ -67,6 +67,17 @@ def test_a_code_for_a_domain_that_is_not_secure_is_refused_with_what_to_repair(
         domains.serve(EXAMPLE)
 
 
+def test_revoking_a_party_names_the_codes_that_it_takes_along(run: Run) -> None:  # noqa: F811
+    made = json.loads(run(*CREATE, "--json").out)
+    told = run("revoke", "--identity", "uzovi:5000")
+    assert (told.status, told.out) == (0, f"withdrew code {made['reference']} of uzovi:5000\n")
+    again = run("revoke", "--identity", "uzovi:5000")
+    assert (again.status, again.err.split(":")[0]) == (2, "refused (certificate_unknown)")
+    more = json.loads(run(*CREATE, "--json").out)
+    listed = json.loads(run("revoke", "--identity", "uzovi:5000", "--json").out)
+    assert listed == [{"code": more["reference"], "identity": "uzovi:5000", "status": "withdrawn"}]
+
+
 def test_a_code_in_a_file_of_its_owner(run: Run, tmp_path: Path) -> None:  # noqa: F811
     made = run(*CREATE, "--out", "code.txt", "--json")
     assert made.status == 0, made.err

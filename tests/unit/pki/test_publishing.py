@@ -190,6 +190,20 @@ async def test_what_expired_leaves_at_a_refresh_and_not_before(pki: OpenAuthorit
     assert listed(pki, await newest(pki)) == {two, three}
 
 
+@pytest.mark.parametrize(("elapsed", "due"), [(-3600, True), (-1, True), (0, False), (1799, False), (1800, True)])
+async def test_a_crl_of_a_clock_that_ran_ahead_is_made_anew_once_the_clock_is_right(
+    pki: OpenAuthority, clock: FixedClock, elapsed: int, *, due: bool
+) -> None:
+    await pki.withdrawal.sweep()
+    number = (await newest(pki)).number
+    clock.advance(seconds=elapsed)
+    await pki.withdrawal.sweep()
+    await pki.withdrawal.sweep()  # once, not at every look
+    made = await newest(pki)
+    assert made.number == number + due
+    assert made.this_update <= clock.now()
+
+
 async def test_a_refresh_says_the_same_under_a_new_number(pki: OpenAuthority) -> None:
     [one] = await active(pki, 1)
     await revoke(pki, one)
