@@ -91,9 +91,8 @@ def anchors(
     for change in changes:
         typer.echo(f"changed: {change}")
     if not keeper.keys:
-        typer.echo(
-            f"{printable(str(state))} is not there yet: these are the configured anchors; --refresh begins to follow them"
-        )
+        where = printable(str(state))
+        typer.echo(f"{where} is not there yet: these are the configured anchors; --refresh begins to follow them")
     for item in shown:
         typer.echo(f"{item['zone']}  key {item['key_tag']}  algorithm {item['algorithm']}  {item['state']}")
     if not keeper.anchors():
@@ -122,8 +121,8 @@ def dane(
 
     # As in a certificate and in a ClientHello: without the final dot (RFC 6066 section 3).
     host = str(asked(host, "TLSA")).rstrip(".")
-    if not host:
-        raise _malformed("HOST", "the root has no endpoint")
+    if not host or "*" in host:
+        raise _malformed("the name", "expected that of an endpoint, not the root or a wildcard")
     validator = validator_for(mode, resolver, anchor, anchor_state)
     at = datetime.now(UTC)
 

@@ -53,7 +53,10 @@ class CachedStanding:
             at: the moment of the decision. A moment before the remembered check asks anew.
             rdtype: the record type that must be secure.
         """
-        key = (name.lower().rstrip("."), rdtype.upper())
+        if not name.isascii() or not rdtype.isascii():
+            # Lower case of other letters can be a letter of ASCII: such a name is never looked up as another.
+            return await self._validator.check(name, at, rdtype)
+        key = (name.lower().removesuffix("."), rdtype.upper())
         known = self._known.get(key)
         if known is not None and known.since <= at < known.result.valid_until:
             self._known.move_to_end(key)
@@ -71,7 +74,7 @@ class CachedStanding:
         if name is None:
             self._known.clear()
             return
-        wanted = name.lower().rstrip(".")
+        wanted = name.lower().removesuffix(".")
         for key in [key for key in self._known if key[0] == wanted]:
             del self._known[key]
 

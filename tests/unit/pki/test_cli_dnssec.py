@@ -125,6 +125,88 @@ def test_what_cannot_be_asked_is_refused_in_one_line(run: Run, arguments: tuple[
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("check", "x.nl", "--type", "TYPE70000"), "--type: not a record type"),
+        (("check", "x.nl", "--type", ""), "--type: not a record type"),
+        (("check", "x.nl", "--type", "A" * 5000), "--type: not a record type"),
+        (("check", "x.nl", "--type", "TYPE\u0663"), "--type: not a record type"),
+        (("check", "x.nl", "--type", "ANY"), "--type: this record type cannot be checked"),
+        (("check", "x.nl", "--type", "RRSIG"), "--type: this record type cannot be checked"),
+        (("check", "a" * 300), "the name: not a well-formed"),
+        (("check", "a." * 128), "the name: not a well-formed"),
+        (("check", "a..b"), "the name: not a well-formed"),
+        (("check", "b.nl.."), "the name: not a well-formed"),
+        (("check", ""), "the name: not a well-formed"),
+        (("check", "stra\u00dfe.nl"), "the name: not a well-formed domain name: write it in ASCII"),
+        (("check", "127.0.0.1"), "the name: not a well-formed domain name: an IP address"),
+        (("check", "::1"), "the name: not a well-formed"),
+        (("check", "register.ciz.nl:443"), "the name: not a well-formed"),
+        (("check", "https://register.ciz.nl/"), "the name: not a well-formed"),
+        (("check", "a\nb.nl"), "the name: not a well-formed"),
+        (("check", "\\000.nl"), "the name: not a well-formed"),
+        (("dane", "."), "the name: expected that of an endpoint"),
+        (("dane", "*.nl"), "the name: expected that of an endpoint"),
+        (("dane", "127.0.0.1"), "the name: not a well-formed"),
+        (("check", "x.nl", "--resolver", "127.0.0.1:" + "9" * 5000), "--resolver: expected a port"),
+        (("check", "x.nl", "--resolver", "127.0.0.1:\u0663"), "--resolver: expected a port"),
+    ],
+)
+def test_what_is_no_question_is_refused_in_one_line_before_anybody_is_asked(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert f"refused (parameter_malformed): {said}" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["REGISTER.ciz.nl.", "register.ciz.nl", "_443._tcp.register.ciz.nl", "*.ciz.nl", "."])
+def test_what_is_a_question_is_asked(run: Run, name: str) -> None:
+    assert run("check", name, "--type", "TYPE52")[0] in {0, 7}
+
+
+@pytest.mark.parametrize(
+    ("option", "file"),
+    [
+        *((option, file) for option in ("--anchor", "--anchor-state") for file in ("/dev/zero", "/", "x" * 300)),
+        # A state file that is not there yet is no mistake.
+        ("--anchor", "nothing/there"),
+    ],
+)
+def test_an_anchor_file_that_is_none_ends_in_one_line(run: Run, option: str, file: str) -> None:
+    status, out, err = run("check", "register.ciz.nl", option, file, anchored=False)
+    assert (status in {1, 2}, out) == (True, "")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--anchor", "--anchor-state"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"\x00" * 1000,
+        b"[" * 100_000,
+        b'{"zone": ".", "keys": [{"key": 1, "state": "valid", "since": "2026-01-01T00:00:00+00:00"}]}',
+        b'{"zone": ".", "keys": 5}',
+        b'{"zone": ".", "keys": [{"key": "257 3 13 AA==", "state": "valid", "since": 5}]}',
+        b"5",
+        b". IN DS 1 8 2 " + b"AB" * 32 + b"\n; " + b"x" * 300_000,
+        (b". IN DS 1 8 2 " + b"AB" * 32 + b"\n") * 33,
+        (b". IN DS 1 8 2 " + b"AB" * 32 + b"\n") * 5000,
+        b". IN DNSKEY 257 3 13 " + b"A" * 100_000,
+    ],
+)
+def test_garbage_in_an_anchor_file_ends_in_one_line(run: Run, tmp_path: Path, option: str, content: bytes) -> None:
+    file = tmp_path / "anchors"
+    file.write_bytes(content)
+    status, out, err = run("check", "register.ciz.nl", option, str(file), anchored=False)
+    assert status in {1, 2, 4}
+    assert status == 4 or (out == "" and err.count("\n") == 1)
+
+
 def test_the_anchor_file_is_made_shown_and_used(run: Run, tmp_path: Path) -> None:
     state = tmp_path / "anchors.json"
     status, out, _ = run("anchors", "--state", str(state))

@@ -412,13 +412,13 @@ async def gaps_of(check: "asyncio.Task[DnssecResult]") -> float:
 
 async def test_the_event_loop_of_who_asks_goes_on_while_a_check_computes() -> None:
     network = Slow(ZONE)
-    network.seconds, network.only = 0.4, APEX
+    network.seconds, network.only = 0.3, APEX
     validator = network.validator(processor_seconds=10.0)
     task = asyncio.create_task(ApartValidator(validator).check(HOST, NOW))
     longest = await gaps_of(task)
     assert (await task).state is DnssecState.SECURE
     direct = await gaps_of(asyncio.create_task(validator.check(HOST, NOW)))
-    assert longest < 0.3 < direct
+    assert longest < 0.25 < direct
 
 
 async def test_a_check_that_nobody_waits_for_any_more_ends_apart_too() -> None:

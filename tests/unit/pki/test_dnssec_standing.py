@@ -120,3 +120,14 @@ async def test_forget_drops_one_name_or_all() -> None:
     standing.forget()
     await standing.check("b.nl", NOW)
     assert validator.runs == 4
+
+
+@pytest.mark.parametrize("spelling", ["\u212aiwi.nl", "\uff4biwi.nl", "kiwi.nl..", "kiwi\uff0enl"])
+async def test_a_name_that_only_looks_like_a_remembered_one_has_no_share_in_its_standing(spelling: str) -> None:
+    """The lower case of the Kelvin sign is the letter k."""
+    network = FakeDns({"name": "kiwi.nl", "records": {"@": ["127.0.0.1"]}})
+    cached = CachedStanding(network.validator())
+    assert (await cached.check("kiwi.nl", NOW)).secure
+    result = await cached.check(spelling, NOW)
+    assert result.state is DnssecState.INDETERMINATE
+    assert (await cached.check("KIWI.nl.", NOW)).secure
