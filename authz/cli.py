@@ -6,6 +6,7 @@ exit status are those of `authz.edge.cli`; `--json` prints one JSON document for
 
 import asyncio
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -18,12 +19,16 @@ from authz.edge.cli import Program, add_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
 
+    from authz.audit.reading import ReadingDesk
     from authz.operations import Operations
     from authz.settings import AuthzSettings
 
 CONFIG_VARIABLE = "SLUIS_AUTHZ_CONFIG"
 T = TypeVar("T")
+TAKES_HYPHENS: dict[str, Any] = {"ignore_unknown_options": True}
+"""For commands whose argument is base64url: one value in 64 begins with a hyphen, and is no option for that."""
 
 Config = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="Settings file (TOML).")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
@@ -99,9 +104,15 @@ def keys_init(*, config: Config = Path("authz.toml"), as_json: Json = False) -> 
 
 @keys_app.command("list")
 def keys_list(*, config: Config = Path("authz.toml"), as_json: Json = False) -> None:
-    """The token keys and what each does now."""
+    """The token keys and what each does now, and the public keys that agents and auditors need."""
     keys = _run(config, lambda operations: operations.list_keys())
-    _say(as_json, keys, "\n".join(f"{key['kid']}  {key['state']:10}  signs from {key['signs_from']}" for key in keys))
+    tokens = [
+        f"token key   {key['kid']}  {key['state']:10}  signs from {key['signs_from']}" for key in keys["token_keys"]
+    ]
+    bundle = keys["bundle_key"]
+    others = [f"bundle key  {bundle['key_id']}  public key in {bundle['public_key']}"]
+    others += [f"audit log   {keys['checkpoint_key']}"]
+    _say(as_json, keys, "\n".join([*tokens, *others]))
 
 
 @keys_app.command("rotate")
@@ -117,7 +128,7 @@ def keys_rotate(
     _say(as_json, {"kid": key.kid, "signs_from": signs_from}, f"{key.kid} signs from {signs_from}")
 
 
-@keys_app.command("withdraw")
+@keys_app.command("withdraw", context_settings=TAKES_HYPHENS)
 def keys_withdraw(
     kid: Annotated[str, typer.Argument(help="Key id of a token key, see `authz keys list`.")],
     *,
@@ -180,13 +191,13 @@ def _revoke(config: Path, kind: str, value: str, until: str | None, *, as_json: 
 Until = Annotated[str | None, typer.Option(help="Keep it listed until this moment, RFC 3339.")]
 
 
-@revoke_app.command("jti")
+@revoke_app.command("jti", context_settings=TAKES_HYPHENS)
 def revoke_jti(value: str, *, config: Config = Path("authz.toml"), until: Until = None, as_json: Json = False) -> None:
     """End one token, by its jti."""
     _revoke(config, "jti", value, until, as_json=as_json)
 
 
-@revoke_app.command("credential")
+@revoke_app.command("credential", context_settings=TAKES_HYPHENS)
 def revoke_credential(
     value: str, *, config: Config = Path("authz.toml"), until: Until = None, as_json: Json = False
 ) -> None:
@@ -194,7 +205,7 @@ def revoke_credential(
     _revoke(config, "credential", value, until, as_json=as_json)
 
 
-@revoke_app.command("grant")
+@revoke_app.command("grant", context_settings=TAKES_HYPHENS)
 def revoke_grant(
     value: str, *, config: Config = Path("authz.toml"), until: Until = None, as_json: Json = False
 ) -> None:
@@ -202,11 +213,25 @@ def revoke_grant(
     _revoke(config, "grant", value, until, as_json=as_json)
 
 
-def audit_of(ctx: typer.Context, config: Config = Path("authz.toml")) -> None:
-    """Read, export and verify the audit log; each reading is itself recorded."""
-    from authz.operations import Operations  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class _Audit:
+    """What the commands of `audit_app` get: the log of the settings file that one of them names."""
 
-    ctx.obj = Operations(_settings(config))
+    usual: Path
+
+    def open_audit(self, config: Path | None) -> "AbstractAsyncContextManager[ReadingDesk]":
+        from authz.operations import Operations  # noqa: PLC0415
+
+        return Operations(_settings(config or self.usual)).open_audit()
+
+
+def audit_of(
+    ctx: typer.Context,
+    # Where it stood before; the commands below take it in the place where every other command does.
+    config: Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, hidden=True)] = Path("authz.toml"),
+) -> None:
+    """Read, export and verify the audit log; each reading is itself recorded."""
+    ctx.obj = _Audit(config)
 
 
 # Handed over here and not by a decorator: `audit_app` itself stays free of this program's settings.

@@ -36,8 +36,8 @@ from authz.store.directory import StoredDirectory
 from authz.store.participants import StoredParticipants
 from authz.store.revocations import StoredRevocations
 from authz.store.signing_keys import StoredSigningKeys
-from authz.tokens.keyfiles import KeyFiles
-from authz.tokens.keys import KeyFileError, Signer
+from authz.tokens.keyfiles import BUNDLE_PUBLIC, KeyFiles
+from authz.tokens.keys import KeyFileError, Signer, public_kid
 from authz.tokens.revocation import Revocation, RevocationKind
 from authz.tokens.rotation import KeySchedule, KeyState, SigningKeyRecord
 
@@ -155,13 +155,20 @@ class Operations:
             record = self._record(EventType.POLICY_ACTIVATE, Action.UPDATE, AuditObject("bundle", BUNDLE, "none"))
             await StoredBundleSerials(database).renew(BUNDLE, record)
 
-    async def list_keys(self) -> list[dict[str, str]]:
-        """The token keys and what each does at this moment."""
+    async def list_keys(self) -> dict[str, Any]:
+        """The token keys and what each does at this moment; key id of the bundles, verifier key of the audit log.
+
+        Opens no private key.
+
+        Raises:
+            KeyFileError: there are no keys yet.
+        """
+        folder = self.settings.keys.folder
         async with self._database() as database:
             _, records = await StoredSigningKeys(database).load()
         schedule = KeySchedule(records, self.settings.tokens.overlap)
         at = self.clock.now()
-        return [
+        tokens = [
             {
                 "kid": record.kid,
                 "algorithm": record.algorithm,
@@ -170,6 +177,11 @@ class Operations:
             }
             for record in records
         ]
+        return {
+            "token_keys": tokens,
+            "bundle_key": {"key_id": public_kid(folder / BUNDLE_PUBLIC), "public_key": str(folder / BUNDLE_PUBLIC)},
+            "checkpoint_key": str(self._log_key()),
+        }
 
     async def import_scheme(self, path: Path, *, dry_run: bool = False) -> Imported:
         """Bring deelnemers and address book to what the file says; see `authz.directory.scheme`.
@@ -228,11 +240,7 @@ class Operations:
     @contextlib.asynccontextmanager
     async def open_audit(self) -> AsyncIterator[ReadingDesk]:
         """The reading desk of `authz.audit.cli`, for this operator."""
-        path = self.settings.keys.folder / CHECKPOINT_PUBLIC
-        try:
-            key = VerifierKey.parse(path.read_text("ascii"))
-        except OSError:
-            raise KeyFileError(f"{path}: the public key of the log can not be read; run `authz keys init`") from None
+        key = self._log_key()
         # Read before the database: what is kept is never newer than what the database then has.
         try:
             kept = KeptNote(self.settings.keys.folder).read()
@@ -246,6 +254,13 @@ class Operations:
                 user=_operator(),
                 kept=kept,
             )
+
+    def _log_key(self) -> VerifierKey:
+        path = self.settings.keys.folder / CHECKPOINT_PUBLIC
+        try:
+            return VerifierKey.parse(path.read_text("ascii").strip())
+        except OSError:
+            raise KeyFileError(f"{path}: the public key of the log cannot be read; run `authz keys init`") from None
 
     @contextlib.asynccontextmanager
     async def _database(self) -> AsyncIterator[Database]:

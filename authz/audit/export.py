@@ -7,6 +7,7 @@ entry below its largest checkpoint and is verified as a whole; a selection carri
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -127,7 +128,9 @@ def verify_export(
     Args:
         lines: of the file, in order.
         keys: public keys of the log, known from elsewhere than the file.
-        checkpoints: further checkpoints that were kept elsewhere.
+        checkpoints: further checkpoints that were kept elsewhere. One that is newer than the file can prove nothing
+            about it: the outcome is then `INCOMPLETE`, never intact, because a file that was cut off looks the same. A
+            file that says it reaches as far as the checkpoint, and does not, is not intact.
 
     Raises:
         ExportInvalid: not an export, or damaged so that it can not be read as one.
@@ -136,18 +139,19 @@ def verify_export(
     header = next(parsed, None)
     if not isinstance(header, Header) or header.format != FORMAT:
         raise ExportInvalid(f"the first line is not the header of a {FORMAT} file")
-    kept = list(checkpoints)
+    own: list[StoredCheckpoint] = []
     first: EntryLine | None = None
     for line in parsed:
         if isinstance(line, CheckpointLine):
-            kept.append(StoredCheckpoint(line.size, line.note, tuple(line.frontier)))
+            own.append(StoredCheckpoint(line.size, line.note, tuple(line.frontier)))
         elif isinstance(line, EntryLine):
             first = line
             break
         else:
             raise ExportInvalid("the file has two headers")
     entries = _entries(first, parsed)
-    return _verify_complete(entries, keys, kept) if header.complete else _verify_selection(entries, keys, kept)
+    verify = _verify_complete if header.complete else _verify_selection
+    return verify(entries, keys, own, list(checkpoints), header.size)
 
 
 def _parse(lines: Iterable[bytes]) -> Iterator[Header | CheckpointLine | EntryLine]:
@@ -173,42 +177,99 @@ def _entries(
 
 
 def _verify_complete(
-    entries: Iterator[tuple[LogEntry, list[bytes] | None]], keys: Sequence[VerifierKey], kept: list[StoredCheckpoint]
+    entries: Iterator[tuple[LogEntry, list[bytes] | None]],
+    keys: Sequence[VerifierKey],
+    own: list[StoredCheckpoint],
+    elsewhere: list[StoredCheckpoint],
+    claimed: int,
 ) -> Report:
-    verifier = LogVerifier(keys, kept)
+    newer = [stored for stored in elsewhere if stored.size > claimed and _opened(stored, keys) is not None]
+    verifier = LogVerifier(keys, [*own, *(stored for stored in elsewhere if stored not in newer)])
+    end = 0
     for entry, _ in entries:
         verifier.feed(entry)
-    return verifier.finish()
+        end = entry.index + 1
+    report = verifier.finish()
+    if not report.findings and not end == claimed == report.covered:
+        # The header is not signed, so it is held against what is: a file that was cut off anywhere but at one of its
+        # own checkpoints, or whose header was not changed with it, ends here.
+        detail = (
+            f"the file says that it holds {claimed} records, has {end}, and {report.covered} are covered by a signature"
+        )
+        kind = FindingKind.MISSING if end < claimed else FindingKind.CHECKPOINT
+        first = min(end, claimed, report.covered)
+        return replace(report, findings=(Finding(kind, first, max(first, end - 1, claimed - 1), detail),))
+    if not end:
+        nothing = Finding(FindingKind.MISSING, 0, 0, "the file holds no record, so nothing was verified")
+        return replace(report, findings=(*report.findings, nothing))
+    return replace(report, uncompared=_sizes(newer))
 
 
 def _verify_selection(
-    entries: Iterator[tuple[LogEntry, list[bytes] | None]], keys: Sequence[VerifierKey], kept: list[StoredCheckpoint]
+    entries: Iterator[tuple[LogEntry, list[bytes] | None]],
+    keys: Sequence[VerifierKey],
+    own: list[StoredCheckpoint],
+    elsewhere: list[StoredCheckpoint],
+    _claimed: int,
 ) -> Report:
     opened: list[Checkpoint] = []
     findings: list[Finding] = []
-    for stored in kept:
+    for stored in (*own, *elsewhere):
         try:
-            opened.append(Checkpoint.open(stored.note, *keys))
+            checkpoint = Checkpoint.open(stored.note, *keys)
         except NoteInvalid as error:
             findings.append(
                 Finding(
                     FindingKind.CHECKPOINT, stored.size, stored.size, f"the checkpoint there does not hold: {error}"
                 )
             )
+        else:
+            opened.append(checkpoint)
     count = 0
-    largest = max(opened, key=lambda checkpoint: checkpoint.size, default=None)
+    # The proofs lead to the checkpoint that came with them. Any other is of another tree: of the same size it must be
+    # equal, and of another size nothing here connects the two.
+    proven = max(
+        (found for stored in own if (found := _opened(stored, keys)) is not None),
+        key=lambda each: each.size,
+        default=None,
+    )
     for entry, proof in entries:
         count += 1
         finding = inspect(entry)
-        if finding is None and largest is not None:
-            finding = _unproven(entry, proof, largest)
+        if finding is None and proven is not None:
+            finding = _unproven(entry, proof, proven)
         if finding is not None:
             findings.append(finding)
-    if largest is None:
+    if proven is None:
         findings.append(Finding(FindingKind.CHECKPOINT, 0, 0, "no signed checkpoint covers any record"))
+    else:
+        findings += [
+            Finding(FindingKind.REWRITTEN, 0, each.size - 1, f"two signed checkpoints of {each.size} records differ")
+            for each in opened
+            if each.size == proven.size and each.root != proven.root
+        ]
     findings.sort(key=lambda finding: finding.first)
-    covered = 0 if largest is None else largest.size
-    return Report(entries=count, checkpoints=len(opened), covered=covered, erased=0, findings=tuple(findings))
+    apart = [stored for stored in elsewhere if _opened(stored, keys) is not None]
+    others = [] if proven is None else [stored for stored in apart if stored.size != proven.size]
+    return Report(
+        entries=count,
+        checkpoints=len(opened) - len(others),
+        covered=0 if proven is None else proven.size,
+        erased=0,
+        findings=tuple(findings),
+        uncompared=_sizes(others),
+    )
+
+
+def _opened(stored: StoredCheckpoint, keys: Sequence[VerifierKey]) -> Checkpoint | None:
+    try:
+        return Checkpoint.open(stored.note, *keys)
+    except NoteInvalid:
+        return None
+
+
+def _sizes(checkpoints: Iterable[StoredCheckpoint]) -> tuple[int, ...]:
+    return tuple(sorted({stored.size for stored in checkpoints}))
 
 
 def _unproven(entry: LogEntry, proof: list[bytes] | None, checkpoint: Checkpoint) -> Finding | None:

@@ -111,6 +111,26 @@ class ReadingDesk:
         async for line in self._selection(criteria, size):
             yield line
 
+    async def checkpoint(self) -> str:
+        """The newest signed checkpoint, to be kept elsewhere.
+
+        Raises:
+            Refused: none was signed yet, or the stored one is not signed by this log or older than what was kept
+                outside the database.
+            AuditUnavailable: the reading can not be recorded.
+        """
+        stored = await self._reader.last_checkpoint()
+        if stored is None:
+            raise Refused(Reason.NOT_FOUND, "the log has no signed checkpoint yet; try again in a second")
+        await self._recorded(EventType.LOG_READ, {"checkpoint": stored.size})
+        try:
+            size = Checkpoint.open(stored.note, *self._keys).size
+        except NoteInvalid as error:
+            raise Refused(Reason.AUDIT_TAMPERED, "the stored checkpoint is not one of this log: verify it") from error
+        if any(self._external(note).size > size for note in self._kept):
+            raise Refused(Reason.AUDIT_TAMPERED, "a newer checkpoint was signed than the log has: verify it")
+        return stored.note
+
     async def verify(self, elsewhere: Sequence[str] = ()) -> tuple[Report, bool]:
         """Verify the whole log against every signed checkpoint.
 

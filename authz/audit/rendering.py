@@ -1,12 +1,16 @@
-"""How the command line shows entries and reports: tables for people, JSON for programs.
+"""How the command line shows entries and reports: text for people, JSON for programs.
+
+A table of nine columns needs room. A terminal that is narrow gets each record as a few lines instead, and so does a
+pipe or a file, where nobody knows the width: unless COLUMNS says it.
 
 What stands in a record may come from a caller, so nothing of it is interpreted: no markup, no control characters.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
@@ -14,11 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from authz.audit.log import LogEntry
-from authz.audit.verify import Finding, Report
+from authz.audit.verify import Finding, Report, Verdict
 
 _OUTCOMES = {1: ("success", "green"), 2: ("refused", "yellow"), 3: ("error", "red")}
-_PIPE_WIDTH = 200
-"""Columns when the output is not a terminal, so that a table in a file is not cut at 80."""
+_TABLE_WIDTH: Final = 140
+"""Columns below which a table of nine columns would be one of words cut into pieces."""
+_ENDLESS: Final = 1_000_000
+"""Columns of a pipe: nothing is wrapped, so that a line stays what a program or a person searches for."""
+_HEADINGS: Final = ("time (UTC)", "event", "result", "reason", "who", "what", "under", "source")
 
 
 def entry_json(entry: LogEntry) -> dict[str, Any]:
@@ -36,6 +43,7 @@ def report_json(report: Report) -> dict[str, Any]:
     """A report as JSON values."""
     return {
         "intact": report.intact,
+        "verdict": report.verdict.value,
         "entries": report.entries,
         "checkpoints": report.checkpoints,
         "covered": report.covered,
@@ -44,6 +52,7 @@ def report_json(report: Report) -> dict[str, Any]:
             {"kind": finding.kind.value, "first": finding.first, "last": finding.last, "detail": finding.detail}
             for finding in report.findings
         ],
+        "uncompared": list(report.uncompared),
     }
 
 
@@ -53,26 +62,45 @@ def print_json(document: object) -> None:
 
 
 def print_entries(entries: Sequence[LogEntry]) -> None:
-    """Write a table, newest first."""
-    table = Table(title="Audit log", title_justify="left", caption=f"{len(entries)} records, newest first")
+    """Write what was found, newest first: a table where there is room, a list elsewhere."""
+    console, caption = _console(), f"{len(entries)} records, newest first"
+    if not _TABLE_WIDTH <= console.width < _ENDLESS:
+        for entry in entries:
+            _print_as_list(console, entry)
+        console.print(Text(caption, style="italic"))
+        return
+    table = Table(title="Audit log", title_justify="left", caption=caption)
     table.add_column("index", justify="right", no_wrap=True)
-    for heading in ("time (UTC)", "event", "result", "reason", "who", "what", "under", "source"):
+    for heading in _HEADINGS:
         table.add_column(heading, overflow="fold")
     for entry in entries:
         table.add_row(str(entry.index), *_cells(entry))
-    _console().print(table)
+    console.print(table)
+
+
+def _print_as_list(console: Console, entry: LogEntry) -> None:
+    first, *rest = _cells(entry)
+    head = [Text(f"{entry.index}", style="bold"), first, *(cell for cell in rest[:3] if cell.plain)]
+    console.print(Text("  ").join(head), soft_wrap=True)
+    for heading, cell in zip(_HEADINGS[4:], rest[3:], strict=False):
+        if cell.plain:
+            console.print(Text.assemble((f"    {heading}: ", "dim"), cell), soft_wrap=True)
 
 
 def print_entry(entry: LogEntry) -> None:
     """Write one entry, whole."""
     console = _console()
-    table = Table(title=f"Audit record {entry.index}", title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     record = _record(entry)
     rows: list[tuple[str, object]] = [("received", _received(entry))]
     rows += _flat("", record) if record else [("record", "erased" if entry.payload is None else "unreadable")]
     rows += [("commitment", entry.commitment.hex()), ("leaf hash", entry.leaf_hash.hex())]
+    if not _TABLE_WIDTH <= console.width < _ENDLESS:
+        for name, value in (("Audit record", entry.index), *rows):
+            console.print(Text.assemble((f"{_safe(name)}: ", "dim"), _safe(value)), soft_wrap=True)
+        return
+    table = Table(title=f"Audit record {entry.index}", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(_safe(name), _safe(value))
     console.print(table)
@@ -81,8 +109,19 @@ def print_entry(entry: LogEntry) -> None:
 def print_report(report: Report) -> None:
     """Write the result of a verification."""
     console = _console()
-    if report.intact:
+    if report.verdict is Verdict.INTACT:
         console.print(Text("The log is intact.", style="bold green"))
+    elif report.verdict is Verdict.INCOMPLETE:
+        sizes = ", ".join(str(size) for size in report.uncompared)
+        console.print(Text("INCOMPLETE: the log could not be verified against every checkpoint.", style="bold yellow"))
+        console.print(
+            Text(
+                f"The export fits its own signatures up to record {report.covered}, and cannot be compared with the "
+                f"checkpoint of {sizes} records: it is newer than this export, or the export is a selection. "
+                "Export everything again, or verify with an older checkpoint. If a whole new export ends before that "
+                "checkpoint too, records are missing."
+            )
+        )
     else:
         console.print(Text("THE LOG IS NOT INTACT.", style="bold red"))
         console.print(_finding("first: ", report.findings[0]))
@@ -101,7 +140,8 @@ def _finding(label: str, finding: Finding) -> Text:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return Console(width=None if known else _ENDLESS, highlight=False, markup=False, emoji=False)
 
 
 def _received(entry: LogEntry) -> str | None:

@@ -45,6 +45,15 @@ class FindingKind(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
+class Verdict(StrEnum):
+    """Outcome of a verification."""
+
+    INTACT = "intact"
+    NOT_INTACT = "not_intact"
+    INCOMPLETE = "incomplete"
+    """Nothing is wrong in what was given, and a checkpoint that was given could not be compared with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong.
@@ -76,6 +85,9 @@ class Report:
         covered: entries below this index are covered by a signed checkpoint that fits.
         erased: entries whose payload was erased, with a record of it.
         findings: what is wrong, first record first.
+        uncompared: sizes of checkpoints that were given and that say nothing about these entries: the entries end
+            before them, or are a selection with proofs to another checkpoint. A log of which the newest records were
+            removed looks the same.
     """
 
     entries: int
@@ -83,11 +95,19 @@ class Report:
     covered: int
     erased: int
     findings: tuple[Finding, ...]
+    uncompared: tuple[int, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome; what is wrong outweighs what could not be compared."""
+        if self.findings:
+            return Verdict.NOT_INTACT
+        return Verdict.INCOMPLETE if self.uncompared else Verdict.INTACT
 
     @property
     def intact(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.findings
+        """Whether nothing is wrong and everything that was given was compared."""
+        return self.verdict is Verdict.INTACT
 
 
 def inspect(entry: LogEntry) -> Finding | None:

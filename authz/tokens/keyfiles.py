@@ -108,10 +108,14 @@ class KeyFiles:
     def create_token_key(self) -> Signer:
         """Make a new token key and its file.
 
+        Its key id never begins with a hyphen, which command lines take for an option; one key in 64 is made again.
+
         Raises:
-            KeyFileError: the file can not be written.
+            KeyFileError: the file cannot be written.
         """
         key = ec.generate_private_key(ec.SECP256R1())
+        while jwk_of(key.public_key())["kid"].startswith("-"):
+            key = ec.generate_private_key(ec.SECP256R1())
         write_key(self._token_path(jwk_of(key.public_key())["kid"]), key, self.passphrase)
         return Es256Signer(key)
 

@@ -93,6 +93,23 @@ def jwk_of(key: ec.EllipticCurvePublicKey) -> dict[str, Any]:
     return members | {"kid": base64url(thumbprint), "use": "sig", "alg": "ES256"}
 
 
+def public_kid(path: Path) -> str:
+    """Key id of a public key in a PEM file.
+
+    Raises:
+        KeyFileError: unreadable, or not a key on P-256.
+    """
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except OSError:
+        raise KeyFileError(f"{path}: the public key cannot be read; run `authz keys init`") from None
+    except ValueError:
+        raise KeyFileError(f"{path}: not a public key") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise KeyFileError(f"{path}: not a key on P-256")
+    return str(jwk_of(key)["kid"])
+
+
 def read_passphrase(path: Path) -> bytes:
     """Read the passphrase from its file: the first line, without its line end.
 

@@ -15,6 +15,7 @@ from tests.fakes.certificates import FakeAuthority
 from tests.fakes.domains import RunningDns, running_dns
 
 CIZ = {"name": "test.nl", "records": {"pep.ciz": ["127.0.0.1"]}}
+PUBLISHED = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 JTI = "NjX5JcVXoKeYjaq1VRoLJA"
 
 
@@ -43,7 +44,13 @@ def test_keys_are_made_once_and_listed(config: Path) -> None:
     assert json.loads(run(config, "keys", "init", "--json")[1]) == first
     assert Path(first["bundle_key"]["public_key"]).read_text().startswith("-----BEGIN PUBLIC KEY")
     listed = json.loads(run(config, "keys", "list", "--json")[1])
-    assert [(key["kid"], key["state"]) for key in listed] == [(first["token_keys"][0], "signing")]
+    assert [(key["kid"], key["state"]) for key in listed["token_keys"]] == [(first["token_keys"][0], "signing")]
+    assert {name: listed[name] for name in ("bundle_key", "checkpoint_key")} == {
+        name: first[name] for name in ("bundle_key", "checkpoint_key")
+    }
+    shown = run(config, "keys", "list")[1]
+    assert first["checkpoint_key"] in shown
+    assert first["bundle_key"]["key_id"] in shown
 
 
 def test_the_scheme_is_imported_once(config: Path) -> None:
@@ -108,13 +115,41 @@ def test_a_token_is_revoked(config: Path) -> None:
 
 
 def test_a_token_key_is_withdrawn_with_its_replacement_and_once(config: Path) -> None:
-    (kid,) = [key["kid"] for key in json.loads(run(config, "keys", "list", "--json")[1])]
+    (kid,) = [key["kid"] for key in json.loads(run(config, "keys", "list", "--json")[1])["token_keys"]]
     code, out, err = run(config, "keys", "withdraw", kid)
     assert (code, out, "--replace" in err) == (2, "", True)
     done = json.loads(run(config, "keys", "withdraw", kid, "--replace", "--json")[1])
-    states = {key["kid"]: key["state"] for key in json.loads(run(config, "keys", "list", "--json")[1])}
+    states = {key["kid"]: key["state"] for key in json.loads(run(config, "keys", "list", "--json")[1])["token_keys"]}
     assert states == {kid: "withdrawn", done["replaced_by"]: "signing"}
     assert run(config, "keys", "withdraw", kid, "--replace")[0] == 2
+
+
+def test_a_value_that_begins_with_a_hyphen_is_no_option(config: Path) -> None:
+    code, _, err = run(config, "keys", "withdraw", f"-{'a' * 42}")
+    assert (code, "there is no token key with this key id" in err) == (2, True)
+    assert run(config, "revoke", "credential", f"-{'A' * 42}", "--json")[0] == 0
+    # Near miss: an option that was typed wrongly beside a value is no value.
+    code, _, err = run(config, "keys", "withdraw", "a" * 43, "--replcae")
+    assert (code, "--replcae" in err) == (2, True)
+
+
+def test_before_there_are_keys_it_says_how_to_make_them(tmp_path: Path) -> None:
+    path = prepare(tmp_path, FakeAuthority())
+    code, out, err = run(path, "keys", "list")
+    assert (code, out, "authz keys init" in err) == (1, "", True)
+
+
+def test_the_settings_are_named_in_the_same_place_for_every_command(config: Path) -> None:
+    for arguments in (("audit", "list", "--config", str(config)), ("audit", "--config", str(config), "list")):
+        result = CliRunner().invoke(app, arguments, env={"SLUIS_AUTHZ_CONFIG": "absent.toml"})
+        assert result.exit_code == 0, result.stderr
+    assert CliRunner().invoke(app, ["audit", "list"], env={"SLUIS_AUTHZ_CONFIG": "absent.toml"}).exit_code == 1
+
+
+def test_an_export_is_verified_where_there_are_no_settings(tmp_path: Path) -> None:
+    arguments = ["audit", "verify", "--export", str(tmp_path / "no-such-file"), "--key", PUBLISHED]
+    result = CliRunner().invoke(app, arguments, env={"SLUIS_AUTHZ_CONFIG": "absent.toml"})
+    assert "no-such-file" in result.stderr
 
 
 def test_the_policies_get_a_new_number(config: Path) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from authz.audit.checkpoint import Checkpointer
 from authz.audit.cli import audit_app
+from authz.audit.note import Checkpoint, sign_note
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.audit.reading import ReadingDesk
@@ -36,7 +37,8 @@ class Context:
         self._signer = signer
 
     @asynccontextmanager
-    async def open_audit(self) -> AsyncIterator[ReadingDesk]:
+    async def open_audit(self, config: Path | None) -> AsyncIterator[ReadingDesk]:
+        assert config is None or config.name == "named.toml"
         clock = FixedClock()
         database = Database(self._url, clock)
         await database.start()
@@ -166,3 +168,47 @@ def test_what_can_not_be_understood_is_refused(run: Run, arguments: tuple[str, .
 )
 def test_a_file_that_can_not_be_read_is_named(run: Run, arguments: tuple[str, ...]) -> None:
     assert run(*arguments) == (1, "", "failed (file): no-such-file: No such file or directory.\n")
+
+
+def test_a_filter_that_nothing_could_fit_is_no_empty_table(run: Run) -> None:
+    code, out, err = run("list", "--trace", "zz")
+    assert (code, out, err.startswith("refused (parameter_malformed): --trace: expected 32")) == (2, "", True)
+    assert run("list", "--trace", "f" * 32)[0] == 0
+
+
+@pytest.mark.parametrize(("columns", "table"), [(None, False), ("60", False), ("160", True)])
+def test_a_table_is_shown_where_there_is_room_for_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: str | None, *, table: bool
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    out = run("list", "--reason", "scope_unknown")[1]
+    assert ("┃" in out) is table
+    if not table:
+        assert out.splitlines()[0].startswith("1  ")
+        assert "refused  scope_unknown" in out.splitlines()[0]
+        assert "    who: uzovi:5001" in out.splitlines()
+    shown = run("show", "1")[1]
+    assert ("│" in shown) is table
+    assert "uzovi:5001" in shown
+
+
+def test_a_checkpoint_is_kept_and_compared(run: Run, tmp_path: Path, signer: FileNoteSigner) -> None:
+    kept, exported = tmp_path / "kept.txt", tmp_path / "export.jsonl"
+    assert run("checkpoint", "--out", str(kept)) == (0, "", "")
+    assert run("checkpoint")[1] == kept.read_text()
+    assert run("checkpoint", "--out", str(kept))[0] == 1, "never over another file"
+    assert run("verify", "--checkpoint", str(kept))[0] == 0
+    assert run("export", str(exported))[0] == 0
+    offline = ("verify", "--export", str(exported), "--key", str(signer.verifier), "--checkpoint")
+    assert run(*offline, str(kept))[0] == 0
+    newer = tmp_path / "newer.txt"
+    newer.write_text(sign_note(Checkpoint(signer.verifier.name, 9, bytes(32)).text, signer))
+    code, out, _ = run(*offline, str(newer))
+    assert (code, "INCOMPLETE" in out, "newer than this export" in out, "intact" in out) == (4, True, True, False)
+    code, out, _ = run(*offline, str(newer), "--json")
+    document = json.loads(out)
+    assert (code, document["verdict"], document["intact"], document["uncompared"]) == (4, "incomplete", False, [9])
+    # The running log itself is never older than what it signed: there it stays an alarm.
+    assert run("verify", "--checkpoint", str(newer))[0] == 3

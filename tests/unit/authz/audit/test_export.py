@@ -8,12 +8,13 @@ import pytest
 
 from authz.audit.checkpoint import Checkpointer
 from authz.audit.export import ExportInvalid, verify_export
-from authz.audit.note import VerifierKey
+from authz.audit.log import StoredCheckpoint
+from authz.audit.note import Checkpoint, VerifierKey, sign_note
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.audit.reading import ReadingDesk
 from authz.audit.search import Criteria
-from authz.audit.verify import FindingKind, Report
+from authz.audit.verify import FindingKind, Report, Verdict
 from authz.domain.audit import AuditUser
 from authz.store.audit_log import StoredAuditLog
 from authz.store.database import Database
@@ -163,3 +164,89 @@ async def test_an_export_holds_nothing_that_a_terminal_obeys(
     exported = [line async for line in desk.export()]
     assert b"".join(exported).replace(b"\n", b"").decode("ascii").isprintable()
     assert verify_export(exported, [key]).intact
+
+
+async def grown(desk: ReadingDesk, database: Database, checkpointer: Checkpointer) -> StoredCheckpoint:
+    """A checkpoint that the auditor keeps, of a log that goes on after what was exported."""
+    await database.record(*(audit_record() for _ in range(4)))
+    await checkpointer.checkpoint()
+    note = await desk.checkpoint()
+    return StoredCheckpoint(int(note.split("\n")[1]), note, ())
+
+
+def against(lines: list[Line], kept: StoredCheckpoint, key: VerifierKey) -> Report:
+    return verify_export([json.dumps(line).encode() for line in lines], [key], [kept])
+
+
+async def test_a_checkpoint_that_is_newer_than_the_export_is_no_alarm_and_never_green(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey
+) -> None:
+    lines = await lines_of(desk)
+    kept = await grown(desk, database, checkpointer)
+    report = against(lines, kept, key)
+    assert (report.verdict, report.uncompared, report.intact) == (Verdict.INCOMPLETE, (kept.size,), False)
+    # Near miss: exported again, everything is compared.
+    assert against(await lines_of(desk), kept, key).verdict is Verdict.INTACT
+
+
+@pytest.mark.parametrize("size", [12, 17, 10_000])
+async def test_an_export_that_claims_to_reach_the_checkpoint_and_was_cut_off_is_an_alarm(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey, size: int
+) -> None:
+    kept = await grown(desk, database, checkpointer)
+    cut = [line for line in await lines_of(desk) if line.get("index", 0) < 12 and line.get("size", 0) <= 12]
+    whole = await lines_of(desk)
+    cut.insert(0, whole[0] | {"size": size})
+    report = against(cut, kept, key)
+    # Cut off at one of its own checkpoints, with a header that admits it, it is what an older export would be.
+    assert report.verdict is (Verdict.INCOMPLETE if size == 12 else Verdict.NOT_INTACT)
+    assert not report.intact
+
+
+async def test_a_cut_between_two_checkpoints_is_an_alarm_whatever_the_header_says(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey
+) -> None:
+    lines = await lines_of(desk)
+    kept = await grown(desk, database, checkpointer)
+    for end in (9, 10, 11):
+        cut = [line for line in lines if line.get("index", 0) < end and line.get("size", 0) <= 8]
+        report = against([lines[0] | {"size": end}, *cut], kept, key)
+        assert report.verdict is Verdict.NOT_INTACT
+
+
+async def test_a_changed_record_is_an_alarm_also_with_a_newer_checkpoint(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey
+) -> None:
+    lines = await lines_of(desk)
+    kept = await grown(desk, database, checkpointer)
+    lines[4 + 5]["received_us"] += 1
+    assert named(against(lines, kept, key)) == (FindingKind.ALTERED, 5, 5)
+
+
+async def test_a_header_that_admits_fewer_records_than_there_are_is_an_alarm(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey
+) -> None:
+    """Otherwise a small size in the header would keep any checkpoint from being compared."""
+    lines = await lines_of(desk)
+    kept = await grown(desk, database, checkpointer)
+    lines[0]["size"] = 3
+    assert against(lines, kept, key).verdict is Verdict.NOT_INTACT
+
+
+async def test_a_file_without_a_record_verifies_nothing(desk: ReadingDesk, key: VerifierKey) -> None:
+    header = (await lines_of(desk))[0] | {"size": 0}
+    assert not verify([header], key).intact
+
+
+async def test_a_selection_is_not_green_against_a_checkpoint_that_it_cannot_be_compared_with(
+    desk: ReadingDesk, database: Database, checkpointer: Checkpointer, key: VerifierKey, signer: FileNoteSigner
+) -> None:
+    older = await desk.checkpoint()
+    same = StoredCheckpoint(12, older, ())
+    lines = await lines_of(desk, Criteria(participant="uzovi:5001"))
+    kept = await grown(desk, database, checkpointer)
+    assert against(lines, kept, key).verdict is Verdict.INCOMPLETE
+    # The one that its proofs lead to is compared, and another one of that size contradicts it.
+    assert against(lines, same, key).verdict is Verdict.INTACT
+    forked = sign_note(Checkpoint(signer.verifier.name, 12, bytes(32)).text, signer)
+    assert named(against(lines, StoredCheckpoint(12, forked, ()), key)) == (FindingKind.REWRITTEN, 0, 11)

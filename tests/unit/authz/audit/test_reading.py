@@ -6,6 +6,7 @@ import pytest
 
 from authz.audit.checkpoint import Checkpointer
 from authz.audit.log import AuditUnavailable
+from authz.audit.note import Checkpoint, VerifierKey, sign_note
 from authz.audit.note_key import FileNoteSigner
 from authz.audit.own import OwnRecords
 from authz.audit.reading import ReadingDesk
@@ -89,3 +90,29 @@ async def test_an_unsigned_log_is_not_exported(
 async def test_a_checkpoint_of_another_log_is_refused(desk: ReadingDesk) -> None:
     with pytest.raises(Refused, match="parameter_malformed"):
         await desk.verify(["other\n1\nAA==\n\n— other AAAAAAAAAAAA\n"])
+
+
+async def test_the_newest_checkpoint_is_handed_out_with_a_record(
+    desk: ReadingDesk, log: StoredAuditLog, signer: FileNoteSigner
+) -> None:
+    assert Checkpoint.open(await desk.checkpoint(), signer.verifier).size == 3
+    (record,) = await added(log)
+    assert (record.event_type, record.objects[0].details) == (EventType.LOG_READ, {"checkpoint": 3})
+
+
+async def test_a_checkpoint_is_refused_when_a_newer_one_was_kept(
+    log: StoredAuditLog, own: OwnRecords, signer: FileNoteSigner, desk: ReadingDesk
+) -> None:
+    """An auditor who keeps what is left after records were removed would vouch for the removal."""
+    newer = sign_note(Checkpoint(signer.verifier.name, 4, bytes(32)).text, signer)
+    robbed = ReadingDesk(reader=log, own=own, keys=(signer.verifier,), user=AUDITOR, kept=newer)
+    with pytest.raises(Refused, match="audit_tampered"):
+        await robbed.checkpoint()
+
+
+async def test_a_checkpoint_of_another_key_is_not_handed_out(
+    log: StoredAuditLog, own: OwnRecords, desk: ReadingDesk
+) -> None:
+    stranger = VerifierKey("log.example.nl/audit", bytes(32))
+    with pytest.raises(Refused, match="audit_tampered"):
+        await ReadingDesk(reader=log, own=own, keys=(stranger,), user=AUDITOR).checkpoint()

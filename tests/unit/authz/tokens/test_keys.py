@@ -138,3 +138,16 @@ def test_a_token_key_file_with_another_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"token-{one.kid}.pem").replace(tmp_path / f"token-{other.kid}.pem")
     with pytest.raises(KeyFileError, match="does not hold"):
         files.token_signer(other.kid)
+
+
+def test_no_key_id_begins_with_a_hyphen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line takes such a key id for an option; one key in 64 has one."""
+    keys = [ec.derive_private_key(private, ec.SECP256R1()) for private in range(1, 300)]
+    hyphened = next(key for key in keys if jwk_of(key.public_key())["kid"].startswith("-"))
+    plain = next(key for key in keys if not jwk_of(key.public_key())["kid"].startswith("-"))
+    signer = Es256Signer(plain)
+    drawn = iter((hyphened, hyphened, plain))
+    monkeypatch.setattr(ec, "generate_private_key", lambda _curve: next(drawn))
+    made = KeyFiles(tmp_path, PASSPHRASE, signer, signer).create_token_key()
+    assert made.kid == signer.kid
+    assert [path.name for path in tmp_path.iterdir()] == [f"token-{signer.kid}.pem"]
