@@ -1,7 +1,7 @@
 """How often a holder may renew by himself. Every renewal ends in an entry of the CRL, which all others carry.
 
 Counted in the register for (environment, identity), so that it holds over instances and restarts, and whatever key or
-certificate the asker has by now. An operator who renews for a party is not counted against: he was asked.
+certificate the asker has by now. What an operator renewed counts too, but an operator is never refused: he was asked.
 """
 
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from pki.http.published import Published
 from pki.issuing import Holder
 from pki.rate import RateLimiter
 from pki.records import operator
+from pki.renewal_limits import TooOften
 from pki.store.register import Register
 from pki.tally import Tally
 from pki.validation import CertificateValidator
@@ -299,3 +301,13 @@ async def test_whatever_comes_gets_an_answer_that_refuses(
         assert operation == "cacerts"
         assert method in {"GET", "HEAD"}
     assert b"Traceback" not in reply.body
+
+
+def test_who_renews_too_often_is_told_when_to_come_back() -> None:
+    for reason in (Reason.RENEWAL_TOO_SOON, Reason.RENEWALS_EXHAUSTED):
+        answer = _refusal(TooOften(reason, "why", timedelta(days=3)))
+        assert (answer.status, answer.headers["retry-after"]) == (429, "259201")
+        assert answer.body == f"{reason.value}: why\n".encode()
+    # A name of another organisation is a conflict that its holder cannot wait out.
+    answer = _refusal(Refused(Reason.DNS_NAME_TAKEN, "why"))
+    assert (answer.status, "retry-after" in answer.headers) == (409, False)
