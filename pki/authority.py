@@ -341,10 +341,20 @@ async def _why_not(register: Register, old: Registered) -> Refused:
     now = (await register.find(certificates.c.id == old.id))[0]
     if now.status != "active" or now.held_at is not None:
         return Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
-    return Refused(
-        Reason.RENEWAL_UNDERWAY,
-        "A renewal is under way, or the overlap with the certificate before this one has not ended yet.",
+    earlier = await register.find(
+        certificates.c.environment == old.environment,
+        certificates.c.identifier == old.identifier.subject,
+        certificates.c.status == "superseding",
+        limit=1,
     )
+    until = earlier[0].overlap_until if earlier else None
+    if until is not None:
+        return Refused(
+            Reason.RENEWAL_UNDERWAY,
+            f"The overlap with the certificate before this one lasts until {until:%Y-%m-%d %H:%M} UTC:"
+            " renew after that, or end it by confirming that this one is in use (`pki reenrol --confirm`).",
+        )
+    return Refused(Reason.RENEWAL_UNDERWAY, "A renewal is under way at this moment: try again in a minute.")
 
 
 def _withdrawn() -> Refused:

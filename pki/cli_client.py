@@ -1,21 +1,26 @@
 """Commands of participants: `pki enrol` and `pki reenrol`. They need neither settings nor the authority's database."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pki.cli_shared import AsJson, Identity, emit, identifier
+from pki.cli_shared import AsJson, Identity, identifier
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from authz.domain.errors import Refused
+    from authz.domain.identifiers import Identifier
     from pki.est_client import EstClient
     from pki.keyset import Keyset
 
 Folder = Annotated[Path, typer.Option("--out-dir", help="Folder for key, certificate and chain: <out-dir>/current/.")]
-KeyKind = Annotated[str, typer.Option("--key", help="ec-p256, ec-p384, rsa-3072 or rsa-4096.")]
+KeyKind = Annotated[
+    str | None, typer.Option("--key-kind", help="Of a new key: ec-p256 (when left out), ec-p384, rsa-3072 or rsa-4096.")
+]
 MAX_FILE: Final = 65_536
 
 
@@ -32,27 +37,29 @@ def enrol(
     server_name: Annotated[
         str | None, typer.Option(help="Name in the server's certificate, if not that of --url.")
     ] = None,
-    key: KeyKind = "ec-p256",
+    key_kind: KeyKind = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="The certificate in the folder works no longer: take another in its place."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Get the first certificate, with the one-time code that an operator gave you."""
     from pki.est_client import EstClient  # noqa: PLC0415
-    from pki.keyset import Keyset, KeysetError  # noqa: PLC0415
+    from pki.keyset import Keyset  # noqa: PLC0415
 
     who = identifier(identity)
-    authorities = _read(ca)
+    client = EstClient(url, authorities := _read(ca), server_name)
     if (code_file is None) == (certificate is None):
-        raise KeysetError("expected either --code-file or --certificate")
+        raise _malformed("Expected either --code-file or --certificate.")
     given = _read(certificate or code_file or Path("-"))
-    client = EstClient(url, authorities, server_name)
+    code = _code(given) if certificate is None else ""
     keyset = Keyset(out_dir.absolute())
     with keyset.locked():
+        _check_free(keyset, who, replace=replace)
         how = {"url": url, "identity": who.subject, "server_name": server_name or ""}
-        made = keyset.pending_key(key)
-        if certificate is not None:
-            obtained = client.accept(who, given, made)
-        else:
-            obtained = client.enrol(who, given.decode("ascii", "replace").strip(), made)
+        made = keyset.pending_key(_kind(key_kind))
+        obtained = client.accept(who, given, made) if certificate is not None else client.enrol(who, code, made)
         keyset.remember(how, authorities)
         keyset.install(obtained.certificate, list(obtained.issuers))
     _tell(keyset, as_json, "enrolled")
@@ -75,7 +82,7 @@ def reenrol(
             help="After the reload, say that the new certificate is in use: the old one is revoked at once.",
         ),
     ] = False,
-    key: KeyKind = "ec-p256",
+    key_kind: KeyKind = None,
     as_json: AsJson = False,
 ) -> None:
     """Renew by the current certificate when a third of its life is left; the old one keeps working meanwhile.
@@ -84,31 +91,35 @@ def reenrol(
     """
     from authz.domain.clock import SystemClock  # noqa: PLC0415
     from pki.keyset import Keyset, KeysetError  # noqa: PLC0415
-    from pki.renewal import Renewer, due_at  # noqa: PLC0415
+    from pki.renewal import Renewer, due_at, read_hook  # noqa: PLC0415
 
     keyset = Keyset(out_dir.absolute())
     kept = keyset.remembered()
     who = identifier(kept.get("identity", ""))
     if confirm and daemon and reload_hook is None:
-        raise KeysetError("--confirm with --daemon: expected --reload-hook, or nobody would know what is in use")
+        raise _malformed("--confirm with --daemon: expected --reload-hook, or nobody would know what is in use.")
     renewer = Renewer(
         keyset,
         _client(keyset, kept),
         who,
         SystemClock(),
-        hook=reload_hook,
+        hook=read_hook(reload_hook),
         confirm=_confirmer(keyset, kept) if confirm else None,
-        key_kind=key,
+        key_kind=_kind(key_kind),
     )
+    if daemon:
+        _log()
+    else:
+        _be_silent()
     if confirm and not daemon:
         # Also when nothing is to be renewed: somebody who types it has the current certificate at work.
         keyset.expect_confirmation()
     if daemon:
-        _stay(renewer.run)
+        _stay(lambda stop: renewer.run(stop, now=now))
         return
     step = renewer.step(now=now)
     if step.failed is not None:
-        raise KeysetError(step.failed)
+        raise step.error or KeysetError(step.failed)
     certificate = keyset.certificate()
     due = "" if certificate is None else f"; next renewal {due_at(certificate):%Y-%m-%d}"
     _tell(keyset, as_json, ("renewed" if step.renewed else "not due yet") + due)
@@ -136,20 +147,85 @@ def _stay(run: "Callable[[threading.Event], None]") -> None:
     import signal  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
-    from authz.edge.logs import configure_logs  # noqa: PLC0415
-
-    configure_logs("pki-reenrol")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     run(stop)
 
 
+def _log() -> None:
+    from authz.edge.logs import configure_logs  # noqa: PLC0415
+
+    configure_logs("pki-reenrol")
+
+
+def _be_silent() -> None:
+    """A single look is told by its outcome; the same in a log would be said twice."""
+    import logging  # noqa: PLC0415
+
+    import structlog  # noqa: PLC0415
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def _check_free(keyset: "Keyset", who: "Identifier", *, replace: bool) -> None:
+    """See that the folder waits for a first certificate, or for one after the last stopped working.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED, it is somebody else's; IDENTITY_HAS_CERTIFICATE, one that is not over is there.
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from authz.domain.errors import Refused  # noqa: PLC0415
+    from authz.domain.reasons import Reason  # noqa: PLC0415
+
+    certificate = keyset.certificate()
+    if certificate is None:
+        return
+    owner = keyset.remembered().get("identity", "")
+    if owner != who.subject:
+        raise _malformed(f"{keyset.folder} is the folder of {owner}: name another --out-dir for {who}.")
+    ends = certificate.not_valid_after_utc
+    if replace or ends <= datetime.now(UTC):
+        return
+    raise Refused(
+        Reason.IDENTITY_HAS_CERTIFICATE,
+        f"{keyset.folder} has a certificate, until {ends:%Y-%m-%d}: renew it with `pki reenrol --out-dir"
+        f" {keyset.folder} --now`. If it was revoked, and an operator gave you a new code, add --replace.",
+    )
+
+
+def _kind(given: str | None) -> str | None:
+    from pki.signer import KINDS  # noqa: PLC0415
+
+    if given is not None and given not in KINDS:
+        raise _malformed(f"--key-kind: expected one of {', '.join(KINDS)}.")
+    return given
+
+
+def _code(given: bytes) -> str:
+    """The code in a file, in the form in which it was handed out; what has another form is not sent to anybody."""
+    from pki.codes import read_code  # noqa: PLC0415
+
+    code = read_code(given.decode("ascii", "replace").strip())
+    if code is None:
+        raise _malformed("--code-file: what it holds is not valid as a code: expected 40 letters and digits.")
+    return code.text()
+
+
+def _malformed(detail: str) -> "Refused":
+    from authz.domain.errors import Refused  # noqa: PLC0415
+    from authz.domain.reasons import Reason  # noqa: PLC0415
+
+    return Refused(Reason.PARAMETER_MALFORMED, detail)
+
+
 def _read(path: Path) -> bytes:
+    from authz.domain.files import read_limited  # noqa: PLC0415
+
     if str(path) == "-":
         return typer.get_binary_stream("stdin").read(MAX_FILE)
-    with path.open("rb") as file:
-        return file.read(MAX_FILE)
+    return read_limited(path, MAX_FILE)
 
 
 def _tell(keyset: "Keyset", as_json: bool, what: str) -> None:  # noqa: FBT001  as it came from the command line
@@ -160,4 +236,5 @@ def _tell(keyset: "Keyset", as_json: bool, what: str) -> None:  # noqa: FBT001  
         "serial_number": f"{certificate.serial_number:x}" if certificate else None,
         "not_after": certificate.not_valid_after_utc.isoformat() if certificate else None,
     }
-    emit(value, as_json, lambda: f"{what}\n{keyset.current}/key.pem\n{keyset.current}/chain.pem")
+    text = f"{what}\n{keyset.current}/key.pem\n{keyset.current}/chain.pem"
+    typer.echo(json.dumps(value) if as_json else text)

@@ -1,12 +1,13 @@
 """The holder's side of confirming the use of a renewed certificate (`pki.http.confirm`)."""
 
+import json
 import ssl
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from authz.domain.errors import SluisError
+from pki.exchange import NotAnswered, Server, exchange
 
 CONFIRM_USE: Final = "/certificates/confirm-use"
 _TIMEOUT: Final = 15.0
@@ -36,13 +37,13 @@ def confirm_use(url: str, certificate: Path, key: Path, authorities: Path, serve
         context = ssl.create_default_context(cafile=str(authorities))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(str(certificate), str(key))
-        extensions = {"sni_hostname": server_name} if server_name else {}
-        with httpx.Client(verify=context, timeout=_TIMEOUT, trust_env=False) as client:
-            answer = client.post(f"{url.rstrip('/')}{CONFIRM_USE}", extensions=extensions)
-            said = answer.json()
-    except (httpx.HTTPError, OSError, ValueError) as error:
+        answer = exchange(Server.parse(url, server_name), context, "POST", CONFIRM_USE, seconds=_TIMEOUT)
+        said = json.loads(answer.content)
+    except NotAnswered as error:
+        raise ConfirmationFailed(str(error)) from error
+    except (OSError, ValueError) as error:
         raise ConfirmationFailed(f"{url}: the authority cannot be asked ({type(error).__name__})") from error
     body = said if isinstance(said, dict) else {}
-    if answer.status_code != httpx.codes.OK:
-        raise ConfirmationFailed(f"{url}: refused ({str(body.get('error', answer.status_code))[:64]})")
+    if answer.status != HTTPStatus.OK:
+        raise ConfirmationFailed(f"{url}: refused ({str(body.get('error', answer.status))[:64]})")
     return body.get("ended") is True

@@ -7,13 +7,13 @@ of the server's certificate is not looked at: there is no second source to ask b
 
 import base64
 import binascii
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -22,19 +22,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
 from pki.est import REQUEST_TYPE, user_name
+from pki.exchange import Answer, NotAnswered, Server, exchange
 from pki.keyset import is_pair
 from pki.names import identity_of
 from pki.signer import PrivateKey
 
 MAX_SAID: Final = 1000
 """Characters of a refusal that are shown; a domain that is not secure comes with what to repair."""
-TIMEOUT: Final = 30.0
-"""Seconds for each step of a request."""
-MAX_ANSWER: Final = 256 * 1024
-"""Bytes."""
 MAX_PATH: Final = 5
 _OK: Final = 200
 _ACCEPTED: Final = 202
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class EstError(SluisError):
@@ -43,14 +41,24 @@ class EstError(SluisError):
     Attributes:
         reason: the server's reason code; empty when it gave none.
         retry_after: seconds after which it may be tried again, when the server said so.
-        refused: the server understood and said no; trying the same again is of no use.
+        refused: the server understood and said no.
+        lasting: and trying the same again is of no use.
     """
 
-    def __init__(self, text: str, *, reason: str = "", retry_after: int | None = None, refused: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        reason: str = "",
+        retry_after: int | None = None,
+        refused: bool = False,
+        lasting: bool = False,
+    ) -> None:
         super().__init__(text)
         self.reason = reason
         self.retry_after = retry_after
         self.refused = refused
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +83,17 @@ class EstClient:
         server_name: the name in the server's certificate, when the URL holds another.
 
     Raises:
-        EstError: the URL or the CA certificates cannot be used.
+        EstError: the CA certificates cannot be used.
+        Refused: PARAMETER_MALFORMED, the URL or the name cannot be.
     """
 
     def __init__(self, url: str, authorities: bytes, server_name: str | None = None) -> None:
-        parts = httpx.URL(url)
-        if parts.scheme != "https" or not parts.host or parts.path not in {"", "/"} or parts.query or parts.userinfo:
-            raise EstError("--url: expected https://<host>[:port]; a code must not cross the network in the clear")
+        self._server = Server.parse(url, server_name)
         try:
             self._anchors = x509.load_pem_x509_certificates(authorities)
         except ValueError as error:
             raise EstError("--ca: expected CA certificates in PEM") from error
         self._authorities = authorities.decode("ascii", "replace")
-        self._base = f"{str(parts).rstrip('/')}/.well-known/est"
-        self._name = server_name or parts.host
 
     def enrol(self, identity: Identifier, code: str, key: PrivateKey) -> Obtained:
         """The first certificate, for a one-time code.
@@ -96,9 +101,9 @@ class EstClient:
         Raises:
             EstError: it did not come, or is not what was asked.
         """
-        with self._client() as client:
-            answer = self._post(client, "simpleenroll", key, auth=(user_name(identity), code))
-            return self._checked(client, answer, identity, key)
+        context = self._context()
+        answer = self._post(context, "simpleenroll", key, auth=(user_name(identity), code))
+        return self._checked(context, answer, identity, key)
 
     def reenrol(self, identity: Identifier, current: Path, key: PrivateKey) -> Obtained:
         """The next certificate, by the current one.
@@ -111,8 +116,8 @@ class EstClient:
         Raises:
             EstError: it did not come, or is not what was asked.
         """
-        with self._client(current) as client:
-            return self._checked(client, self._post(client, "simplereenroll", key), identity, key)
+        context = self._context(current)
+        return self._checked(context, self._post(context, "simplereenroll", key), identity, key)
 
     def accept(self, identity: Identifier, chain: bytes, key: PrivateKey) -> Obtained:
         """A certificate that an operator handed over because its answer got lost; checked like one that came by EST.
@@ -131,7 +136,7 @@ class EstClient:
             raise EstError("--certificate: expected certificates in PEM, yours first") from error
         return check(found[0], found[1:], self._anchors, identity, key)
 
-    def _client(self, current: Path | None = None) -> httpx.Client:
+    def _context(self, current: Path | None = None) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cadata=self._authorities)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -139,37 +144,30 @@ class EstClient:
                 context.load_cert_chain(current / "chain.pem", current / "key.pem")
         except (ssl.SSLError, OSError) as error:
             raise EstError("the CA certificates, or the current certificate and key, cannot be used for TLS") from error
-        # Neither proxies nor .netrc from the environment: the code goes to the one server that was named.
-        return httpx.Client(verify=context, timeout=TIMEOUT, trust_env=False, follow_redirects=False)
+        return context
 
-    def _post(self, client: httpx.Client, operation: str, key: PrivateKey, **options: Any) -> bytes:  # noqa: ANN401
+    def _post(self, context: ssl.SSLContext, operation: str, key: PrivateKey, **options: Any) -> bytes:  # noqa: ANN401
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
         body = base64.encodebytes(request.public_bytes(Encoding.DER))
-        return self._ask(client, "POST", operation, content=body, headers={"content-type": REQUEST_TYPE}, **options)
+        return self._ask(context, "POST", operation, content=body, headers={"content-type": REQUEST_TYPE}, **options)
 
-    def _ask(self, client: httpx.Client, method: str, operation: str, **options: Any) -> bytes:  # noqa: ANN401
-        extensions = {"sni_hostname": self._name}
+    def _ask(self, context: ssl.SSLContext, method: str, operation: str, **options: Any) -> bytes:  # noqa: ANN401
         try:
-            with client.stream(method, f"{self._base}/{operation}", extensions=extensions, **options) as answer:
-                content = b""
-                for part in answer.iter_bytes():
-                    content += part
-                    if len(content) > MAX_ANSWER:
-                        raise EstError("the answer of the authority is too large")
-        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            raise EstError(f"the authority cannot be reached ({type(error).__name__}: {error})") from error
-        if answer.status_code == _OK:
+            answer = exchange(self._server, context, method, f"/.well-known/est/{operation}", **options)
+        except NotAnswered as error:
+            raise EstError(str(error)) from error
+        if answer.status == _OK:
             try:
-                return base64.b64decode(b"".join(content.split()), validate=True)
+                return base64.b64decode(b"".join(answer.content.split()), validate=True)
             except binascii.Error as error:
                 raise EstError("the answer of the authority is not base64") from error
-        raise _failure(answer, content)
+        raise _failure(answer)
 
-    def _checked(self, client: httpx.Client, answer: bytes, identity: Identifier, key: PrivateKey) -> Obtained:
+    def _checked(self, context: ssl.SSLContext, answer: bytes, identity: Identifier, key: PrivateKey) -> Obtained:
         found = _certificates(answer)
         if len(found) != 1:
             raise EstError(f"expected one certificate from the authority, not {len(found)}")
-        others = _certificates(self._ask(client, "GET", "cacerts"))
+        others = _certificates(self._ask(context, "GET", "cacerts"))
         return check(found[0], others, self._anchors, identity, key)
 
 
@@ -230,15 +228,19 @@ def _certificates(cms: bytes) -> list[x509.Certificate]:
         raise EstError("the answer of the authority is not a certs-only CMS message") from error
 
 
-def _failure(answer: httpx.Response, content: bytes) -> EstError:
+def _failure(answer: Answer) -> EstError:
     # Only what is printable, and not much of it: it ends up on a terminal and in a log.
-    said = "".join(sign for sign in content.decode("utf-8", "replace")[:MAX_SAID].strip() if sign.isprintable())
+    text = answer.content.decode("utf-8", "replace")[:MAX_SAID].strip()
+    said = "".join(sign for sign in text if sign.isprintable())
     reason, _, words = said.partition(": ")
+    is_code = _CODE.fullmatch(reason) is not None
     retry = answer.headers.get("retry-after", "")
-    status = answer.status_code
+    status = answer.status
+    did = "asks to wait" if status == _ACCEPTED else "refused"
     return EstError(
-        f"the authority {'asks to wait' if status == _ACCEPTED else 'refused'} ({status}): {words or said}",
-        reason=reason if reason.replace("_", "").isalpha() else "",
+        f"the authority {did} ({status}): {words if is_code else said}",
+        reason=reason if is_code else "",
         retry_after=int(retry) if retry.isdecimal() and len(retry) < 7 else None,  # noqa: PLR2004  some eleven days
-        refused=400 <= status < 500 and status not in {408, 409, 429},  # noqa: PLR2004  client errors that stay
+        refused=400 <= status < 500,  # noqa: PLR2004  it was understood
+        lasting=400 <= status < 500 and status not in {408, 409, 429},  # noqa: PLR2004  client errors that stay
     )

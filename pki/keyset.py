@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from authz.domain.errors import SluisError
@@ -31,6 +32,7 @@ CERTIFICATE: Final = "certificate.pem"
 CHAIN: Final = "chain.pem"
 KEPT: Final = 3
 """Sets that stay: the current one, and those of before for who still has them open."""
+DEFAULT_KIND: Final = "ec-p256"
 _PENDING: Final = "pending"
 _RELOAD: Final = "reload-due"
 _CONFIRM: Final = "confirm-due"
@@ -82,13 +84,27 @@ class Keyset:
         finally:
             os.close(descriptor)
 
-    def pending_key(self, kind: str) -> PrivateKey:
-        """The key to ask a certificate for: the one that is waiting, or a new one, durable before it is used."""
+    def pending_key(self, kind: str | None = None) -> PrivateKey:
+        """The key to ask a certificate for: the one that is waiting, or a new one, durable before it is used.
+
+        Args:
+            kind: of the key; None takes the one that waits, or makes one of `DEFAULT_KIND`.
+
+        Raises:
+            KeysetError: a key of another kind waits.
+            SignerError: an unknown kind.
+        """
         path = self.folder / _PENDING / KEY
         if path.exists():
-            return read_key(path)
+            waiting = read_key(path)
+            if kind is not None and kind_of(waiting) != kind:
+                raise KeysetError(
+                    f"{path}: a key of kind {kind_of(waiting)} waits here for its certificate. Give --key-kind"
+                    f" {kind_of(waiting)}, or remove the file when nothing was asked with it"
+                )
+            return waiting
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        key = new_key(kind)
+        key = new_key(kind or DEFAULT_KIND)
         write_whole(path, key_pem(key, None), 0o600)
         return key
 
@@ -215,6 +231,11 @@ def read_key(path: Path) -> PrivateKey:
     except (OSError, ValueError, TypeError) as error:
         raise KeysetError(f"{path}: expected an unencrypted private key in PEM") from error
     return key  # type: ignore[return-value]  # the kinds that were made here
+
+
+def kind_of(key: PrivateKey) -> str:
+    """The kind of a key, in the words of `new_key`; of one that was made elsewhere its type and size."""
+    return f"rsa-{key.key_size}" if isinstance(key, rsa.RSAPrivateKey) else f"ec-p{key.key_size}"
 
 
 def is_pair(key: PrivateKey, certificate: x509.Certificate) -> bool:

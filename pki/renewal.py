@@ -9,9 +9,10 @@ sector that enrolled on one day does not renew in one minute, and a restart does
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,8 +21,9 @@ import structlog
 from cryptography import x509
 
 from authz.domain.clock import Clock
-from authz.domain.errors import SluisError
+from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
 from pki.est_client import EstClient, EstError
 from pki.keyset import Keyset, KeysetError, is_pair
 
@@ -52,11 +54,35 @@ class Step:
         wait: seconds until the next look.
         renewed: a new certificate is in use.
         failed: what did not work; None when nothing went wrong.
+        error: what the authority answered, when that is what did not work.
     """
 
     wait: float
     renewed: bool = False
     failed: str | None = None
+    error: EstError | None = None
+
+
+def read_hook(text: str | None) -> list[str]:
+    """A command as it was typed, in its words.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED, quotes that do not close, or a program that is not there.
+    """
+    if text is None:
+        return []
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise Refused(
+            Reason.PARAMETER_MALFORMED, "--reload-hook: expected a command with quotes that close."
+        ) from error
+    if not words or shutil.which(words[0]) is None:
+        raise Refused(
+            Reason.PARAMETER_MALFORMED,
+            "--reload-hook: expected a program that is there and may be run; for a shell say sh -c '...'.",
+        )
+    return words
 
 
 class Renewer:
@@ -67,10 +93,10 @@ class Renewer:
         client: of the authority.
         identity: whose certificate it is.
         clock: the time.
-        hook: command that makes programs take the new certificate; no shell is involved.
+        hook: command and arguments that make programs take the new certificate; empty for none (`read_hook`).
         confirm: tells the authority, after the reload, that the certificate in use works and the one before it may go;
             whether one went. None lets the overlap end by itself.
-        key_kind: for new keys.
+        key_kind: for new keys; `DEFAULT_KIND` when None.
         rng: for the backoff, from 0 to 1.
     """
 
@@ -81,16 +107,16 @@ class Renewer:
         identity: Identifier,
         clock: Clock,
         *,
-        hook: str | None = None,
+        hook: Sequence[str] = (),
         confirm: Callable[[], bool] | None = None,
-        key_kind: str = "ec-p256",
+        key_kind: str | None = None,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._keyset = keyset
         self._client = client
         self._identity = identity
         self._clock = clock
-        self._hook = shlex.split(hook) if hook else []
+        self._hook = list(hook)
         self._confirm = confirm
         self._key_kind = key_kind
         self._rng = rng
@@ -129,11 +155,17 @@ class Renewer:
                 return Step(min((due - at).total_seconds(), LOOK))
             return self._renew(certificate)
 
-    def run(self, stop: threading.Event) -> None:
-        """Renew until `stop`."""
+    def run(self, stop: threading.Event, *, now: bool = False) -> None:
+        """Renew until `stop`.
+
+        Args:
+            stop: ends it.
+            now: renew at once, although it is not due yet; tried until it succeeds.
+        """
         while not stop.is_set():
             try:
-                step = self.step()
+                step = self.step(now=now)
+                now = now and not step.renewed
             except KeysetError as error:
                 _LOG.error("folder_unusable", why=str(error))
                 step = self._again(str(error))
@@ -154,7 +186,7 @@ class Renewer:
             _LOG.error("renewal_failed", why=str(error), reason=error.reason, until=self._left(certificate))
             if error.reason in _NEW_KEY:
                 self._keyset.drop_pending()
-            return self._again(str(error), at_least=error.retry_after or 0, hopeless=error.refused)
+            return self._again(str(error), at_least=error.retry_after or 0, error=error)
         except SluisError as error:
             _LOG.error("renewal_failed", why=str(error), until=self._left(certificate))
             return self._again(str(error))
@@ -168,9 +200,7 @@ class Renewer:
 
     def _tidy(self, certificate: x509.Certificate) -> None:
         """A process that was killed after the switch left its key waiting; it is in use already."""
-        if (self._keyset.folder / "pending" / "key.pem").exists() and is_pair(
-            self._keyset.pending_key(self._key_kind), certificate
-        ):
+        if (self._keyset.folder / "pending" / "key.pem").exists() and is_pair(self._keyset.pending_key(), certificate):
             self._keyset.drop_pending()
 
     def _reload(self) -> bool:
@@ -204,10 +234,11 @@ class Renewer:
         _LOG.info("confirmed", ended=ended)
         return True
 
-    def _again(self, why: str, *, at_least: float = 0.0, hopeless: bool = False) -> Step:
+    def _again(self, why: str, *, at_least: float = 0.0, error: EstError | None = None) -> Step:
+        hopeless = error is not None and error.lasting
         wait = LAST_RETRY if hopeless else min(FIRST_RETRY * 2.0**self._failures, LAST_RETRY)
         self._failures = min(self._failures + 1, 20)
-        return Step(max(at_least, wait * (0.5 + self._rng() / 2)), failed=why)
+        return Step(max(at_least, wait * (0.5 + self._rng() / 2)), failed=why, error=error)
 
     def _left(self, certificate: x509.Certificate) -> str:
         left = certificate.not_valid_after_utc - self._clock.now()

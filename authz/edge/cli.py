@@ -115,7 +115,7 @@ def run(command: Callable[[], object], *, as_json: bool) -> int:
             traceback.print_exc()
         told = tell(error)
         if as_json:
-            sys.stdout.write(json.dumps(told.document(), indent=2) + "\n")
+            sys.stdout.write(json.dumps(told.document()) + "\n")
         sys.stderr.write(f"{told.text}\n")
         return told.status
     return given if isinstance(given, int) else DONE

@@ -76,13 +76,16 @@ def test_enrol_then_renew_with_a_reload(est: Est, tmp_path: Path) -> None:
     assert told.read_text().splitlines() == [str((out / "current").readlink())]
     # Both work until the overlap ends; a third does not exist.
     again = client("reenrol", "--out-dir", str(out), "--now", *hook)
-    assert again.returncode == 1
+    assert again.returncode == 2
+    assert again.stderr.startswith("refused (renewal_underway): ")
+    assert again.stderr.count("\n") == 1
     assert "409" in again.stderr
+    assert "lasts until" in again.stderr
     assert "Traceback" not in again.stderr
     assert pair(out) == second
     # Whoever has the new one at work says so: the old one ends, and it can be renewed at once.
     blind = client("reenrol", "--out-dir", str(out), "--daemon", "--confirm")
-    assert (blind.returncode, "--reload-hook" in blind.stderr) == (1, True)
+    assert (blind.returncode, "--reload-hook" in blind.stderr) == (2, True)
     failing = client("reenrol", "--out-dir", str(out), "--confirm", "--now", "--reload-hook", "false")
     assert (failing.returncode, "409" in failing.stderr) == (1, True)
     assert [item["status"] for item in est.certificates("uzovi:6000")] == ["superseding", "active"]
@@ -104,7 +107,7 @@ def test_what_is_refused_leaves_no_certificate_and_says_why(est: Est, tmp_path: 
     ):
         out = tmp_path / f"no-{word[:3]}-{len(given)}"
         done = enrol(est, identity, out, given)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert word in done.stderr
         assert "Traceback" not in done.stderr
         assert given not in done.stderr
@@ -129,19 +132,19 @@ def test_a_server_that_another_ca_vouches_for_gets_no_code(est: Est, tmp_path: P
         *("--ca", str(other)),
     )
     assert done.returncode == 1
-    assert "cannot be reached" in done.stderr
+    assert "--ca is not the root that signed" in done.stderr
     plain = client(
         *(*base, str(tmp_path / "b"), "--url", f"http://127.0.0.1:{est.plain}"),
         *("--ca", str(est.folder / "ca" / "root.crt")),
     )
-    assert plain.returncode == 1
+    assert plain.returncode == 2
     assert "expected https" in plain.stderr
     named = client(
         *(*base, str(tmp_path / "c"), "--url", f"https://127.0.0.1:{est.tls}", "--server-name", "other.example.nl"),
         *("--ca", str(est.folder / "ca" / "root.crt")),
     )
     assert named.returncode == 1
-    assert "cannot be reached" in named.stderr
+    assert "for another name than other.example.nl" in named.stderr
     assert est.certificates("uzovi:6003") == []
 
 
@@ -167,7 +170,7 @@ main()
     assert subprocess.run(command, check=False, cwd=ROOT).returncode == -signal.SIGKILL
     assert not (out / "current").exists()
     again = client(*arguments, *by_code)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "used up" in again.stderr
     est.pki("list", "--identity", "uzovi:6500", "--status", "active", "--out", str(tmp_path / "sent.pem"))
     est.enrolled("stranger", "uzovi:6501")

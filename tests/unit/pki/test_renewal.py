@@ -1,6 +1,8 @@
 """Renewing by itself: when, how often it tries, and what is on disk at each moment. The CA is real, HTTP is not."""
 
+import shlex
 import subprocess
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,11 +11,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from pki.confirming import ConfirmationFailed
 from pki.est_client import EstClient, EstError, Obtained, check
 from pki.keyset import KEPT, Keyset, KeysetError
-from pki.renewal import LAST_RETRY, LOOK, Renewer, due_at
+from pki.renewal import LAST_RETRY, LOOK, Renewer, due_at, read_hook
 from pki.signer import PrivateKey
 from tests.fakes.certificates import NOW, FakeAuthority, Odd
 from tests.fakes.clock import FixedClock
@@ -67,7 +70,7 @@ def est(keyset: Keyset, clock: FixedClock) -> FakeEst:
 @pytest.fixture
 def renewer(keyset: Keyset, est: FakeEst, clock: FixedClock) -> Callable[..., Renewer]:
     def make(hook: str | None = None, confirm: Callable[[], bool] | None = None) -> Renewer:
-        return Renewer(keyset, est, WHO, clock, hook=hook, confirm=confirm, rng=lambda: 1.0)  # type: ignore[arg-type]
+        return Renewer(keyset, est, WHO, clock, hook=shlex.split(hook or ""), confirm=confirm, rng=lambda: 1.0)  # type: ignore[arg-type]
 
     return make
 
@@ -183,7 +186,7 @@ def test_the_same_key_is_asked_again_unless_it_was_refused(
     key = waiting.read_bytes()
     renewer().step()
     assert waiting.read_bytes() == key
-    est.refusal = EstError("blocked", reason="key_blocked", refused=True)
+    est.refusal = EstError("blocked", reason="key_blocked", refused=True, lasting=True)
     assert renewer().step().wait == LAST_RETRY
     assert not waiting.exists()
 
@@ -327,13 +330,28 @@ def test_a_leaf_that_acts_as_a_ca_ends_no_path() -> None:
         "https://a:b@pki.test",
         "https://pki.test/path",
         "https://pki.test?x=1",
+        "https://pki.test#x",
+        "https://[::1",
+        "https://xn--.nl",
+        f"https://{'a' * 70}.nl",
+        "https://pki.test:99999",
+        "https://pki.test:0",
+        "https://pki.test:x",
+        "https://pki test",
+        "https://pki.test\n",
+        "https://pki..test",
+        "",
     ],
 )
 def test_where_a_code_may_not_go(url: str) -> None:
     pem = FakeAuthority().root.pem
-    with pytest.raises(EstError, match="expected https"):
+    with pytest.raises(Refused, match="expected https"):
         EstClient(url, pem)
-    assert EstClient("https://pki.test:8443/", pem)
+    for good in ("https://pki.test:8443/", "https://127.0.0.1", "https://[::1]:8443", "https://xn--bcher-kva.nl"):
+        assert EstClient(good, pem)
+    for name in ("a b", "\udcff", "x" * 70, "", "a/b", "é.nl"):
+        with pytest.raises(Refused, match="--server-name"):
+            EstClient("https://pki.test", pem, name)
     with pytest.raises(EstError, match="CA certificates"):
         EstClient("https://pki.test", b"nothing")
 
@@ -344,3 +362,47 @@ def test_what_curl_users_see_is_what_is_written(keyset: Keyset, est: FakeEst) ->
     assert [item.public_bytes(Encoding.DER) for item in found[1:]] == [est.ca.issuing.der]
     listing = subprocess.run(["openssl", "x509", "-in", str(chain), "-noout"], check=False, capture_output=True)
     assert listing.returncode == 0
+
+
+@pytest.mark.parametrize("text", ["x 'y", "", "  ", "no-such-program --now", "/no/such/program", "./README"])
+def test_a_hook_that_could_never_run_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(Refused, match="--reload-hook"):
+        read_hook(text)
+    assert read_hook("sh -c 'exit 0'") == ["sh", "-c", "exit 0"]
+    assert read_hook(None) == []
+
+
+def test_a_waiting_key_of_another_kind_is_told_and_not_used(keyset: Keyset) -> None:
+    with keyset.locked():
+        key = keyset.pending_key("ec-p384")
+        for same in ("ec-p384", None):
+            assert keyset.pending_key(same).private_numbers() == key.private_numbers()
+        with pytest.raises(KeysetError, match="--key-kind ec-p384"):
+            keyset.pending_key("ec-p256")
+        keyset.drop_pending()
+        assert keyset.pending_key().key_size == 256
+
+
+def test_a_daemon_that_is_told_now_renews_now_and_once(
+    keyset: Keyset, est: FakeEst, renewer: Callable[..., Renewer]
+) -> None:
+    class Stop(threading.Event):
+        looks = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            del timeout
+            self.looks += 1
+            if self.looks == 2:
+                est.refusal = None
+            if self.looks == 4:
+                self.set()
+            return self.is_set()
+
+    before = used(keyset)
+    est.refusal = EstError("away")
+    renewer().run(Stop(), now=True)
+    assert est.asked == 3  # twice in vain, and then once more
+    assert used(keyset) != before
+    asked = est.asked
+    renewer().run(Stop())
+    assert est.asked == asked
