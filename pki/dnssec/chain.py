@@ -102,7 +102,7 @@ class _Inquiry:
             name = target
         raise ChainBroken(
             DnssecState.INDETERMINATE,
-            f"more than {self._walk.limits.aliases} aliases in a row: shorten the CNAME chain",
+            f"{asked} leads over more than {self._walk.limits.aliases} aliases in a row: shorten the CNAME chain",
         )
 
     async def _step(self, name: dns.name.Name, rdtype: RdataType, zone: Zone) -> tuple[dns.name.Name | None, str]:

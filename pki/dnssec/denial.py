@@ -134,7 +134,7 @@ class NsecDenial:
         return Proof.PROVEN if self._covering(wildcard) is not None else Proof.NONE
 
     def no_type(self, name: dns.name.Name, rdtype: RdataType) -> Proof:
-        """See `Denial`: the name's own NSEC, an empty non-terminal, or the matching wildcard's NSEC."""
+        """See `Denial`: the name's own NSEC, an empty non-terminal, or the same two of the wildcard that matches."""
         own = self._at(name)
         if own is not None:
             return Proof.PROVEN if denies_type(own.types, rdtype, apex=name == dns.name.root) else Proof.NONE
@@ -143,10 +143,13 @@ class NsecDenial:
             return Proof.NONE
         if span.next.is_subdomain(name):
             return Proof.PROVEN
-        wildcard = self._at(dns.name.Name((b"*", *_closest_encloser(name, span).labels)))
-        if wildcard is not None and denies_type(wildcard.types, rdtype, apex=False):
-            return Proof.PROVEN
-        return Proof.NONE
+        wildcard = dns.name.Name((b"*", *_closest_encloser(name, span).labels))
+        matching = self._at(wildcard)
+        if matching is not None:
+            return Proof.PROVEN if denies_type(matching.types, rdtype, apex=False) else Proof.NONE
+        # A wildcard can be an empty non-terminal as well, when there is a name below it (RFC 4592 section 2.2.2).
+        around = self._covering(wildcard)
+        return Proof.PROVEN if around is not None and around.next.is_subdomain(wildcard) else Proof.NONE
 
     def no_closer(self, name: dns.name.Name, closest_encloser: dns.name.Name) -> Proof:
         """See `Denial`: an NSEC covers the name and its closest encloser is the wildcard's."""
