@@ -303,7 +303,7 @@ async def test_whatever_comes_gets_an_answer_that_refuses(
     assert b"Traceback" not in reply.body
 
 
-def test_who_renews_too_often_is_told_when_to_come_back() -> None:
+def test_who_renews_too_often_is_told_when_to_come_back(config: object) -> None:
     for reason in (Reason.RENEWAL_TOO_SOON, Reason.RENEWALS_EXHAUSTED):
         answer = _refusal(TooOften(reason, "why", timedelta(days=3)))
         assert (answer.status, answer.headers["retry-after"]) == (429, "259201")
