@@ -27,6 +27,7 @@ _ACTIONS = {
     EventType.KEY_BLOCK: Action.CREATE,
     EventType.KEY_ROTATE: Action.UPDATE,
     EventType.CERTIFICATE_EXPIRES: Action.READ,
+    EventType.AUTHORITY_EXPIRES: Action.READ,
     EventType.DOMAIN_STANDING: Action.UPDATE,
     EventType.ANCHOR_CHANGE: Action.UPDATE,
     EventType.WEBHOOK_GIVEN_UP: Action.DELETE,

@@ -33,6 +33,7 @@ SHIPPED: Final = frozenset(
         EventType.CODE_USE,
         EventType.KEY_BLOCK,
         EventType.CERTIFICATE_EXPIRES,
+        EventType.AUTHORITY_EXPIRES,
         EventType.DOMAIN_STANDING,
         EventType.ANCHOR_CHANGE,
         EventType.WEBHOOK_GIVEN_UP,

@@ -33,6 +33,7 @@ class EventType(StrEnum):
     CODE_USE = "enrolment.code_use"
     KEY_BLOCK = "key.block"
     CERTIFICATE_EXPIRES = "certificate.expires"
+    AUTHORITY_EXPIRES = "authority.expires"
     DOMAIN_STANDING = "domain.standing"
     ANCHOR_CHANGE = "anchor.change"
     WEBHOOK_GIVEN_UP = "webhook.given_up"
@@ -83,6 +84,7 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.CODE_USE: USER_AUTHENTICATION,
     EventType.KEY_BLOCK: SECURITY_ALERT,
     EventType.CERTIFICATE_EXPIRES: SECURITY_ALERT,
+    EventType.AUTHORITY_EXPIRES: SECURITY_ALERT,
     EventType.DOMAIN_STANDING: SECURITY_ALERT,
     EventType.ANCHOR_CHANGE: SECURITY_ALERT,
     EventType.WEBHOOK_GIVEN_UP: SECURITY_ALERT,

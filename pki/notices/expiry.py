@@ -30,6 +30,12 @@ _CLAIM: Final = text(
 ).bindparams(bindparam("at", type_=UtcDateTime()))
 
 
+async def claim(connection: AsyncConnection, issuer: str, serial_number: str, days: int, at: datetime) -> bool:
+    """Whether this process is the first to give a notice; it is then taken as given, with the transaction."""
+    key = {"issuer": issuer, "serial": serial_number, "days": days, "at": at}
+    return bool((await connection.execute(_CLAIM, key)).rowcount)
+
+
 class ExpiryNotices:
     """Gives expiry notices.
 
@@ -84,9 +90,7 @@ class ExpiryNotices:
             )
 
     async def _notice(self, connection: AsyncConnection, item: Registered, days: int, at: datetime) -> int:
-        key = {"issuer": item.issuer, "serial": item.serial_number, "days": days, "at": at}
-        claimed = await connection.execute(_CLAIM, key)
-        if not claimed.rowcount:
+        if not await claim(connection, item.issuer, item.serial_number, days, at):
             return 0
         data = {
             "certificate": item.reference,

@@ -17,6 +17,8 @@ from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
 from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
 from pki.dnssec.keeping import AnchorKeeper
 from pki.dnssec.transport import Resolver
+from pki.notices.authorities import AuthorityNotices, endings
+from pki.notices.authorities import samples as ending_samples
 from pki.notices.expiry import ExpiryNotices
 from pki.notices.giving import Giver, Notice
 from pki.notices.metrics import samples
@@ -49,6 +51,9 @@ class Notices:
         self._giver = Giver(records, settings.audit.source, webhook=hook is not None)
         self.webhook = Webhook(hook, pki.database, pki.clock, records) if hook is not None else None
         self.expiry = ExpiryNotices(pki.database, self._giver, pki.clock, settings.notices.expiry_days)
+        self.authorities = AuthorityNotices(
+            pki.database, self._giver, pki.clock, settings.notices.expiry_days, partial(endings, settings)
+        )
         self.keeper, self.patrol = self._dnssec()
 
     def _dnssec(self) -> tuple[AnchorKeeper | None, StandingPatrol | None]:
@@ -77,7 +82,7 @@ class Notices:
 
     def work(self, stop: asyncio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs until `stop`, by name."""
-        looks = {"expiry notices": self.expiry.look}
+        looks = {"expiry notices": self.expiry.look, "notices of our own": self.authorities.look}
         if self.patrol is not None:
             looks["domain standing"] = self.patrol.look
         found: dict[str, Callable[[], Awaitable[None]]] = {
@@ -104,7 +109,7 @@ class Notices:
 
     def _held(self) -> list[Sample]:
         """What this process knows by itself."""
-        found = self._others()
+        found = [*self._others(), *ending_samples(endings(self._pki.settings), self._pki.clock.now())]
         if self.patrol is not None:
             found.append(("sluis_pki_dns_blind", {}, float(self.patrol.blind)))
         if self.keeper is not None:
