@@ -15,6 +15,7 @@ from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext, parse_trace
 from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER, XFCC_HEADER
 from authz.edge.envoy import CLAIMS_HEADER, DOCUMENT_HEADER
+from authz.edge.envoy_http import UNAVAILABLE_BEHIND_EDGE
 from authz.edge.tracing import new_span_id, new_trace
 from trust_agent.decision import Decider, Inquiry, Permit, Refusal
 from trust_agent.metrics import Metrics
@@ -180,4 +181,4 @@ class ExtAuthz:
             return
         self._metrics.refused[outcome.reason] += 1
         status, answer, content = self._answers.render(outcome, trace)
-        protocol.response_bytes(status, answer, content)
+        protocol.response_bytes(UNAVAILABLE_BEHIND_EDGE if status == 503 else status, answer, content)  # noqa: PLR2004

@@ -49,8 +49,9 @@ def place() -> Iterator[Place]:
 
 
 def unavailable(answer: httpx.Response) -> None:
-    # The service says 503; Envoy makes its own 500 of whatever 5xx its authorization service says.
-    assert answer.status_code in {500, 503}, answer.text
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["reason"] == "ocsp_missing"
+    assert int(answer.headers["retry-after"]) > 0
 
 
 def test_a_new_party_is_refused_once_and_then_known(place: Place) -> None:
