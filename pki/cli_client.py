@@ -111,7 +111,7 @@ def reenrol(
         _log()
     else:
         _be_silent()
-    if confirm and not daemon:
+    if confirm and not daemon and not now:
         # Also when nothing is to be renewed: somebody who types it has the current certificate at work.
         keyset.expect_confirmation()
     if daemon:
