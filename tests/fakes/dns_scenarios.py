@@ -1,12 +1,17 @@
 """The zones and the table of scenarios of the differential DNSSEC test: what each name must come out as, and why."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import dns.dnssec
 import dns.message
 import dns.name
 import dns.rdata
 import dns.rrset
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
@@ -14,10 +19,11 @@ from deploy.lab.dns import Responder
 from pki.dnssec import DnssecState
 from pki.dnssec.transport import question
 from tests.fakes.dns import drop, find, strip
-from tests.fakes.dns_signers import Change, Source, good_ds
+from tests.fakes.dns_signers import Change, OwnKey, Source, ds_of, good_ds
 
 SECURE, INSECURE = DnssecState.SECURE, DnssecState.INSECURE
 BOGUS, UNREACHABLE = DnssecState.BOGUS, DnssecState.UNREACHABLE
+INDETERMINATE = DnssecState.INDETERMINATE
 
 LEAF = """\
 @ MX 10 host
@@ -68,6 +74,65 @@ def sha384_digest(zone: dns.name.Name, key: DNSKEY) -> list[str]:
 def none(_zone: dns.name.Name, _key: DNSKEY) -> list[str]:
     return []
 
+
+def rsa_key(exponent: int, bits: int = 2048, **how: Any) -> OwnKey:
+    """A key with an exponent that no program makes: the primes of an ordinary one."""
+    while True:
+        numbers = rsa.generate_private_key(65537, bits).private_numbers()
+        order = math.lcm(numbers.p - 1, numbers.q - 1)
+        if math.gcd(exponent, order) == 1:
+            break
+    d, n = pow(exponent, -1, order), numbers.p * numbers.q
+    halves = d % (numbers.p - 1), d % (numbers.q - 1), pow(numbers.q, -1, numbers.p)
+    made = rsa.RSAPrivateNumbers(numbers.p, numbers.q, d, *halves, rsa.RSAPublicNumbers(exponent, n))
+    return OwnKey(made.private_key(), 8, **how)
+
+
+def ec_key(**how: Any) -> OwnKey:
+    return OwnKey(ec.generate_private_key(ec.SECP256R1()), 13, **how)
+
+
+EXPONENT_3, EXPONENT_33 = rsa_key(3), rsa_key(2**32 + 1)
+EXPONENT_36, EXPONENT_1000 = rsa_key(2**35 + 1), rsa_key(2**999 + 1)
+RSA_1024 = rsa_key(65537, 1024)
+KSK, ZSK, STANDBY = ec_key(), ec_key(flags=256), ec_key(signs=False)
+OLD, NEW = rsa_key(65537), ec_key()
+ED25519, ED448 = OwnKey(Ed25519PrivateKey.generate(), 15), OwnKey(Ed448PrivateKey.generate(), 16)
+REVOKED = ec_key(flags=257 | 128)
+CROWD = tuple(ec_key(flags=256, signs=False) for _ in range(32))
+
+CHOSEN = (
+    Source("e3.nl", LEAF, signer="keys", keys=(EXPONENT_3,), ds=ds_of(EXPONENT_3)),
+    Source("e33.nl", LEAF, signer="keys", keys=(EXPONENT_33,), ds=ds_of(EXPONENT_33)),
+    Source("rsa1024.nl", LEAF, signer="keys", keys=(RSA_1024,), ds=ds_of(RSA_1024)),
+    Source("split.nl", LEAF, signer="keys", keys=(KSK, ZSK), ds=ds_of(KSK)),
+    Source("standby.nl", LEAF, signer="keys", keys=(KSK, ZSK, STANDBY), ds=ds_of(KSK, STANDBY)),
+    Source("double.nl", LEAF, signer="keys", keys=(OLD, NEW), ds=ds_of(OLD, NEW)),
+    Source("double-old.nl", LEAF, signer="keys", keys=(OLD, NEW), ds=ds_of(OLD)),
+    Source("double-new.nl", LEAF, signer="keys", keys=(OLD, NEW), ds=ds_of(NEW)),
+    Source("both-ed.nl", LEAF, signer="keys", keys=(ED25519, ED448), ds=ds_of(ED25519, ED448)),
+)
+"""Zones with keys as signers had them in the past, or have them in a rollover; all in order, asked like `STANDARD`."""
+
+ODD = (
+    Source("e36.nl", LEAF, signer="keys", keys=(EXPONENT_36,), ds=ds_of(EXPONENT_36)),
+    Source("e1000.nl", LEAF, signer="keys", keys=(EXPONENT_1000,), ds=ds_of(EXPONENT_1000)),
+    Source("revoked.nl", LEAF, signer="keys", keys=(REVOKED, ZSK), ds=ds_of(REVOKED)),
+    Source("only-standby.nl", LEAF, signer="keys", keys=(KSK, ZSK, STANDBY), ds=ds_of(STANDBY)),
+    Source("crowd.nl", LEAF, signer="keys", keys=(KSK, ZSK, *CROWD), ds=ds_of(KSK)),
+    Source("many-ds.nl", LEAF, ds=lambda z, k: good_ds(z, k) + [f"{n} 13 2 {n:064x}" for n in range(1, 17)]),
+    Source("sha1-and-unknown.nl", LEAF, ds=lambda z, k: unknown_digest(z, k) + sha1_digest(z, k)),
+    # Nothing but the apex: one NSEC that points at itself.
+    Source("apex.nl"),
+    Source("apex-n3.nl", denial="nsec3"),
+    Source("star.nl", "a.*.lit A 127.0.0.5\n*.sub.w A 127.0.0.6\n*.w TXT x\nhost A 127.0.0.1"),
+    Source("star-n3.nl", "a.*.lit A 127.0.0.5\n*.sub.w A 127.0.0.6\n*.w TXT x\nhost A 127.0.0.1", denial="nsec3"),
+    Source("chain.nl", "c0 A 127.0.0.1\n" + "".join(f"c{n} CNAME c{n - 1}\n" for n in range(1, 11))),
+    Source("long.example", f"{'.'.join('abcdefghijklmnopqrstuvwxyz')} A 127.0.0.1"),
+    # An island: signed below a zone that nobody signs, and reached by an alias from a sound one.
+    Source("island.no-ds.nl", LEAF, ds=good_ds),
+    Source("to-island.nl", "www CNAME host.island.no-ds.nl."),
+)
 
 STANDARD = (
     Source("a8.nl", LEAF, algorithm=8),
@@ -131,7 +196,7 @@ SPECIAL = (
     *(Source(f"tampered{n}.nl", LEAF) for n in ("", "-n3")),
 )
 
-SOURCES = (*STANDARD, *SPECIAL)
+SOURCES = (*STANDARD, *CHOSEN, *SPECIAL, *ODD)
 
 
 @dataclass(frozen=True)
@@ -173,7 +238,51 @@ _SHA1 = "RFC 9905: SHA-1 counts as unsigned here; unbound 1.17 still accepts it"
 
 
 def _plain() -> list[Scenario]:
-    return [Scenario(f"{prefix}.{zone.name}", rdtype, SECURE) for zone in STANDARD for prefix, rdtype in LOOKUPS]
+    return [
+        Scenario(f"{prefix}.{zone.name}", rdtype, SECURE) for zone in (*STANDARD, *CHOSEN) for prefix, rdtype in LOOKUPS
+    ]
+
+
+_SLOW = "a long exponent makes each verification slow, which is an attack here"
+_ORDER = "more of them than a rollover needs are refused here (limit against KeyTrap)"
+
+
+def _odd() -> list[Scenario]:
+    rows = [
+        ("host.e36.nl", "A", BOGUS, SECURE, _SLOW),
+        ("host.e1000.nl", "A", BOGUS, SECURE, _SLOW),
+        ("host.crowd.nl", "A", BOGUS, SECURE, _ORDER),
+        ("host.many-ds.nl", "A", BOGUS, SECURE, _ORDER),
+        ("host.revoked.nl", "A", BOGUS, SECURE, "RFC 5011 section 2.1: a revoked key vouches for nothing but that"),
+        ("host.only-standby.nl", "A", BOGUS, None, ""),
+        ("host.sha1-and-unknown.nl", "A", INSECURE, SECURE, _SHA1),
+        ("c8.chain.nl", "A", SECURE, None, ""),
+        ("c9.chain.nl", "A", INDETERMINATE, SECURE, "we follow eight aliases"),
+        (f"{'.'.join('abcdefghijklmnopqrstuvwxyz')}.long.example", "A", SECURE, None, ""),
+        ("q.long.example", "A", SECURE, None, ""),
+        ("z.long.example", "MX", SECURE, None, ""),
+        ("host.island.no-ds.nl", "A", INSECURE, None, ""),
+        ("www.to-island.nl", "A", INSECURE, None, ""),
+    ]
+    for n3 in ("", "-n3"):
+        rows += [
+            (f"apex{n3}.nl", "MX", SECURE, None, ""),
+            (f"apex{n3}.nl", "SOA", SECURE, None, ""),
+            (f"nope.apex{n3}.nl", "A", SECURE, None, ""),
+            (f"a.b.c.apex{n3}.nl", "TLSA", SECURE, None, ""),
+            (f"*.apex{n3}.nl", "A", SECURE, None, ""),
+            (f"a.*.lit.star{n3}.nl", "A", SECURE, None, ""),
+            (f"b.*.lit.star{n3}.nl", "A", SECURE, None, ""),
+            (f"*.lit.star{n3}.nl", "A", SECURE, None, ""),
+            (f"x.lit.star{n3}.nl", "A", SECURE, None, ""),
+            (f"x.y.lit.star{n3}.nl", "A", SECURE, None, ""),
+            (f"x.sub.w.star{n3}.nl", "A", SECURE, None, ""),
+            (f"x.y.sub.w.star{n3}.nl", "A", SECURE, None, ""),
+            (f"sub.w.star{n3}.nl", "A", SECURE, None, ""),
+            (f"x.w.star{n3}.nl", "TXT", SECURE, None, ""),
+            (f"x.w.star{n3}.nl", "A", SECURE, None, ""),
+        ]
+    return [Scenario(*row) for row in rows]
 
 
 def _special() -> list[Scenario]:
@@ -299,7 +408,55 @@ def tampered(responder: Responder) -> list[Scenario]:
 
         return change
 
-    rows: list[tuple[str, str, Change]] = []
+    def beside(**lies: Any) -> Change:
+        """The good signature, and beside it the same with other fields."""
+
+        def change(answer: dns.message.Message) -> dns.message.Message:
+            for i, rrset in enumerate(answer.answer):
+                if rrset.rdtype == RdataType.RRSIG:
+                    both = [rrset[0], rrset[0].replace(**lies)]
+                    answer.answer[i] = dns.rrset.from_rdata_list(rrset.name, rrset.ttl, both)
+            return answer
+
+        return change
+
+    def instead(**lies: Any) -> Change:
+        def change(answer: dns.message.Message) -> dns.message.Message:
+            for i, rrset in enumerate(answer.answer):
+                if rrset.rdtype == RdataType.RRSIG:
+                    answer.answer[i] = dns.rrset.from_rdata(rrset.name, rrset.ttl, rrset[0].replace(**lies))
+            return answer
+
+        return change
+
+    def ttl(seconds: int) -> Change:
+        def change(answer: dns.message.Message) -> dns.message.Message:
+            answer.answer = [dns.rrset.from_rdata_list(r.name, seconds, list(r)) for r in answer.answer]
+            return answer
+
+        return change
+
+    sound: list[tuple[str, str, Change]] = [
+        # The signed TTL counts, whatever an answer says of it (RFC 4035 section 5.3.3).
+        ("longer.w.tampered.nl", "A", ttl(2**30)),
+        ("shorter.w.tampered.nl", "A", ttl(1)),
+        # One good signature is enough (RFC 6840 section 5.11).
+        ("expired-too.w.tampered.nl", "A", beside(expiration=1_000_000_000, inception=900_000_000)),
+        ("stranger-too.w.tampered.nl", "A", beside(key_tag=1)),
+        ("signer-too.w.tampered.nl", "A", beside(signer=dns.name.from_text("nl."))),
+        ("algorithm-too.w.tampered.nl", "A", beside(algorithm=200)),
+        ("broken-too.w.tampered.nl", "A", beside(signature=b"\x01" * 64)),
+    ]
+    rows: list[tuple[str, str, Change]] = [
+        ("original-ttl.w.tampered-n3.nl", "A", instead(original_ttl=2**30)),
+        ("fewer-labels.w.tampered-n3.nl", "A", instead(labels=2)),
+        ("no-wildcard.w.tampered-n3.nl", "A", instead(labels=4)),
+        ("many-labels.w.tampered-n3.nl", "A", instead(labels=9)),
+        ("later.w.tampered-n3.nl", "A", instead(expiration=2**31)),
+        ("earlier.w.tampered-n3.nl", "A", instead(inception=1)),
+        ("algorithm.w.tampered-n3.nl", "A", instead(algorithm=8)),
+        ("tag.w.tampered-n3.nl", "A", instead(key_tag=1)),
+    ]
     for zone in ("tampered.nl", "tampered-n3.nl"):
         rows += [
             (f"host.{zone}", "A", data),
@@ -317,8 +474,13 @@ def tampered(responder: Responder) -> list[Scenario]:
             (f"two.{zone}", "TXT", replay(f"nope.{zone}", "TXT")),
             (zone, "AAAA", replay("txt.nl.", "AAAA")),
         ]
-    return [Scenario(owner, rdtype, BOGUS, change=(f"{owner}.", rdtype, change)) for owner, rdtype, change in rows]
+    tables = ((rows, BOGUS), (sound, SECURE))
+    return [
+        Scenario(owner, rdtype, state, change=(f"{owner}.", rdtype, change))
+        for table, state in tables
+        for owner, rdtype, change in table
+    ]
 
 
-PLAIN = (*_plain(), *_special())
+PLAIN = (*_plain(), *_special(), *_odd())
 __all__ = ["PLAIN", "SOURCES", "Scenario", "find", "tampered"]

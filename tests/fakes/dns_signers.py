@@ -23,6 +23,10 @@ import dns.rcode
 import dns.rdatatype
 import dns.xfr
 import dns.zone
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
@@ -40,6 +44,7 @@ ALGORITHM_NAMES = {
     16: "ED448",
 }
 T = TypeVar("T")
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 MakeDs = Callable[[dns.name.Name, DNSKEY], list[str]]
 
 
@@ -48,11 +53,32 @@ def good_ds(zone: dns.name.Name, key: DNSKEY) -> list[str]:
 
 
 @dataclass(frozen=True)
+class OwnKey:
+    """A key that a test chose. `signs`: whether there are signatures by it, or it only stands there."""
+
+    private: PrivateKey
+    algorithm: int
+    flags: int = 257
+    signs: bool = True
+
+    @property
+    def public(self) -> DNSKEY:
+        made = dns.dnssec.make_dnskey(self.private.public_key(), self.algorithm, flags=self.flags)
+        assert isinstance(made, DNSKEY)
+        return made
+
+
+def ds_of(*keys: OwnKey) -> MakeDs:
+    """The DS records of just these."""
+    return lambda zone, _: [ds for key in keys for ds in good_ds(zone, key.public)]
+
+
+@dataclass(frozen=True)
 class Source:
     """One zone to sign.
 
-    `signer`: `ldns`, `knot`, or empty for an unsigned zone. `ds`: what the parent publishes for it. `begins` and
-    `ends`: days from now.
+    `signer`: `ldns`, `knot`, `keys` (signed with just those, for what the programs do not make), or empty for an
+    unsigned zone. `ds`: what the parent publishes for it. `begins` and `ends`: days from now.
     """
 
     name: str
@@ -65,6 +91,7 @@ class Source:
     ds: MakeDs = good_ds
     begins: int = -1
     ends: int = 20
+    keys: tuple["OwnKey", ...] = ()
 
     @property
     def apex(self) -> dns.name.Name:
@@ -122,9 +149,12 @@ class Signed:
     def _sign_alone(self, source: Source) -> None:
         path = self._folder / f"{source.name or 'root'}.zone"
         path.write_text(self._text(source))
-        if source.signer:
+        if source.signer == "ldns":
             path = self._sign_with_ldns(source, path)
-        self.zones[source.apex] = dns.zone.from_file(str(path), origin=source.apex, relativize=False)
+        zone = dns.zone.from_file(str(path), origin=source.apex, relativize=False)
+        if source.signer == "keys":
+            _sign_with_keys(source, zone)
+        self.zones[source.apex] = zone
 
     def _sign_with_ldns(self, source: Source, path: Path) -> Path:
         origin = source.name or "."
@@ -177,6 +207,21 @@ class Signed:
         with running([require("knotd"), "-c", str(config)], folder / "knot.log"):
             for source in sources:
                 self.zones[source.apex] = until(functools.partial(_transfer, source, port), "knot to sign its zones")
+
+
+def _sign_with_keys(source: Source, zone: dns.zone.Zone) -> None:
+    now = datetime.now(UTC)
+    rdataset = zone.find_rdataset(source.apex, RdataType.DNSKEY, create=True)
+    for key in source.keys:
+        rdataset.add(key.public, 300)
+    dns.dnssec.sign_zone(
+        zone,
+        keys=[(key.private, key.public) for key in source.keys if key.signs],
+        add_dnskey=False,
+        inception=now + timedelta(days=source.begins),
+        expiration=now + timedelta(days=source.ends),
+        policy=dns.dnssec.allow_all_policy,
+    )
 
 
 def _transfer(source: Source, port: int) -> dns.zone.Zone | None:

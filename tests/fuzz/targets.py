@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -31,7 +30,9 @@ from authz.edge.client_certificate import parse_xfcc
 from pki.crl_store import CrlStore
 from pki.dnssec import ChainValidator, ResolverUnreachable
 from pki.dnssec.anchors import parse_anchors
+from pki.dnssec.exchange import Unfit
 from pki.dnssec.model import Answer, ChainBroken, DnssecState, Limits
+from pki.dnssec.reading import read_answer
 from pki.dnssec.rollover import AnchorFile
 from pki.doctor.hello import TlsVersion, server_choice
 from pki.doctor.suites import EVERYTHING
@@ -269,8 +270,8 @@ class OneLie:
         if (str(owner), dns.rdatatype.to_text(rdtype)) != self._which:
             return await network().ask(owner, rdtype)
         try:
-            return dns.message.from_wire(self._wire)
-        except dns.exception.DNSException as error:  # as `pki.dnssec.transport.Resolver` takes it
+            return read_answer(self._wire, rdtype)
+        except Unfit as error:  # as `pki.dnssec.transport.Resolver` takes it
             raise ResolverUnreachable("malformed") from error
 
 
@@ -320,8 +321,8 @@ class Liar:
         assert owner is not None
         assert rdtype
         try:
-            return dns.message.from_wire(self._wire)
-        except dns.exception.DNSException as error:
+            return read_answer(self._wire, rdtype)
+        except Unfit as error:
             raise ResolverUnreachable("malformed") from error
 
 

@@ -253,3 +253,21 @@ async def test_noerror_with_a_proof_that_the_name_does_not_exist_is_bogus() -> N
 
     dns_.tamper["nope.ciz.nl.", "A"] = claim
     assert (await dns_.check("nope.ciz.nl.")).state is DnssecState.BOGUS
+
+
+@DENIALS
+async def test_a_wildcard_that_is_an_empty_non_terminal_has_no_types(denial: str) -> None:
+    """RFC 4592 section 2.2.2: `*.lit` is there because of the name below it, and matches."""
+    dns_ = FakeDns({"name": "ciz.nl", "records": {"a.*.lit": ["127.0.0.1"], "zz": ["127.0.0.2"]}, "denial": denial})
+    for owner in ("x.lit.ciz.nl.", "x.y.lit.ciz.nl."):
+        result = await dns_.check(owner)
+        assert (result.state, result.answer) == (DnssecState.SECURE, Answer.NODATA), result.message
+    # A proof from elsewhere in the zone says nothing about that wildcard.
+    elsewhere = dns_.raw("zz.ciz.nl.", "AAAA").authority
+
+    def replayed(answer: dns.message.Message) -> dns.message.Message:
+        answer.authority = elsewhere
+        return answer
+
+    dns_.tamper["x.lit.ciz.nl.", "A"] = replayed
+    assert (await dns_.check("x.lit.ciz.nl.")).state is DnssecState.BOGUS
