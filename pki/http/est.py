@@ -92,7 +92,7 @@ class EstApplication:
     Args:
         enrolment: what they do.
         peers: validates the certificate of whoever re-enrols.
-        authorities: DER of the CA certificates, the root first.
+        authorities: DER of the CA certificates, in any order: a CMS set of certificates is sorted by its bytes.
         tally: counts what gets no audit record of its own.
         attempts_per_minute: failed ones, from one address.
     """

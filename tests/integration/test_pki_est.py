@@ -11,11 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from pki.doctor.files import check_files
+from pki.doctor.model import Installation, Result
 from tests.fakes.domains import EXAMPLE
 from tests.fakes.est_authority import NAME, ROOT, Est, Reply, openssl, pkcs7, running_est
 
@@ -78,6 +81,13 @@ def test_the_guide_as_it_is_written(est: Est, tmp_path: Path) -> None:
     chain = x509.load_pem_x509_certificates((tmp_path / "chain.pem").read_bytes())
     assert len(chain) == 3
     assert [item["status"] for item in est.certificates("uzovi:5100")] == ["superseding", "active"]
+    # What the guide leads to is what the doctor asks for.
+    installation = Installation(
+        tmp_path / "chain.pem", datetime.now(UTC), key=tmp_path / "key.pem", anchors=tmp_path / "root.crt"
+    )
+    found, _ = check_files(installation)
+    results = {finding.check: finding.result for finding in found}
+    assert {results[check] for check in ("chain.order", "chain.root", "key.match")} == {Result.OK}
 
 
 def test_a_code_works_once(est: Est) -> None:
