@@ -2,7 +2,8 @@
 
 Specification: shared `spec/audit.md` (idempotent by record id) and `architecture.md`, "Failure rules": nothing
 acknowledged is lost; shipping retries for ever. A record is marked only after the store said it has it, so a crash in
-between sends it again, which the store recognises.
+between sends it again, which the store recognises. A record that the store refuses for good stays in the outbox, marked
+as refused and told loudly, instead of holding up everything after it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import httpx
 import structlog
 
 from authz.domain.clock import Clock
+from authz.edge.shipment import ShipmentSize, Verdict
 from pki.settings import AuditSettings
 from pki.store.database import Database, StoreUnavailable
 from pki.store.register import Register
@@ -57,9 +59,10 @@ class Shipper:
         self._database = database
         self._clock = clock
         self._transport = transport
+        self._size = ShipmentSize(BATCH)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ship until `stop`. A store that refuses or is away is asked again, ever slower up to half a minute.
+        """Ship until `stop`. A store that is away, or does not take them now, is asked again, up to 10 s later.
 
         Args:
             stop: ends the work between two steps, not in the middle of one.
@@ -77,27 +80,40 @@ class Shipper:
                 await _pause(stop, backoff)
                 backoff = min(backoff * _BACKOFF_GROWTH, _BACKOFF_MOST)
 
-    async def ship_once(self, client: httpx.AsyncClient) -> int:
+    async def ship_once(self, client: httpx.AsyncClient) -> bool:
         """Ship one batch, oldest first.
 
         Returns:
-            How many records the store has now acknowledged; 0 when there was nothing to ship.
+            Whether there was anything to ship.
 
         Raises:
-            httpx.HTTPError: the store did not take them.
+            httpx.HTTPError: the store is away, or did not take them now.
+            StoreUnavailable: the outbox can not be read, or what was shipped not be marked.
         """
         async with self._database.read() as connection:
-            rows = _fitting(await Register(connection).unshipped(BATCH))
+            rows = _fitting(await Register(connection).unshipped(self._size.now))
         if not rows:
-            return 0
+            return False
         extensions = {"sni_hostname": self._settings.server_name} if self._settings.server_name else {}
         answer = await client.post(
             self._url, json={"records": [json.loads(record) for _, record in rows]}, extensions=extensions
         )
-        answer.raise_for_status()
+        match self._size.judge(answer, len(rows)):
+            case Verdict.TAKEN:
+                async with self._database.write() as connection:
+                    await Register(connection).mark_shipped([row for row, _ in rows], self._clock.now())
+            case Verdict.LATER:
+                raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
+            case Verdict.REFUSED:
+                await self._put_aside(*rows[0])
+            case Verdict.SMALLER:
+                pass
+        return True
+
+    async def _put_aside(self, row: int, record: str) -> None:
         async with self._database.write() as connection:
-            await Register(connection).mark_shipped([row for row, _ in rows], self._clock.now())
-        return len(rows)
+            await Register(connection).mark_refused(row, self._clock.now())
+        _LOG.error("record_refused_by_audit_store", row=row, record_id=json.loads(record)["record_id"])
 
     def _client(self) -> httpx.AsyncClient:
         if self._transport is not None:

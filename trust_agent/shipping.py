@@ -14,6 +14,7 @@ from typing import Final, Self
 import httpx
 import structlog
 
+from authz.edge.shipment import ShipmentSize, Verdict
 from trust_agent.authz_client import AuthzClient
 from trust_agent.journal import Journal
 from trust_agent.journal_file import Record
@@ -26,8 +27,6 @@ _LOOKS: Final = 5
 """How often it is looked, while records wait for company, whether a whole shipment is there."""
 _STOP_PATIENCE: Final = 2.0
 """Seconds in which a stopping agent still tries to bring what is left; the rest goes at the next start."""
-_NOT_FOR_THE_RECORD: Final = frozenset({401, 403, 404, 408, 421, 425, 429})
-"""Refusals of the sender or the moment, not of what was sent: the same records are sent again."""
 
 
 class Shipper:
@@ -57,8 +56,7 @@ class Shipper:
         self._journal = journal
         self._authz = authz
         self._refused = refused
-        self._batch = batch
-        self._size = batch
+        self._size = ShipmentSize(batch)
         self._max_bytes = max_bytes
         self._linger = linger
         self._timeout = timeout
@@ -105,7 +103,7 @@ class Shipper:
             journal.grown.clear()
             await journal.grown.wait()
         for _ in range(_LOOKS):
-            if journal.next_index - journal.shipped >= self._size:
+            if journal.next_index - journal.shipped >= self._size.now:
                 return
             await asyncio.sleep(self._linger / _LOOKS)
 
@@ -119,24 +117,22 @@ class Shipper:
             httpx.HTTPError: authz is away, or did not take it now.
             OSError: how far we are could not be remembered.
         """
-        records = await asyncio.to_thread(self._journal.unshipped, self._size, self._max_bytes)
+        records = await asyncio.to_thread(self._journal.unshipped, self._size.now, self._max_bytes)
         if not records:
             return False
         answer = await self._send(records)
-        if answer.is_success:
-            if self.failures:
-                _LOG.info("shipping_recovered", records=len(records))
-            self.failures = 0
-            self._size = min(self._batch, self._size * 2)
-            await asyncio.to_thread(self._journal.confirm, records[-1].index + 1)
-            return True
-        if not answer.is_client_error or answer.status_code in _NOT_FOR_THE_RECORD:
-            raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
-        if len(records) > 1:
-            # One of them may be the reason, or together they are too large: halve until it is found.
-            self._size = max(1, len(records) // 2)
-            return True
-        await asyncio.to_thread(self._put_aside, records[0])
+        match self._size.judge(answer, len(records)):
+            case Verdict.TAKEN:
+                if self.failures:
+                    _LOG.info("shipping_recovered", records=len(records))
+                self.failures = 0
+                await asyncio.to_thread(self._journal.confirm, records[-1].index + 1)
+            case Verdict.LATER:
+                raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
+            case Verdict.REFUSED:
+                await asyncio.to_thread(self._put_aside, records[0])
+            case Verdict.SMALLER:
+                pass
         return True
 
     async def _send(self, records: Sequence[Record]) -> httpx.Response:

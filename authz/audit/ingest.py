@@ -92,7 +92,7 @@ class Ingest:
             if record.terms.source not in sender.sources:
                 raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of a source that is not the sender's")
             if record.terms.event_type not in SHIPPED:
-                raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of an event that is not shipped")
+                raise Refused(Reason.RECORD_EVENT, "a record of the shipment is of an event that is not shipped")
         try:
             conflicts = await self._intake.append_new(records)
         except InvalidValue as error:

@@ -131,6 +131,7 @@ class Reason(StrEnum):
     AUDIT_UNAVAILABLE = "audit_unavailable"
     AUDIT_TAMPERED = "audit_tampered"
     RECORD_SOURCE = "record_source"
+    RECORD_EVENT = "record_event"
     RECORD_CONFLICT = "record_conflict"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     INTERNAL_ERROR = "internal_error"

@@ -48,8 +48,10 @@ async def samples(connection: AsyncConnection, at: datetime, days: tuple[int, ..
     )
     for name, number in await _rows(connection, select(state, func.count()).group_by(state)):
         found.append(("sluis_pki_webhook_deliveries", {"state": name}, number))
-    waiting = (await _rows(connection, select(func.count()).where(outbox.c.shipped_at.is_(None))))[0][0]
-    found.append(("sluis_pki_audit_records_waiting", {}, waiting))
+    unshipped = select(func.count(), func.count(outbox.c.refused_at)).where(outbox.c.shipped_at.is_(None))
+    both, refused = (await _rows(connection, unshipped))[0]
+    found.append(("sluis_pki_audit_records_waiting", {}, both - refused))
+    found.append(("sluis_pki_audit_records_refused", {}, refused))
     for issuer, made, ends in await _rows(connection, select(crls.c.issuer, crls.c.this_update, crls.c.next_update)):
         found.append(("sluis_pki_crl_age_seconds", {"issuer": issuer}, (at - made).total_seconds()))
         found.append(("sluis_pki_crl_ends_in_seconds", {"issuer": issuer}, (ends - at).total_seconds()))

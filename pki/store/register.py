@@ -272,12 +272,17 @@ class Register(CrlRegister):
 
     async def unshipped(self, limit: int) -> list[tuple[int, str]]:
         """Oldest first: row id and the record as JSON."""
-        query = select(outbox.c.id, outbox.c.record).where(outbox.c.shipped_at.is_(None)).order_by(outbox.c.id)
+        waiting = (outbox.c.shipped_at.is_(None), outbox.c.refused_at.is_(None))
+        query = select(outbox.c.id, outbox.c.record).where(*waiting).order_by(outbox.c.id)
         return [(int(row), str(record)) for row, record in await self._db.execute(query.limit(limit))]
 
     async def mark_shipped(self, rows: Sequence[int], at: datetime) -> None:
         """The audit store has them."""
         await self._db.execute(update(outbox).where(outbox.c.id.in_(rows)).values(shipped_at=at))
+
+    async def mark_refused(self, row: int, at: datetime) -> None:
+        """The audit store will never take it as it is; it stays here and is not sent again."""
+        await self._db.execute(update(outbox).where(outbox.c.id == row).values(refused_at=at))
 
     async def _change(self, condition: Any, **values: Any) -> bool:  # noqa: ANN401  SQLAlchemy expressions
         result = await self._db.execute(update(certificates).where(condition).values(values))

@@ -199,8 +199,10 @@ outbox = Table(
     Column("record_id", String(36), nullable=False, unique=True),
     Column("record", Text, nullable=False),
     Column("shipped_at", UtcDateTime),
+    Column("refused_at", UtcDateTime),  # when the audit store refused it for good
 )
 """Audit records, written in the transaction of what they describe, until the audit store has them."""
+# Among them the refused ones, which are few.
 Index("unshipped", outbox.c.id, sqlite_where=text("shipped_at IS NULL"), postgresql_where=text("shipped_at IS NULL"))
 
 changes = Table(

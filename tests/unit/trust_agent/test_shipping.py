@@ -36,7 +36,7 @@ class Authz:
         if len(request.content) > self.most:
             return httpx.Response(413)
         if self.poison is not None and self.poison in records:
-            return httpx.Response(400)
+            return httpx.Response(400, json={"error": "body_malformed"})
         if self.status == 200:
             self.batches.append(records)
             self.taken.set()
@@ -70,7 +70,7 @@ async def test_everything_arrives_in_order_and_once(journal: Journal, tmp_path: 
     assert journal.shipped == 20
 
 
-@pytest.mark.parametrize("status", [0, 401, 403, 404, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [0, 302, 400, 401, 403, 404, 405, 429, 500, 502, 503])
 async def test_an_authz_that_does_not_take_them_now_gets_them_later(
     journal: Journal, tmp_path: Path, status: int
 ) -> None:
@@ -80,6 +80,7 @@ async def test_an_authz_that_does_not_take_them_now_gets_them_later(
     with pytest.raises(httpx.HTTPError):
         await ship.ship_once()
     assert journal.shipped == 0
+    assert ship.put_aside == 0
     authz.status = 200
     await ship.ship_once()
     assert authz.arrived == list(range(20))

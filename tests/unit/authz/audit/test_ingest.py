@@ -98,8 +98,6 @@ async def last_id(log: StoredAuditLog) -> str:
     [
         {"source": "sluis/trust-agent/register-2"},
         {"source": "sluis/authz"},
-        {"event_type": EventType.LOG_ERASE},
-        {"event_type": EventType.TOKEN_REQUEST},
     ],
 )
 async def test_a_record_that_is_not_the_sender_s_refuses_the_whole_shipment(
@@ -108,6 +106,17 @@ async def test_a_record_that_is_not_the_sender_s_refuses_the_whole_shipment(
     with pytest.raises(Refused) as refused:
         await ingest.ingest([shipped(), shipped(**bad)], SENDER)
     assert refused.value.reason is Reason.RECORD_SOURCE
+    assert await log.size() == 0
+
+
+@pytest.mark.parametrize("event", [EventType.LOG_ERASE, EventType.TOKEN_REQUEST])
+async def test_an_event_that_is_not_shipped_refuses_the_whole_shipment(
+    ingest: Ingest, log: StoredAuditLog, event: EventType
+) -> None:
+    """With a reason about the record, not about the sender: who ships it puts it aside and goes on."""
+    with pytest.raises(Refused) as refused:
+        await ingest.ingest([shipped(), shipped(event_type=event)], SENDER)
+    assert refused.value.reason is Reason.RECORD_EVENT
     assert await log.size() == 0
 
 

@@ -127,6 +127,7 @@ def _back_to_0005(connection: Connection) -> None:
         "ALTER TABLE subject_keys DROP COLUMN key_core",
         "ALTER TABLE blocked_keys DROP COLUMN key_core",
         "DROP TABLE dns_owners",
+        "ALTER TABLE outbox DROP COLUMN refused_at",
         "UPDATE alembic_version SET version_num = '0005'",
     ):
         connection.execute(text(statement))
