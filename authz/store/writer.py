@@ -5,10 +5,12 @@ savepoints; records without an act need none. If a group as a whole fails on one
 """
 
 import asyncio
+import shutil
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
@@ -27,6 +29,10 @@ from authz.store.sqlite_lane import SqliteLane
 
 PROBE_INTERVAL_S: Final = 2.0
 """Seconds between two looks at a database that fails."""
+IDLE_PROBE_S: Final = 10.0
+"""Seconds without a job after which one is made up: a disk that filled up meanwhile is known before a request fails."""
+MIN_FREE_BYTES: Final = 4 * 1024 * 1024
+"""Room beside a SQLite file below which it counts as full: a small write may still fit into what it has already."""
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -96,6 +102,7 @@ class Writer:
         self._lane = (
             SqliteLane(engine.url.database) if engine.dialect.name == "sqlite" and engine.url.database else None
         )
+        self._file = Path(engine.url.database) if self._lane is not None and engine.url.database else None
         self._jobs: deque[_Job[Any]] = deque()
         self._wake = asyncio.Event()
         self._closing = True
@@ -165,19 +172,27 @@ class Writer:
             await self._lane.close()
 
     async def _wait(self) -> None:
-        """Wait for a job; while the database fails, at most until it is time to see whether it still does."""
-        if not self.failing:
-            await self._wake.wait()
-            return
+        """Wait for a job, at most until it is time to see whether the database takes one."""
+        failed = self.failing
         try:
-            async with asyncio.timeout(PROBE_INTERVAL_S):
+            async with asyncio.timeout(PROBE_INTERVAL_S if failed else IDLE_PROBE_S):
                 await self._wake.wait()
         except TimeoutError:
             # Whoever looks at the health of this instance may send it no requests until it is well again.
             probe: _Job[int] = _Job(self._future(), run=lambda group: bump(group.connection, Topic.WRITE_PROBE))
             await self._commit([probe])
             if probe.done.exception() is None:
-                _log.info("store_writes_again")
+                self.failing = not self._has_room()
+                if failed != self.failing:
+                    _log.warning("store_has_no_room" if self.failing else "store_writes_again")
+
+    def _has_room(self) -> bool:
+        if self._file is None:
+            return True
+        try:
+            return shutil.disk_usage(self._file.parent).free >= MIN_FREE_BYTES
+        except OSError:
+            return False
 
     async def _commit(self, jobs: Sequence[_Job[Any]]) -> None:
         try:

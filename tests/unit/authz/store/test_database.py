@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -20,10 +21,10 @@ from authz.domain.audit import Outcome
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 from authz.store.audit_log import StoredAuditLog
-from authz.store.changes import Topic
+from authz.store.changes import Topic, bump
 from authz.store.database import Database
 from authz.store.sqlite_lane import SqliteLane
-from authz.store.writer import WriterLimits
+from authz.store.writer import MIN_FREE_BYTES, WriterLimits
 from tests.fakes.clock import FixedClock
 from tests.fakes.records import audit_record
 
@@ -262,6 +263,35 @@ async def test_a_database_that_fails_is_tried_again_while_nobody_writes(
     assert SqliteLane._append is write
     assert await eventually(lambda: not is_failing(database))
     assert await StoredAuditLog(database).size() == 0
+    await database.close()
+
+
+async def test_a_disk_that_fills_up_while_nobody_writes_is_known_before_a_request_fails(
+    tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authz.store.writer.IDLE_PROBE_S", 0.02)
+    monkeypatch.setattr("authz.store.writer.PROBE_INTERVAL_S", 0.02)
+    probes: list[int] = []
+    free = MIN_FREE_BYTES
+
+    async def counted(connection: AsyncConnection, topic: Topic) -> int:
+        probes.append(1)
+        return await bump(connection, topic)
+
+    monkeypatch.setattr("authz.store.writer.bump", counted)
+    monkeypatch.setattr("authz.store.writer.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/authz.db", clock)
+    await database.start()
+    assert await eventually(lambda: len(probes) > 1)
+    assert not is_failing(database)
+    free -= 1
+    assert await eventually(lambda: is_failing(database))
+    # A small write may still find place in what the file has already; it does not count as recovery.
+    seen = len(probes)
+    assert await eventually(lambda: len(probes) > seen + 1)
+    assert is_failing(database)
+    free += 1
+    assert await eventually(lambda: not is_failing(database))
     await database.close()
 
 
