@@ -172,7 +172,7 @@ def _show(result: "DnssecResult", at: datetime, *, as_json: bool) -> None:
     if not console.is_terminal:
         # A file or a pipe has no width; nothing may be cut off there.
         console = Console(highlight=False, width=_WIDE)
-    console.print(tree.render(result, at))
+    console.print(tree.render(result, at, encoding=console.encoding))
 
 
 def validator_for(mode: str, resolver: list[str] | None, anchor: Path | None, state: Path | None) -> "Validator":

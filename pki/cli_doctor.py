@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FAILED: Final = 3
 _WIDE: Final = 200
+_COLUMNS: Final = 100
+"""Below this width columns break what should be copied whole."""
 _HTTPS: Final = 443
 
 
@@ -42,7 +44,7 @@ def doctor(
     """Look at a whole installation: certificate, key, chain, CRL, OCSP, TLS, DNSSEC, DANE, clock; say what to do."""
     from pki.doctor.model import Installation, passed  # noqa: PLC0415
     from pki.doctor.running import as_json as report  # noqa: PLC0415
-    from pki.doctor.running import examine, table  # noqa: PLC0415
+    from pki.doctor.running import examine, listing, table  # noqa: PLC0415
 
     installation = Installation(
         certificate=certificate,
@@ -65,7 +67,7 @@ def doctor(
         console = Console(highlight=False)
         if not console.is_terminal:
             console = Console(highlight=False, width=_WIDE)
-        console.print(table(findings))
+        console.print(table(findings) if console.width >= _COLUMNS else listing(findings))
         console.print("in order" if passed(findings) else "not in order: see what failed", style="bold")
     raise typer.Exit(0 if passed(findings) else FAILED)
 

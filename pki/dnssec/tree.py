@@ -1,5 +1,6 @@
 """The chain of trust as a tree for a terminal: each zone below the one that vouches for it, coloured by state."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,22 +20,30 @@ COLOURS: Final = {
 }
 _MARKS: Final = dict.fromkeys(DnssecState, "✗") | {DnssecState.SECURE: "✓", DnssecState.INSECURE: "~"}
 
+_PLAIN_MARKS: Final = dict.fromkeys(DnssecState, "x") | {DnssecState.SECURE: "ok", DnssecState.INSECURE: "~"}
 
-def render(result: DnssecResult, at: datetime) -> Group:
+
+def render(result: DnssecResult, at: datetime, *, encoding: str = "utf-8") -> Group:
     """The tree, and below it the outcome and what to do.
 
     What stands in DNS is shown as text: nothing of it is read as markup or as a control code.
+
+    Args:
+        result: what was found.
+        at: the moment.
+        encoding: of where it is shown; one that lacks the marks gets plain ones.
     """
+    marks = _MARKS if _holds(encoding) else _PLAIN_MARKS
     tree = Tree(Text(result.name or "(no name)", style="bold"))
     levels: dict[int, Tree] = {-1: tree}
     for link in result.chain:
         above = max(depth for depth in levels if depth < link.depth)
-        node = levels[above].add(_line(link)) if link.depth not in levels else levels[link.depth].add(_line(link))
+        node = levels[above if link.depth not in levels else link.depth].add(_line(link, marks))
         levels = {depth: found for depth, found in levels.items() if depth <= link.depth}
         levels.setdefault(link.depth, node)
     if result.state not in {link.state for link in result.chain} | {DnssecState.SECURE}:
         # The step at which the chain broke made no link; its message is the link.
-        levels[max(levels)].add(_marked(result.state, result.message))
+        levels[max(levels)].add(_marked(result.state, result.message, marks))
     return Group(tree, *_outcome(result, at))
 
 
@@ -67,8 +76,8 @@ def as_json(result: DnssecResult, at: datetime) -> dict[str, Any]:
     }
 
 
-def _line(link: ChainLink) -> Text:
-    text = _marked(link.state, link.detail)
+def _line(link: ChainLink, marks: Mapping[DnssecState, str]) -> Text:
+    text = _marked(link.state, link.detail, marks)
     if link.key_tag is not None:
         text.append(f"  key {link.key_tag}, algorithm {link.algorithm}", style="dim")
     if link.expires is not None:
@@ -76,8 +85,16 @@ def _line(link: ChainLink) -> Text:
     return text
 
 
-def _marked(state: DnssecState, words: str) -> Text:
-    return Text.assemble((f"{_MARKS[state]} ", COLOURS[state]), printable(words))
+def _marked(state: DnssecState, words: str, marks: Mapping[DnssecState, str]) -> Text:
+    return Text.assemble((f"{marks[state]} ", COLOURS[state]), printable(words))
+
+
+def _holds(encoding: str) -> bool:
+    try:
+        "".join(_MARKS.values()).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _outcome(result: DnssecResult, at: datetime) -> list[Text]:

@@ -12,9 +12,11 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from authz.domain.errors import InvalidValue, Refused
+from authz.domain.files import read_limited
 from pki.algorithms import is_acceptable_key
 from pki.dnssec.handshake import NotReached
 from pki.doctor.model import Finding, Installation, Result
@@ -24,6 +26,9 @@ from pki.path import PathChecker, parse
 
 WARN: Final = timedelta(days=30)
 _MAX_KEY: Final = 64 * 1024
+_RENEW: Final = (
+    "Renew now: `pki reenrol --out-dir <folder> --now`, or ask an operator (`pki renew`); both work in the overlap."
+)
 
 
 def check_files(installation: Installation) -> tuple[list[Finding], tuple[x509.Certificate, ...]]:
@@ -35,7 +40,9 @@ def check_files(installation: Installation) -> tuple[list[Finding], tuple[x509.C
     except (NotReached, Refused, ValueError, OSError) as error:
         said = error.detail if isinstance(error, Refused) else str(error)
         to_do = "Write the certificate as `pki enrol` or `pki issue` gave it: PEM, your own first, then the issuing CA."
-        return [Finding("certificate.file", Result.FAIL, said, to_do)], ()
+        found = [Finding("certificate.file", Result.FAIL, said, to_do)]
+        # What else was named is looked at all the same: a person repairs everything in one go.
+        return [*found, *_others(installation)], ()
     leaf = chain[0]
     found = [
         Finding("certificate.file", Result.OK, f"{len(chain)} certificate(s), serial number {leaf.serial_number:x}"),
@@ -69,11 +76,14 @@ def _validity(leaf: x509.Certificate, installation: Installation) -> Finding:
     if left <= timedelta(0):
         said = f"expired {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         return Finding(
-            "certificate.validity", Result.FAIL, said, "Enrol anew: an expired certificate cannot be renewed."
+            "certificate.validity",
+            Result.FAIL,
+            said,
+            "Ask an operator for a code and enrol anew (`pki enrol`): an expired certificate cannot be renewed.",
         )
     said = f"{left.days} days left (until {leaf.not_valid_after_utc:%Y-%m-%d})"
     if left <= WARN:
-        return Finding("certificate.validity", Result.WARN, said, "Renew now (`pki renew`); both work in the overlap.")
+        return Finding("certificate.validity", Result.WARN, said, _RENEW)
     return Finding("certificate.validity", Result.OK, said)
 
 
@@ -84,27 +94,76 @@ def _strength(leaf: x509.Certificate) -> Finding:
     return Finding("certificate.strength", Result.FAIL, "the key is of a kind or size not allowed", to_do)
 
 
-def _key(leaf: x509.Certificate, path: Path | None) -> Finding:
-    if path is None:
-        return Finding("key.match", Result.SKIP, "no key file was named", "Name it with --key.")
+def _others(installation: Installation) -> list[Finding]:
+    """The files beside a certificate that cannot be read."""
+    found = []
+    if installation.key is not None:
+        read = _read_key(installation.key)
+        found.append(
+            read if isinstance(read, Finding) else Finding("key.match", Result.SKIP, "nothing to compare with")
+        )
+    if installation.anchors is not None:
+        roots = _roots(installation.anchors)
+        found.append(
+            roots
+            if isinstance(roots, Finding)
+            else Finding("chain.root", Result.SKIP, "no certificate to check with it")
+        )
+    return found
+
+
+def _read_key(path: Path) -> PrivateKeyTypes | Finding:
     to_do = "Use the key that the request was made with; if it is lost, renew with a new key."
     try:
-        mode = path.stat().st_mode
-        with path.open("rb") as file:
-            key = load_pem_private_key(file.read(_MAX_KEY), None)
+        return load_pem_private_key(read_limited(path, _MAX_KEY), None)
     except TypeError:
         said = "the key is encrypted, so it was not compared"
         return Finding("key.match", Result.WARN, said, "Check it where the passphrase is.", essential=False)
-    except (OSError, ValueError, UnsupportedAlgorithm):
+    except OSError as error:
+        return Finding("key.match", Result.FAIL, f"{path}: {error.strerror}", "Name the right file with --key.")
+    except (ValueError, UnsupportedAlgorithm):
         return Finding("key.match", Result.FAIL, f"{path}: expected a private key in PEM", to_do)
+
+
+def _key(leaf: x509.Certificate, path: Path | None) -> Finding:
+    if path is None:
+        return Finding("key.match", Result.SKIP, "no key file was named", "Name it with --key.")
+    key = _read_key(path)
+    if isinstance(key, Finding):
+        return key
     ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     theirs = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if ours != theirs:
+        to_do = "Use the key that the request was made with; if it is lost, renew with a new key."
         return Finding("key.match", Result.FAIL, "the key is of another certificate", to_do)
-    if stat.S_IMODE(mode) & 0o077:
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
         said = "the key fits, and others on this machine can read it"
         return Finding("key.match", Result.WARN, said, f"chmod 600 {path}")
     return Finding("key.match", Result.OK, "the key fits the certificate")
+
+
+def _roots(path: Path) -> tuple[list[bytes], list[bytes]] | Finding:
+    """The roots in a file and what stands beside them; a finding when there is none.
+
+    A path that ends at an issuing CA says nothing of the root above it.
+    """
+    try:
+        ders = chain_of(path)
+        roots = [der for der in ders if _is_root(x509.load_der_x509_certificate(der))]
+    except (NotReached, ValueError) as error:
+        return Finding("chain.root", Result.FAIL, str(error), "Name the network's root with --ca.")
+    if not roots:
+        said = f"{path} holds no root: none of its certificates is a CA that signed itself"
+        return Finding("chain.root", Result.FAIL, said, "Name the root that the network published, not an issuing CA.")
+    return roots, [der for der in ders if der not in roots]
+
+
+def _is_root(certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(certificate)
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
 
 
 def _chain(chain: Sequence[x509.Certificate], installation: Installation) -> list[Finding]:
@@ -122,10 +181,13 @@ def _chain(chain: Sequence[x509.Certificate], installation: Installation) -> lis
     if installation.anchors is None:
         said = "no root was named, so the path to it was not checked"
         return [*found, Finding("chain.root", Result.SKIP, said, "Name the network's root with --ca.")]
+    roots = _roots(installation.anchors)
+    if isinstance(roots, Finding):
+        return [*found, roots]
     try:
-        anchors = [parse(der) for der in chain_of(installation.anchors)]
+        anchors, beside = ([parse(der) for der in ders] for ders in roots)
         parsed = [parse(certificate.public_bytes(Encoding.DER)) for certificate in chain]
-        PathChecker(anchors, []).check(parsed[0], parsed[1:], installation.at)
+        PathChecker(anchors, beside).check(parsed[0], parsed[1:], installation.at)
     except (Refused, NotReached, ValueError, OSError) as error:
         said = error.detail if isinstance(error, Refused) else str(error)
         to_do = "Is this the root of this network and environment, and is the file complete?"

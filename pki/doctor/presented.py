@@ -5,6 +5,7 @@ another handshake (`pki.doctor.tls`).
 """
 
 import asyncio
+import ipaddress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import InvalidValue
+from authz.domain.files import read_limited
 from pki.dnssec.choosing import parse_address
 from pki.dnssec.handshake import NotReached, handshake, looking_context
 from pki.dnssec.model import Answer
 from pki.dnssec.standing import Validator
+from pki.names import is_host_name
 
 MAX_FILE: Final = 256 * 1024
 """Bytes of a PEM file."""
@@ -26,17 +29,24 @@ def chain_of(path: Path) -> tuple[bytes, ...]:
     """DER of the certificates in a PEM file, in order.
 
     Raises:
-        NotReached: the file has no certificate, or is too large.
+        NotReached: the file cannot be read, has no certificate, or is too large.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
-        if len(content) > MAX_FILE:
-            raise NotReached(f"{path}: more than {MAX_FILE} bytes; expected certificates in PEM")
-        found = x509.load_pem_x509_certificates(content)
+        found = x509.load_pem_x509_certificates(read_limited(path, MAX_FILE))
+    except OSError as error:
+        raise NotReached(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise NotReached(f"{path}: expected certificates in PEM") from error
     return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
+
+
+def is_host(text: str) -> bool:
+    """Whether something can be asked under this name: a host name or an address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return is_host_name(text.lower().rstrip("."))
+    return True
 
 
 async def address_of(

@@ -4,6 +4,7 @@ Fetched from the URLs in the participant's own certificates (or those that the o
 5280 wants it: a CRL is signed by itself. No redirect is followed and the size is capped.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
@@ -18,11 +19,13 @@ from authz.domain.reasons import Reason
 from pki.crl_store import CrlStore, Listing, distribution_points, spki_sha256
 from pki.dnssec.handshake import TIMEOUT, NotReached
 from pki.doctor.model import Finding, Installation, Result
-from pki.doctor.presented import address_of, chain_of
+from pki.doctor.presented import address_of, chain_of, is_host
 from pki.validation import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_URLS: Final = 8
+FETCH_TIME: Final = 60.0
+"""Seconds for one CRL or answer, whole: who sends a byte now and then is not waited for."""
 _HTTP: Final = 80
 
 
@@ -80,15 +83,20 @@ async def fetch(installation: Installation, url: str) -> bytes:
     Raises:
         NotReached: not http, no answer, another status than 200, or too large.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port or _HTTP
+    except ValueError as error:
+        raise NotReached(f"{url}: expected an http URL") from error
+    if parts.scheme != "http" or not is_host(name):
         raise NotReached(f"{url}: expected an http URL")
-    address, port = await address_of(parts.hostname, parts.port or _HTTP, None, installation.validator, installation.at)
+    address, port = await address_of(name, port, None, installation.validator, installation.at)
     host = f"[{address}]" if ":" in address else address
     target = parts._replace(netloc=f"{host}:{port}").geturl()
     content = bytearray()
     try:
         async with (
+            asyncio.timeout(FETCH_TIME),
             httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
             client.stream("GET", target, headers={"host": parts.netloc}) as answer,
         ):
@@ -98,7 +106,9 @@ async def fetch(installation: Installation, url: str) -> bytes:
                 content += chunk
                 if len(content) > MAX_BYTES:
                     raise NotReached(f"{url}: more than {MAX_BYTES} bytes")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except TimeoutError as error:
+        raise NotReached(f"{url}: no whole answer within {FETCH_TIME:.0f} seconds") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise NotReached(f"{url}: no answer ({type(error).__name__})") from error
     return bytes(content)
 

@@ -32,11 +32,15 @@ async def check_endpoint(
         address = await address_of(
             endpoint.host, endpoint.port, endpoint.connect, installation.validator, installation.at
         )
-        versions = await _versions(address, endpoint.host)
+        versions, speaks = await _versions(address, endpoint.host)
     except NotReached as error:
         to_do = "Does it run, on this port, and does the name lead to it? --connect IP:PORT looks past DNS."
         return [Finding("tls.reachable", Result.FAIL, str(error), to_do)], ()
     found = [Finding("tls.reachable", Result.OK, f"{endpoint.host} is {address[0]} port {address[1]}"), *versions]
+    if not speaks:
+        why = "nothing there speaks TLS, so this was not looked at"
+        later = ("tls.old_versions", "tls.suites", "tls.certificate", "tls.client_certificate")
+        return [*found, *(Finding(check, Result.SKIP, why) for check in later)], ()
     found.append(await _suites(address, endpoint.host))
     presented, said = await _certificate(installation, endpoint, address, chain)
     found.append(said)
@@ -45,7 +49,8 @@ async def check_endpoint(
     return found, presented
 
 
-async def _versions(address: tuple[str, int], host: str) -> list[Finding]:
+async def _versions(address: tuple[str, int], host: str) -> tuple[list[Finding], bool]:
+    """Findings, and whether any version of TLS is spoken at all."""
     modern = [
         version
         for version, suites in ((TlsVersion.TLS_1_3, TLS_1_3), (TlsVersion.TLS_1_2, ALLOWED))
@@ -62,12 +67,14 @@ async def _versions(address: tuple[str, int], host: str) -> list[Finding]:
         found.append(Finding("tls.versions", Result.WARN, f"{offered} (sufficient)", to_do, essential=False))
     else:
         found.append(Finding("tls.versions", Result.OK, offered))
+    if not modern and not old:
+        return found, False
     if old:
         named = ", ".join(version.label for version in old)
         found.append(Finding("tls.old_versions", Result.FAIL, f"accepts {named}", "Switch them off."))
     else:
         found.append(Finding("tls.old_versions", Result.OK, "SSL 3.0, TLS 1.0 and TLS 1.1 are refused"))
-    return found
+    return found, True
 
 
 async def _suites(address: tuple[str, int], host: str) -> Finding:
