@@ -364,8 +364,15 @@ def test_an_identity_with_a_certificate_gets_no_second_and_keeps_its_code(est: E
     code = est.code("uzovi:5016")["code"]
     reply = est.enrol("uzovi-5016", code, est.request("more"))
     assert (reply.status, reply.text.split(":")[0]) == (409, "identity_has_certificate")
-    est.pki("revoke", "--identity", "uzovi:5016")
+    # What one certificate is revoked by leaves the code; what takes the party away takes that too.
+    serial = est.certificates("uzovi:5016")[0]["serial_number"]
+    est.pki("revoke", "--serial", serial)
     est.keep("more", est.enrol("uzovi-5016", code, est.folder / "more.b64"))
+    code = est.code("uzovi:5016")["code"]
+    assert "withdrew code" in est.pki("revoke", "--identity", "uzovi:5016")
+    reply = est.enrol("uzovi-5016", code, est.request("back"))
+    assert (reply.status, reply.text.split(":")[0]) == (401, "code_withdrawn")
+    est.keep("back", est.enrol("uzovi-5016", est.code("uzovi:5016")["code"], est.folder / "back.b64"))
 
 
 def test_neither_codes_nor_hashes_are_told(est: Est) -> None:
