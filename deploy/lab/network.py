@@ -164,6 +164,16 @@ PROVIDER: Final = Party(
     domain="de-linde-lab.nl",
     roles=("RAADPLEGER",),
 )
+NEWCOMER: Final = Party(
+    key="nieuwkomer",
+    name="Zorgaanbieder De Wilg",
+    identity=_identifier(IdentifierKind.AGB, "07654321"),
+    organization_type="ZORGAANBIEDER",
+    kvk="90000008",
+    domain="de-wilg-lab.nl",
+    roles=("RAADPLEGER",),
+)
+"""Stands in the scheme and has no certificate yet: whoever follows docs/tutorial/first-certificate.md enrols as it."""
 UNSIGNED: Final = Party(
     key="onbeveiligd",
     name="Zorgkantoor Onbeveiligd",
@@ -187,9 +197,9 @@ BROKEN: Final = Party(
     standing=Standing.BOGUS,
 )
 
-PARTIES: Final = (TRUST_PROVIDER, CIZ, NORTH, SOUTH, PROVIDER, UNSIGNED, BROKEN)
+PARTIES: Final = (TRUST_PROVIDER, CIZ, NORTH, SOUTH, PROVIDER, NEWCOMER, UNSIGNED, BROKEN)
 ENROLLED: Final = (TRUST_PROVIDER, CIZ, NORTH, SOUTH, PROVIDER)
-"""The parties that get a certificate; the other two only stand in the address book."""
+"""The parties that get a certificate. Of the others, two only stand in the address book."""
 
 INDICATION_SCOPE: Final = "registers/wlzindicatieregister/indicaties/indicatie:read"
 MEDIATION_SCOPE: Final = "registers/wlzbemiddelingsregister/bemiddelingen/bemiddeling:read"

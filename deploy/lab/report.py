@@ -40,7 +40,7 @@ def status(lab: RunningLab) -> dict[str, Any]:
         "dns": {"address": f"{LOOPBACK}:{ports[DNS_PORT]}", "anchor": str(layout.dns_anchor)},
         "pki": {
             "crl": f"http://{LOOPBACK}:{ports[PKI_PORT]}/crl/",
-            "tls": f"https://{TRUST_PROVIDER.host('pki')}:{ports[PKI_TLS_PORT]}",
+            "tls": _pki_tls(lab),
             "settings": str(layout.pki_settings),
         },
         "authz": {
@@ -102,12 +102,14 @@ def show(lab: RunningLab, console: Console) -> None:
     ports = lab.state.ports
     table.add_row("token endpoint (iWlz)", lab.iwlz_token, TRUST_PROVIDER.name)
     table.add_row("token endpoint (OAuth)", lab.oauth_token, TRUST_PROVIDER.name)
+    table.add_row("certificate authority (EST)", _pki_tls(lab), TRUST_PROVIDER.name)
     table.add_row("CRLs", f"http://{LOOPBACK}:{ports[PKI_PORT]}/crl/", TRUST_PROVIDER.name)
     table.add_row("DNS", f"{LOOPBACK}:{ports[DNS_PORT]} (UDP and TCP)", "")
     for station in DATASTATIONS:
         table.add_row(f"trust agent of the {station.key}", lab.audience(station), station.party.name)
         table.add_row("health of that agent", f"http://{LOOPBACK}:{ports[health_port(station.key)]}/health", "")
     console.print(table)
+    _show_files(lab, console)
     parties = Table(title="Parties", title_justify="left")
     for heading in ("party", "identity", "certificate and key"):
         parties.add_column(heading, overflow="fold")
@@ -120,6 +122,24 @@ def show(lab: RunningLab, console: Console) -> None:
         console.print(f"\n# {what}", style="bold", soft_wrap=True)
         # Not wrapped and not marked up: it is there to be pasted.
         console.out(command, highlight=False)
+
+
+def _show_files(lab: RunningLab, console: Console) -> None:
+    layout = lab.layout
+    table = Table(title="Files", title_justify="left")
+    for heading in ("what", "file"):
+        table.add_column(heading, overflow="fold")
+    table.add_row("settings of authz", str(layout.authz_settings))
+    table.add_row("settings of pki", str(layout.pki_settings))
+    for station in DATASTATIONS:
+        table.add_row(f"settings of the trust agent of the {station.key}", str(layout.agent_settings(station.key)))
+    table.add_row("root certificate of the network", str(layout.anchors))
+    table.add_row("trust anchor of its DNS", str(layout.dns_anchor))
+    console.print(table)
+
+
+def _pki_tls(lab: RunningLab) -> str:
+    return f"https://{TRUST_PROVIDER.host('pki')}:{lab.state.ports[PKI_TLS_PORT]}"
 
 
 def _curl(lab: RunningLab, url: str, *arguments: str) -> str:

@@ -186,6 +186,8 @@ def pki_settings(lab: RunningLab) -> dict[str, Any]:
             "ocsp": True,
         },
         "tls": {"port": ports[PKI_TLS_PORT], "certificate": own.chain, "key": own.key},
+        # Nobody waits a day in a lab to see a renewal; how many there may be in a day stays as it is.
+        "issuing": {"renewal_after_hours": 0},
         "dnssec": dnssec(lab),
         "audit": {
             "source": PKI_SOURCE,

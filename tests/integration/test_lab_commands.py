@@ -91,11 +91,21 @@ def test_status_names_every_file_and_address(started: Started) -> None:
         party = status["parties"][key]
         assert Path(party["certificate"]).read_text().count("BEGIN CERTIFICATE") == 2
         assert Path(party["key"]).stat().st_mode & 0o077 == 0
+    assert status["parties"]["nieuwkomer"]["certificate"] is None
     assert status["parties"]["onbeveiligd"]["dnssec"] == "insecure"
     assert status["parties"]["gebroken"]["dnssec"] == "bogus"
     assert len(status["datastations"]) == 2
     assert all(component["running"] for component in status["components"].values())
     assert set(status["resolve"].values()) == {"127.0.0.1"}
+
+
+def test_the_tables_name_what_the_tutorials_need(started: Started) -> None:
+    shown = started.up.stdout
+    pki, authz = started.status["pki"], started.status["authz"]
+    for named in (pki["tls"], pki["settings"], authz["settings"], started.status["dns"]["anchor"]):
+        assert named in shown
+    for station in started.status["datastations"].values():
+        assert station["settings"] in shown
 
 
 def test_every_listener_is_on_the_loopback(started: Started) -> None:
