@@ -120,9 +120,14 @@ class Withdrawal:
                 found = (await register.find(*theirs, certificates.c.status.in_(over), lock=True))[-1:]
             at = self._clock.now()
             await register.write(self._code_record(code, actor, at) for code in codes)
-            if codes and not found:
-                return Withdrawn([], codes)
-            return Withdrawn(await self._withdraw(connection, found, reason, actor), codes)
+            try:
+                certificates_now = await self._withdraw(connection, found, reason, actor)
+            except Refused:
+                # Nothing to revoke, or nothing that can be: that keeps no code open.
+                if not codes:
+                    raise
+                certificates_now = []
+            return Withdrawn(certificates_now, codes)
 
     async def _withdraw(
         self, connection: AsyncConnection, found: Sequence[Registered], reason: RevocationReason, actor: Actor
@@ -139,6 +144,8 @@ class Withdrawal:
             changed = {row for row in rows if await register.release(row)}
         else:
             if reason in COMPROMISED:
+                # Rows before keys, as when a whole party is revoked: two who do this at once wait in one order.
+                await register.find(certificates.c.id.in_(rows), lock=True)
                 keys = sorted({item.key for item in found})
                 blocked = await Keys(connection).mark_compromised(keys, at)
                 states = (*LIVE, *UNDERWAY, "revoked")

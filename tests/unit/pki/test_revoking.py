@@ -271,6 +271,16 @@ async def test_a_revoked_party_does_not_come_back_with_a_code_that_was_open(
     assert (await redeem(pki, (await code_for(pki))[1])).registered.status == "active"
 
 
+@pytest.mark.parametrize("reason", ["keyCompromise", "unspecified"])
+async def test_a_code_goes_also_when_there_is_no_certificate_left_to_revoke(pki: OpenAuthority, reason: str) -> None:
+    await issue(pki)
+    await party(pki, RevocationReason.KEY_COMPROMISE)
+    selector, code = await code_for(pki)
+    done = await party(pki, RevocationReason(reason))
+    assert (done.certificates, [item.selector for item in done.codes]) == ([], [selector])
+    await refused(Reason.CODE_WITHDRAWN, redeem(pki, code))
+
+
 async def test_a_hold_leaves_the_code_and_a_party_with_nothing_is_unknown(pki: OpenAuthority) -> None:
     await refused(Reason.CERTIFICATE_UNKNOWN, party(pki))
     await issue(pki)
