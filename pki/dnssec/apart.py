@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -21,7 +22,7 @@ _PATIENCE: Final = 5.0
 """Seconds that the end of the process waits for the thread."""
 
 
-class _Thread:
+class CheckThread:
     """A thread with an event loop; it begins with the first use."""
 
     def __init__(self) -> None:
@@ -41,11 +42,13 @@ class _Thread:
             return self._loop
 
     def stop(self) -> None:
-        """End it; what runs is left undone."""
+        """End it; what runs is cancelled."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:
             return
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(_PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_PATIENCE)
         if not thread.is_alive():
@@ -56,7 +59,14 @@ class _Thread:
         self._lock, self._loop, self._thread = threading.Lock(), None, None
 
 
-_THREAD: Final = _Thread()
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+_THREAD: Final = CheckThread()
 os.register_at_fork(after_in_child=_THREAD.forget)
 
 

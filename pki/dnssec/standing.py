@@ -15,6 +15,8 @@ from pki.dnssec.model import DnssecResult
 
 MAX_NAMES = 4096
 """Names remembered; the network has some thousands of endpoints."""
+MAX_CHARACTERS = 16 * 1024 * 1024
+"""Text of all outcomes remembered; a common one has about a thousand characters, a zone can make one of 100,000."""
 
 
 class Validator(Protocol):
@@ -30,6 +32,12 @@ class _Remembered:
     since: datetime
     result: DnssecResult
 
+    @property
+    def characters(self) -> int:
+        """How much text the outcome has."""
+        links = sum(len(link.name) + len(link.detail) + len(link.zone) for link in self.result.chain)
+        return links + sum(map(len, self.result.records)) + len(self.result.message)
+
 
 class CachedStanding:
     """DNSSEC standing of names, cached and bounded; concurrent checks of one name share one run of queries.
@@ -37,11 +45,16 @@ class CachedStanding:
     Args:
         validator: computes outcomes.
         max_names: outcomes kept; the least recently used goes first.
+        max_characters: text of all of them; the same.
     """
 
-    def __init__(self, validator: Validator, *, max_names: int = MAX_NAMES) -> None:
+    def __init__(
+        self, validator: Validator, *, max_names: int = MAX_NAMES, max_characters: int = MAX_CHARACTERS
+    ) -> None:
         self._validator = validator
         self._max_names = max_names
+        self._max_characters = max_characters
+        self._characters = 0
         self._known: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
         self._running: dict[tuple[str, str], asyncio.Task[DnssecResult]] = {}
 
@@ -73,16 +86,23 @@ class CachedStanding:
         """Drop what is known of one name (all its types), or everything."""
         if name is None:
             self._known.clear()
+            self._characters = 0
             return
         wanted = name.lower().removesuffix(".")
         for key in [key for key in self._known if key[0] == wanted]:
-            del self._known[key]
+            self._drop(key)
 
     def _finish(self, key: tuple[str, str], since: datetime, task: asyncio.Task[DnssecResult]) -> None:
         self._running.pop(key, None)
         if task.cancelled() or task.exception() is not None:
             return
+        self._drop(key)
         self._known[key] = _Remembered(since, task.result())
-        self._known.move_to_end(key)
-        while len(self._known) > self._max_names:
-            self._known.popitem(last=False)
+        self._characters += self._known[key].characters
+        while len(self._known) > self._max_names or (self._known and self._characters > self._max_characters):
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        dropped = self._known.pop(key, None)
+        if dropped is not None:
+            self._characters -= dropped.characters

@@ -25,7 +25,7 @@ from hypothesis import given
 from deploy.lab.dns import ZoneKey
 from pki.dnssec import ChainValidator, DnssecResult, DnssecState, Limits
 from pki.dnssec import keys as zone_keys
-from pki.dnssec.apart import ApartValidator, apart
+from pki.dnssec.apart import ApartValidator, CheckThread, apart
 from pki.dnssec.denial import Types
 from pki.dnssec.keys import ZoneKeys, is_sound_zone_key, key_tag
 from pki.dnssec.metering import Meter
@@ -449,6 +449,27 @@ async def test_what_fails_apart_fails_here() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await apart(fail)
+
+
+def test_what_runs_apart_is_cancelled_when_the_process_ends() -> None:
+    thread = CheckThread()
+    ended: list[bool] = []
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    loop = thread.loop()
+    running = asyncio.run_coroutine_threadsafe(forever(), loop)
+    thread.stop()
+    assert loop.is_closed()
+    assert running.cancelled()
+    assert len(ended) <= 1  # none, when it was cancelled before its first step
+    thread.stop()
+    assert thread.loop() is not loop
+    thread.stop()
 
 
 def test_a_zone_with_many_keys_under_one_tag_is_noticed() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from pki.dnssec import CachedStanding, DnssecResult, DnssecState
+from pki.dnssec import Answer, CachedStanding, DnssecResult, DnssecState
 from tests.fakes.dns import NOW, FakeDns
 
 HOST = {"name": "ciz.nl", "records": {"register": ["127.0.0.1"], "other": ["127.0.0.2"]}}
@@ -131,3 +131,32 @@ async def test_a_name_that_only_looks_like_a_remembered_one_has_no_share_in_its_
     result = await cached.check(spelling, NOW)
     assert result.state is DnssecState.INDETERMINATE
     assert (await cached.check("KIWI.nl.", NOW)).secure
+
+
+async def test_zones_with_much_to_say_do_not_fill_the_memory() -> None:
+    class Talkative:
+        asked = 0
+
+        async def check(self, name: str, at: datetime, rdtype: str = "A") -> DnssecResult:
+            self.asked += 1
+            until = at + timedelta(hours=1)
+            return DnssecResult(name, DnssecState.SECURE, rdtype, until, (), Answer.DATA, ("x" * 1000,))
+
+    validator = Talkative()
+    cached = CachedStanding(validator, max_characters=5100)
+    for number in range(20):
+        await cached.check(f"a{number}.nl", NOW)
+    for number in (15, 16, 17, 18, 19):
+        await cached.check(f"a{number}.nl", NOW)
+    assert validator.asked == 20
+    cached.forget("a19.nl")
+    await cached.check("a14.nl", NOW)
+    await cached.check("a15.nl", NOW)
+    assert validator.asked == 21
+    await cached.check("a0.nl", NOW)
+    await cached.check("a1.nl", NOW)
+    await cached.check("a15.nl", NOW)
+    assert validator.asked == 23
+    cached.forget()
+    await cached.check("a15.nl", NOW)
+    assert validator.asked == 24
