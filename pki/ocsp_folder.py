@@ -19,6 +19,7 @@ import structlog
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from authz.edge.background import Loop
 from pki.ocsp_store import MAX_OCSP_BYTES, OcspStore
 
 EVERY: Final = 2.0
@@ -116,7 +117,7 @@ class OcspFolder:
 
     async def __aenter__(self) -> Self:
         self.refresh()
-        self._task = asyncio.create_task(self._run(), name="ocsp")
+        self._task = asyncio.create_task(Loop("ocsp folder", self._look, EVERY).run(asyncio.Event()), name="ocsp")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -125,11 +126,9 @@ class OcspFolder:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY)
-            # Files are read beside the event loop; the store changes in it, where decisions read it.
-            self._take(await asyncio.to_thread(self._changed))
+    async def _look(self) -> None:
+        # Files are read beside the event loop; the store changes in it, where decisions read it.
+        self._take(await asyncio.to_thread(self._changed))
 
     def _changed(self) -> list[tuple[str, bytes]]:
         changed = []

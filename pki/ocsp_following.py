@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Self
 
 import httpx
@@ -26,6 +27,7 @@ import structlog
 
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused
+from authz.edge.background import keep_running
 from pki.ocsp_folder import OcspFolder
 from pki.ocsp_source import Asker, NotAnswered, OcspSource
 from pki.ocsp_store import VerifiedAnswer
@@ -117,7 +119,11 @@ class OcspFollower:
         # What was followed before a restart is followed on: its parties will be back.
         for issuer_key, serial_number in self._folder.kept(list(self._sources)):
             self.saw(issuer_key, serial_number)
-        self._tasks = [asyncio.create_task(self._follow(key), name="ocsp") for key in self._sources]
+        never = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(keep_running("ocsp", partial(self._follow, key), never), name="ocsp")
+            for key in self._sources
+        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:

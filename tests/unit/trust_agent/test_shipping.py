@@ -86,6 +86,24 @@ async def test_an_authz_that_does_not_take_them_now_gets_them_later(
     assert authz.arrived == list(range(20))
 
 
+async def test_what_nobody_thought_of_does_not_end_the_shipping(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authz = Authz()
+    monkeypatch.setattr("trust_agent.shipping._PAUSE_FIRST", 0.001)
+    current, failing = authz.current, iter(range(3))
+
+    def odd() -> httpx.AsyncClient:
+        if next(failing, None) is not None:
+            raise RuntimeError("nobody thought of this")
+        return current()
+
+    monkeypatch.setattr(authz, "current", odd)
+    async with shipper(journal, authz, tmp_path, linger=0.001):
+        await asyncio.wait_for(authz.taken.wait(), 5)
+    assert authz.arrived == list(range(20))
+
+
 async def test_a_lost_confirmation_ships_again(journal: Journal, tmp_path: Path) -> None:
     authz = Authz()
     await shipper(journal, authz, tmp_path).ship_once()

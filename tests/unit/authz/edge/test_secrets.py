@@ -64,6 +64,27 @@ def test_crls_come_and_go(tmp_path: Path, authority: EdgeAuthority) -> None:
     assert content(tmp_path / "tls", "clients") == good
 
 
+def test_what_could_not_be_written_is_written_the_next_time(
+    tmp_path: Path, authority: EdgeAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    crls = tmp_path / "crls"
+    crls.mkdir()
+    files = SecretFiles(tmp_path / "tls", [PeerValidation((tmp_path / "ca.pem",), crls)])
+    files.write_all()
+    (crls / "a.crl").write_bytes(authority.crl())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(SecretFiles, "_write", full)
+        with pytest.raises(OSError, match="No space"):
+            files.refresh()
+    assert files.refresh() == ["clients"]
+    assert "X509 CRL" in content(tmp_path / "tls", "clients")
+
+
 def test_an_upstream_must_prove_its_name(tmp_path: Path, authority: EdgeAuthority) -> None:
     (tmp_path / "ca.pem").write_text(authority.pem)
     upstream = PeerValidation((tmp_path / "ca.pem",), server_name="register.test", name="register")
