@@ -7,10 +7,9 @@ the database and `pki.validation`; `pki.dnssec` is wired by `authz.dnssec` and `
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -59,6 +58,7 @@ from authz.tokens.feed import FEED_TYPE, RevocationFeed
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
+from pki.crl_health import crl_problems
 from pki.feed_reading import FeedReader
 from pki.ocsp_answers import OcspAnswers, make_answers
 from pki.validation import CertificateValidator, CrlStore
@@ -108,6 +108,7 @@ async def opened(
     files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
     bundle, archive = load_configured(settings.policy.bundle, settings.policy.bundle_keys, clock.now())
     pins = [issuer_key(issuer.certificate) for issuer in settings.clients.issuers]
+    max_ages = _max_ages(settings, pins)
     crls, answers, validator = _certificates(settings, pins, clock)
     database = Database(settings.database_url, clock)
     async with contextlib.AsyncExitStack() as stack:
@@ -205,7 +206,9 @@ async def opened(
                 keys=keys,
                 checkpointer=checkpointer,
                 log_failing=lambda: database.failing,
-                crl_problems=partial(_crl_problems, _max_ages(settings, pins), crls),
+                crl_problems=lambda at: crl_problems(
+                    crls, max_ages, at, timedelta(seconds=settings.clients.max_authority_crl_age)
+                ),
             ),
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
@@ -307,14 +310,3 @@ def _max_ages(settings: AuthzSettings, pins: Sequence[str]) -> Mapping[str, time
     general = settings.clients.max_crl_age
     issuers = zip(pins, settings.clients.issuers, strict=True)
     return {pin: timedelta(seconds=issuer.max_crl_age or general) for pin, issuer in issuers}
-
-
-def _crl_problems(max_ages: Mapping[str, timedelta], crls: CrlStore, at: datetime) -> Iterator[str]:
-    """Codes of what is wrong with the CRLs of the issuing CAs; the validator itself looks at every certificate."""
-    held = {crl.issuer_key: crl for crl in crls.held()}
-    for pin, max_age in max_ages.items():
-        crl = held.get(pin)
-        if crl is None:
-            yield "crl_missing"
-        elif at > min(crl.next_update, crl.this_update + max_age):
-            yield "crl_stale"

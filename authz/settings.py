@@ -11,6 +11,7 @@ from authz.domain.claims import MAX_LIFETIME
 from authz.edge.addresses import check_network
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from authz.participants.model import Environment
+from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 from pki.issuer_settings import IssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -60,9 +61,9 @@ class ClientSettings(Settings):
     ocsp_folder: SettingsPath | None = None
     """Folder of OCSP responses (`*.ocsp`, DER) that count beside CRLs; another program may put some there as well. Left
     out, those of an issuer with `ocsp_url` are kept in the state folder."""
-    max_crl_age: Annotated[float, Field(gt=0, le=3600)] = 3600.0
+    max_crl_age: Annotated[float, Field(gt=0, le=MAX_CRL_AGE.total_seconds())] = MAX_CRL_AGE.total_seconds()
     """Seconds; the field's rule is one hour."""
-    max_authority_crl_age: Seconds = 190 * 24 * 3600.0
+    max_authority_crl_age: Seconds = MAX_AUTHORITY_CRL_AGE.total_seconds()
     """Seconds; the root is offline and signs its CRL in a ceremony."""
 
     @property

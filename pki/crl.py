@@ -86,6 +86,13 @@ class VerifiedCrl:
     base_number: int
     _list: x509.CertificateRevocationList
 
+    @property
+    def file_name(self) -> str:
+        """Of a file to keep it in: the same for every list of this key and scope, also in another process."""
+        scope = self.scope
+        about = (*sorted(scope.names), str(scope.users), str(scope.authorities), str(scope.delta))
+        return f"{self.issuer_key[:16]}-{hashlib.sha256(chr(0).join(about).encode()).hexdigest()[:8]}.crl"
+
     def lists(self, serial_number: int) -> bool:
         """Whether the serial number is on it, for whatever reason (on hold counts as well)."""
         return self._list.get_revoked_certificate_by_serial_number(serial_number) is not None

@@ -78,7 +78,7 @@ class CrlStore:
         """The newest listing signed by `issuer_key` that speaks about `certificate`, or None."""
         found = [
             listing
-            for listing in self._listings()
+            for listing in self.listings()
             if listing.complete.issuer_key == issuer_key and listing.complete.scope.covers(certificate, is_ca=is_ca)
         ]
         return max(found, key=lambda listing: listing.newest.this_update, default=None)
@@ -90,7 +90,7 @@ class CrlStore:
         """
         return tuple(
             listing
-            for listing in self._listings()
+            for listing in self.listings()
             if listing.complete.issuer_key != issuer_key
             and listing.complete.signer.subject == certificate.issuer
             and listing.complete.scope.covers(certificate, is_ca=is_ca)
@@ -100,7 +100,13 @@ class CrlStore:
         """Everything held, for persistence and for status pages."""
         return tuple(self._crls.values())
 
-    def _listings(self) -> Iterator[Listing]:
+    @property
+    def issuers(self) -> tuple[x509.Certificate, ...]:
+        """The CAs whose CRLs are accepted, and keys that sign lists for one of them."""
+        return self._issuers
+
+    def listings(self) -> Iterator[Listing]:
+        """Every complete list, each with the delta that fits it."""
         crls = self._crls
         for (key, scope), crl in crls.items():
             if scope.delta:

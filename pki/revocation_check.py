@@ -130,7 +130,7 @@ class RevocationCheck:
         if answer is not None:
             spans.append(_span(answer.this_update, answer.next_update, max_age))
         if listing is not None:
-            spans.append(_freshness(listing, max_age))
+            spans.append(freshness(listing, max_age))
         if not any(at in span for span in spans) and len(without) < _MAX_SIGNER_DEPTH:
             spans.extend(self._other_keys(path, link, at, max_age, without))
         if not spans:
@@ -168,11 +168,17 @@ class RevocationCheck:
                 continue  # a key that may not speak has said nothing
             if listing.lists(subject.serial_number):
                 raise Refused(Reason.CERTIFICATE_REVOKED, "The certificate has been revoked.")
-            spans.append(_freshness(listing, max_age).within(signed))
+            spans.append(freshness(listing, max_age).within(signed))
         return spans
 
 
-def _freshness(listing: Listing, max_age: timedelta) -> Span:
+def freshness(listing: Listing, max_age: timedelta) -> Span:
+    """Within which time a listing counts.
+
+    Args:
+        listing: what is known.
+        max_age: its limit, besides `nextUpdate`.
+    """
     return _span(listing.newest.this_update, listing.newest.next_update, max_age)
 
 

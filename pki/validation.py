@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
+from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 from pki.algorithms import is_acceptable_key
 from pki.crl_store import CrlStore, VerifiedCrl, spki_sha256
 from pki.names import ENVIRONMENTS, CertificateIdentity, dns_names_of, organization_of
@@ -32,6 +33,8 @@ from pki.schemes.table import IdentityTable
 from pki.twin import twin_of
 
 __all__ = [
+    "MAX_AUTHORITY_CRL_AGE",
+    "MAX_CRL_AGE",
     "CertificateValidator",
     "CrlStore",
     "IdentityTable",
@@ -46,11 +49,6 @@ __all__ = [
 _REFUSAL_HOLDS: Final = timedelta(seconds=1)
 _MAX_REFUSED: Final = 1_000
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-MAX_CRL_AGE: Final = timedelta(hours=1)
-"""shared `spec/pki.md`, "Validating" rule 4: the field's rule."""
-MAX_AUTHORITY_CRL_AGE: Final = timedelta(days=190)
-"""A root is offline and signs its CRL twice a year, in a ceremony."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ def make_trust_store(settings: AgentSettings, clock: Clock, answers: OcspAnswers
             keys=timedelta(seconds=ages.keys),
             revocations=timedelta(seconds=ages.revocations),
             bundle=timedelta(seconds=ages.bundle),
-            crls={issuer.spki_sha256: timedelta(seconds=ages.crl) for issuer in pinned},
+            crls={issuer.spki_sha256: issuer.max_crl_age or timedelta(seconds=ages.crl) for issuer in pinned},
+            authority_crls=timedelta(seconds=ages.authority_crl),
         ),
         clock=clock,
     )

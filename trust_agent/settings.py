@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
+from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 from pki.issuer_settings import IssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -140,9 +141,9 @@ class FreshnessSettings(Settings):
     keys: Seconds = 24 * 3600.0
     revocations: Seconds = 3600.0
     bundle: Seconds = 24 * 3600.0
-    crl: Annotated[float, Field(gt=0, le=3600)] = 3600.0
+    crl: Annotated[float, Field(gt=0, le=MAX_CRL_AGE.total_seconds())] = MAX_CRL_AGE.total_seconds()
     """The field's rule: one hour."""
-    authority_crl: Seconds = 400 * 24 * 3600.0
+    authority_crl: Seconds = MAX_AUTHORITY_CRL_AGE.total_seconds()
     """Of the offline root; its own `nextUpdate` counts as well."""
 
 

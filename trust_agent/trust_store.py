@@ -7,7 +7,7 @@ the reason that names it. There is no weaker check to fall back to.
 Fetching is `fetching.py`'s work; this module decides what may be taken.
 """
 
-import hashlib
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ from authz.policy.bundle import VerifiedBundle, verify_bundle
 from authz.policy.engine import PolicyEngine, PolicyUnavailable
 from authz.policy.signing import BundleKey
 from authz.policy.wasm import WasmEngine
+from pki.ages import MAX_AUTHORITY_CRL_AGE
+from pki.crl_health import CrlState, crl_states
 from pki.crl_store import CrlStore
 from pki.validation import CertificateValidator
 from trust_agent.jws import KeySet, KeysInvalid, parse_jws, verify_jws
@@ -46,12 +48,21 @@ class MaterialRefused(SluisError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class MaxAges:
-    """How old each material may be; `crls` by issuer key, besides each CRL's own `nextUpdate`."""
+    """How old each material may be.
+
+    Attributes:
+        keys: the keys of authz.
+        revocations: the revocation feed.
+        bundle: the policies.
+        crls: the CRL of each issuing CA that counts, by its key, besides the CRL's own `nextUpdate`.
+        authority_crls: the CRLs about these CAs.
+    """
 
     keys: timedelta = timedelta(hours=24)
     revocations: timedelta = timedelta(hours=1)
     bundle: timedelta = timedelta(hours=24)
     crls: Mapping[str, timedelta] = field(default_factory=dict)
+    authority_crls: timedelta = MAX_AUTHORITY_CRL_AGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,7 @@ class TrustStore:
         self._kept: dict[str, Kept] = {}
         self._noted: dict[str, datetime] = {}
         self._taking_crls = threading.Lock()
+        self._unread: set[str] = set()
         self.refetch: Callable[[], Awaitable[bool]] | None = None
         """Set by the fetcher: fetches the keys now."""
 
@@ -151,9 +163,14 @@ class TrustStore:
         for path in sorted(self.crl_folder.glob("*.crl")):
             try:
                 self._crls.put(path.read_bytes())
-            except (OSError, Refused) as error:
+            except OSError as error:
+                # What cannot be read now may be readable at the next start: it is all there is while authz is away.
+                _LOG.error("kept_crl_not_read", file=path.name, why=error.strerror)
+                self._unread.add(path.name)
+            except Refused as error:
                 _LOG.warning("kept_crl_refused", file=path.name, why=str(error))
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             else:
                 loaded.append(path.name)
         return loaded
@@ -269,8 +286,7 @@ class TrustStore:
         make_private_folder(self.crl_folder)
         names = set()
         for crl in self._crls.held():
-            scope = hashlib.sha256(repr(crl.scope).encode()).hexdigest()[:8]
-            name = f"{crl.issuer_key[:16]}-{scope}.crl"
+            name = crl.file_name
             names.add(name)
             file = MaterialFile(self.crl_folder / name)
             kept = file.read()
@@ -280,7 +296,7 @@ class TrustStore:
                 except OSError as error:
                     _LOG.error("material_not_kept", material=name, why=error.strerror)
         for path in self.crl_folder.glob("*.crl"):
-            if path.name not in names:
+            if path.name not in names | self._unread:
                 path.unlink(missing_ok=True)
 
     # -- what the checks ask ------------------------------------------------------------------------------------
@@ -353,14 +369,7 @@ class TrustStore:
             MaterialStatus(name, self._confirmed(name), age, usable and self._is_fresh(name, age, at), revision)
             for name, age, revision, usable in named
         ]
-        for crl in self._crls.held():
-            # The validator enforces both limits; what is shown here is the one that ends first.
-            age = crl.next_update - crl.this_update
-            age = min(age, self._ages.crls.get(crl.issuer_key, age))
-            fresh = at <= crl.this_update + age
-            found.append(MaterialStatus(f"crl {crl.issuer_key[:16]}", crl.this_update, age, fresh, str(crl.number)))
-        if not self._crls.held():
-            found.append(MaterialStatus("crl", None, timedelta(hours=1), fresh=False))
+        found += map(_crl_status, crl_states(self._crls, self._ages.crls, at, self._ages.authority_crls))
         return found
 
     def _confirmed(self, name: str) -> datetime | None:
@@ -370,6 +379,16 @@ class TrustStore:
     def _is_fresh(self, name: str, age: timedelta, at: datetime) -> bool:
         kept = self._kept.get(name)
         return kept is not None and at - kept.confirmed_at <= age
+
+
+def _crl_status(state: CrlState) -> MaterialStatus:
+    name, listing = f"crl {state.issuer_key[:16]}", state.listing
+    if listing is None:
+        return MaterialStatus(name, None, state.max_age, fresh=False)
+    # Both limits count; what is shown is the one that ends first.
+    crl = listing.newest
+    age = min(crl.next_update - crl.this_update, state.max_age)
+    return MaterialStatus(name, crl.this_update, age, state.fresh, str(crl.number))
 
 
 def _revocations(payload: Mapping[str, Any], issuer: str) -> Revocations:

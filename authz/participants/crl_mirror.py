@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 import structlog
 from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from authz.domain.errors import Refused
 from authz.domain.files import PUBLIC, write_whole
@@ -86,4 +87,7 @@ def _name_of(der: bytes) -> str:
             about.append(crl.extensions.get_extension_for_class(kind).value.public_bytes())
         except x509.ExtensionNotFound:
             about.append(b"")
+    if any(extension.oid == ExtensionOID.DELTA_CRL_INDICATOR for extension in crl.extensions):
+        # Which list it starts from changes; that it holds changes only does not. It must not push out a complete list.
+        about.append(b"delta")
     return hashlib.sha256(b"\x00".join(about)).hexdigest()[:16]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
 
 from authz.domain.errors import Refused
 from authz.edge import long_poll
@@ -132,3 +133,16 @@ async def test_a_crl_under_the_url_of_another_does_not_push_it_out(ca: FakeAutho
         CrlMirror([URL], again.put, tmp_path, http).load()
     assert {crl.der for crl in again.held()} == {crl.der for crl in crls.held()}
     assert len(again.held()) == 2
+
+
+async def test_a_delta_does_not_push_out_the_complete_list(ca: FakeAuthority, tmp_path: Path) -> None:
+    delta = "http://pki.test/crl/issuing-delta.crl"
+    changes = ca.crl(number=6, extensions=[(x509.DeltaCRLIndicator(5), True)])
+    crls, served = CrlStore([ca.root.der, ca.issuing.der]), {URL: ca.crl(number=5), delta: changes}
+    async with client(lambda request: httpx.Response(200, content=served[str(request.url)])) as http:
+        mirror = CrlMirror([URL, delta], crls.put, tmp_path, http)
+        for poll in mirror.polls.values():
+            await poll.fetch()
+        again = CrlStore([ca.root.der, ca.issuing.der])
+        CrlMirror([URL], again.put, tmp_path, http).load()
+    assert {crl.der for crl in again.held()} == set(served.values())
