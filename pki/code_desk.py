@@ -167,7 +167,12 @@ class CodeDesk:
                 dressed = [*some, *await Keys(connection).known([name.subject_key for name in some])]
                 found = await Register(connection).find(has_key(dressed), certificates.c.status.in_((*LIVE, *UNDERWAY)))
             if found:
-                revoked += await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
+                try:
+                    revoked += await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
+                except Refused as refused:
+                    # Somebody else was faster, and for the same reason: what was asked for is so.
+                    if refused.reason is not Reason.CERTIFICATE_NOT_ACTIVE:
+                        raise
         return added, revoked
 
     def _rehearse(self, environment: str, holder: Holder) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -24,6 +25,7 @@ from pki.records import operator
 from pki.requests import CertificateRequest, parse_request
 from pki.revocation import RevocationReason
 from pki.signer import PrivateKey
+from pki.store.register import Registered
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
 
@@ -115,6 +117,26 @@ async def test_blocking_one_dress_revokes_the_certificate_of_the_other(
     _, revoked = await CodeDesk(pki).block_keys([name_of(other.public_key())], "compromised", ANNA)
     assert [item.identifier for item in revoked] == [FIRST.identifier]
     assert [item.status for item in await pki.find()] == ["revoked", "active"]
+
+
+async def test_a_block_of_which_another_operator_did_the_revocation_is_done_to_the_end(
+    pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    await issue(pki, FIRST, keys[0])
+    await issue(pki, SECOND, keys[1])
+    revoke = pki.withdrawal.revoke
+
+    async def beaten(*given: Any) -> list[Registered]:
+        monkeypatch.undo()
+        await revoke(*given)
+        return await revoke(*given)
+
+    monkeypatch.setattr(type(pki.withdrawal), "revoke", lambda _self, *given: beaten(*given))
+    monkeypatch.setattr("pki.code_desk._AT_ONCE", 1)
+    added, revoked = await CodeDesk(pki).block_keys([name_of(key.public_key()) for key in keys], "weak", ANNA)
+    assert (added, [item.identifier for item in revoked]) == (2, [SECOND.identifier])
+    assert [item.status for item in await pki.find()] == ["revoked", "revoked"]
 
 
 async def test_a_compromised_key_is_refused_in_another_dress(pki: OpenAuthority, rsa_key: rsa.RSAPrivateKey) -> None:
