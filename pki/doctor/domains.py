@@ -54,7 +54,7 @@ async def check_dane_of(
     if installation.validator is None or not ders:
         return Finding("dane", Result.SKIP, "nothing to compare", "", essential=installation.need_dane)
     outcome = await check_dane(installation.validator, endpoint.host, endpoint.port, ders, installation.at)
-    publish = f"Publish: _{endpoint.port}._tcp.{endpoint.host}. IN TLSA {tlsa_for(ders[0])}"
+    publish = _to_publish(endpoint, ders[0])
     match outcome.outcome:
         case DaneOutcome.MATCHED:
             return Finding("dane", Result.OK, outcome.message)
@@ -66,3 +66,10 @@ async def check_dane_of(
         case DaneOutcome.FAILED:
             advice = advise(outcome.standing)
             return Finding("dane", Result.FAIL, outcome.message, f"{advice.where}: {advice.what}" if advice else "")
+
+
+def _to_publish(endpoint: Endpoint, leaf: bytes) -> str:
+    try:
+        return f"Publish: _{endpoint.port}._tcp.{endpoint.host}. IN TLSA {tlsa_for(leaf)}"
+    except ValueError:
+        return "Present a certificate with a key that can be read (EC P-256, P-384, or RSA)."
