@@ -35,8 +35,11 @@ class ListenSettings(Settings):
     """Where deelnemers connect: TLS with a client certificate."""
 
     address: str = "127.0.0.1"
+    """IP address to listen on; `0.0.0.0` for every network of this machine."""
     port: Port
+    """Port to listen on."""
     envoy_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Worker threads of Envoy."""
 
 
 class OwnCertificateSettings(Settings):
@@ -45,12 +48,14 @@ class OwnCertificateSettings(Settings):
     certificate: ExistingFile
     """PEM: leaf first, then its issuers."""
     key: ExistingFile
+    """Its private key: PEM, for the owner of the process only."""
 
 
 class ClientSettings(Settings):
     """How certificates of clients are validated; `crl_urls` must cover every CA in a path, the root included."""
 
     anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    """Root certificates (PEM) in which a path of a client must end."""
     intermediates: tuple[ExistingFile, ...] = Field(default=(), max_length=16)
     """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
@@ -76,7 +81,9 @@ class KeySettings(Settings):
     """Where the encrypted key files are, and what opens them."""
 
     folder: SettingsPath = Field(default=Path("keys"), validate_default=True)
+    """Where `authz keys init` puts the encrypted key files; the last signed checkpoint is kept there too."""
     passphrase_file: ExistingFile
+    """First line: the passphrase of the key files, 12 characters or more; mode 0600."""
 
 
 class DatabaseSettings(Settings):
@@ -92,6 +99,7 @@ class DnssecSettings(Settings):
     mode: Literal["validate", "resolver-ad"] = "validate"
     """`validate`: every signature, by ourselves. `resolver-ad`: the word of a validating resolver on the loopback."""
     resolvers: tuple[ResolverAddress, ...] = Field(min_length=1, max_length=8)
+    """`<IP address>:<port>` of resolvers that pass DNSSEC records on."""
     anchors: ExistingFile | None = None
     """DS or DNSKEY records, one a line; leave out for the public root, whose keys are then followed (RFC 5011)."""
     check_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 3600
@@ -112,13 +120,16 @@ class MetricsSettings(Settings):
     """Where metrics are read: plain HTTP, to be kept on the loopback or a closed network."""
 
     address: str = "127.0.0.1"
+    """IP address to listen on."""
     port: Port
+    """Port to listen on."""
 
 
 class TokenSettings(Settings):
     """Tokens and their keys; times in seconds."""
 
     lifetime: Annotated[int, Field(ge=10, le=MAX_LIFETIME)] = 900
+    """How long a token is valid."""
     prepublish: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 3600
     """How long a new key stands in the JWKS before it signs: longer than readers wait between two fetches."""
     skew: Annotated[int, Field(ge=0, le=300)] = 60
@@ -158,8 +169,11 @@ class AuthzSettings(Settings):
     """All of it."""
 
     environment: Environment
+    """The network that this server is of; a scheme file of another one is refused."""
     issuer: IssuerUrl
+    """Address under which everybody knows this server: `iss` of every token."""
     state_dir: SettingsPath = Field(default=Path("state"), validate_default=True)
+    """Database, unless it is PostgreSQL, and verified CRLs; made when it is not there."""
     run_dir: SettingsPath | None = None
     """Sockets and rendered configuration; keep the path short. Leave out for a temporary folder."""
     listen: ListenSettings

@@ -23,24 +23,33 @@ class RootSettings(Settings):
     """An offline root: its key is not here, only what must be published."""
 
     name: Slug = "root"
+    """Name in files and URLs: `/ca/<name>.crt`, `/crl/<name>.crl`."""
     certificate: ExistingFile
+    """Its certificate, PEM."""
     crl: ExistingFile
+    """Its newest CRL, from the ceremony; a newer one is noticed by itself."""
     cross: ExistingFile | None = None
     """Its key certified by the root before it (`pki ceremony-cross`), published as `/ca/<name>-cross.crt`."""
 
 
 class _IssuerSettings(Settings):
     name: Slug
+    """Name in files and URLs: `/ca/<name>.crt`, `/crl/<name>.crl`."""
     environment: EnvironmentName
+    """What it issues for."""
     certificate: ExistingFile
+    """Its certificate, PEM."""
 
 
 class FileIssuerSettings(_IssuerSettings):
     """An issuing CA whose key is an encrypted PKCS#8 file."""
 
     signer: Literal["file"] = "file"
+    """Where the key is: in a file."""
     key: ExistingFile
+    """Its private key: encrypted PKCS#8, PEM."""
     passphrase_file: ExistingFile
+    """First line: the passphrase of the key; mode 0600."""
 
     def open(self) -> KeySigner:
         """The signer.
@@ -55,6 +64,7 @@ class TokenIssuerSettings(_IssuerSettings):
     """An issuing CA whose key is in a PKCS#11 token."""
 
     signer: Literal["pkcs11"]
+    """Where the key is: in a token."""
     module: ExistingFile
     """The vendor's library."""
     token: TokenText
@@ -64,6 +74,7 @@ class TokenIssuerSettings(_IssuerSettings):
     key_id: HexId | None = None
     """CKA_ID in hex, where several keys have the label."""
     pin_file: ExistingFile
+    """First line: the PIN of the user of the token; mode 0600."""
 
     def open(self) -> TokenSigner:
         """The signer.
@@ -79,6 +90,7 @@ class RetiredIssuerSettings(_IssuerSettings):
     """An issuing CA that was retired (`pki retire`): its certificate and last CRL are published, its key is gone."""
 
     signer: Literal["none"]
+    """The key is gone; only the certificate and the last CRL are left."""
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401  whatever stands in the file

@@ -21,7 +21,9 @@ class DatabaseSettings(Settings):
     """Where the register is: a SQLite file, or a URL `postgresql+asyncpg://...`."""
 
     file: SettingsPath | None = None
+    """SQLite file, made when it is not there."""
     url: Annotated[str, StringConstraints(pattern=r"^postgresql\+asyncpg://")] | None = None
+    """PostgreSQL, instead of `file`."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -42,26 +44,35 @@ class PublicationSettings(Settings):
     """
 
     base_url: PlainUrl
+    """Public address of this listener, as certificates and CRLs name it."""
     ocsp: bool = False
     """Certificates name the OCSP responder, at `<base_url>/ocsp/<issuer>`."""
     address: str = "127.0.0.1"
+    """IP address to listen on."""
     port: Port
+    """Port to listen on."""
 
 
 class TlsSettings(Settings):
     """The TLS listener; a client certificate is asked for and may be absent."""
 
     address: str = "127.0.0.1"
+    """IP address to listen on."""
     port: Port
+    """Port to listen on."""
     certificate: ExistingFile
+    """This server's own certificate (PEM): leaf first, then the issuing CA."""
     key: ExistingFile
+    """Its private key: PEM, for the owner of the process only."""
 
 
 class IssuingSettings(Settings):
     """Limits of issuing."""
 
     lifetime_days: Annotated[int, Field(ge=1, le=397)] = 397
+    """Life of a certificate."""
     overlap_days: Annotated[int, Field(ge=0, le=30)] = 7
+    """How long the old certificate works after a renewal."""
     local_names: tuple[str, ...] = ()
     """DNS names of one label that may be certified; a lab may need `localhost`, production nothing."""
     active: tuple[Slug, ...] = ()
@@ -103,7 +114,9 @@ class CrlSettings(Settings):
     """How often CRLs are made; relying parties allow an age of an hour."""
 
     life_minutes: Annotated[int, Field(ge=10, le=24 * 60)] = 120
+    """From `thisUpdate` to `nextUpdate`."""
     refresh_minutes: Annotated[int, Field(ge=1, le=30)] = 30
+    """How often a CRL is made when nothing was revoked."""
 
     @model_validator(mode="after")
     def _before_it_ends(self) -> Self:
@@ -116,12 +129,17 @@ class AuditSettings(Settings):
     """Where audit records go; without `url` they stay in the outbox."""
 
     source: str = "sluis/pki"
+    """How this authority names itself in records; the scheme of `authz` lists it under `log_sources`."""
     url: SecureUrl | None = None
+    """Address of `authz`."""
     server_name: str | None = None
     """The name in the server's certificate, when the URL holds an address."""
     ca: ExistingFile | None = None
+    """Root certificates (PEM) for the server of `url`."""
     certificate: ExistingFile | None = None
+    """This authority's own certificate towards `authz` (PEM): leaf first, then the issuing CA."""
     key: ExistingFile | None = None
+    """Its private key."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

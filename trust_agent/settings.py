@@ -20,33 +20,43 @@ class ListenSettings(Settings):
     """Where deelnemers connect: TLS with a client certificate, one path."""
 
     address: str = "127.0.0.1"
+    """IP address to listen on; `0.0.0.0` for every network of this machine."""
     port: Port
+    """Port to listen on."""
     path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/-]*$")] = "/graphql"
+    """The one path that is served."""
 
 
 class HealthSettings(Settings):
     """Where the operator asks for health and metrics: plain HTTP, to be kept on the loopback or a closed network."""
 
     address: str = "127.0.0.1"
+    """IP address to listen on."""
     port: Port
+    """Port to listen on."""
 
 
 class OwnCertificateSettings(Settings):
     """The agent's own certificate: server for deelnemers, client towards the register and authz."""
 
     certificate: ExistingFile
+    """PEM: leaf first, then its issuers."""
     key: ExistingFile
+    """Its private key: PEM, for the owner of the process only."""
 
 
 class ClientSettings(Settings):
     """How the certificates of callers are validated; `crl_urls` must cover every CA in a path, the root included."""
 
     environment: Literal["PRD", "TST", "ACC"]
+    """The network that this agent is of; certificates of our own CA for another one are refused."""
     anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    """Root certificates (PEM) in which a path of a caller must end."""
     intermediates: tuple[ExistingFile, ...] = Field(default=(), max_length=16)
     """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
     issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
+    """Where the CRLs are; fetched ahead of time and only from here."""
     ocsp_folder: SettingsPath | None = None
     """Folder of OCSP responses (`*.ocsp`, DER) that count beside CRLs; another program may put some there as well. Left
     out, those of an issuer with `ocsp_url` are kept in the state folder."""
@@ -61,21 +71,29 @@ class BundleKeySettings(Settings):
     """A public key that may sign the policy bundle."""
 
     key_id: str
+    """Key id of the bundles, as `authz keys list` shows it."""
     file: ExistingFile
+    """The public key, PEM: `bundle.pub.pem` of `authz`."""
     not_before: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    """Bundles that are fetched earlier are refused."""
     not_after: datetime = datetime(2100, 1, 1, tzinfo=UTC)
+    """Bundles that are fetched later are refused."""
 
 
 class AuthzSettings(Settings):
     """Where keys, revocations and policies come from and records go to: authz, over mTLS."""
 
     url: HttpsUrl
+    """Address of authz; no path."""
     anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    """Root certificates (PEM) for the server of `url`."""
     bundle: Name = "default"
+    """Name of the policy bundle."""
     bundle_keys: tuple[BundleKeySettings, ...] = Field(min_length=1)
     server_name: str | None = None
     """Name that the certificate of authz must hold, where it differs from the host in `url`."""
     timeout: Seconds = 10.0
+    """How long one request to authz may take."""
     wait: Annotated[int, Field(ge=1, le=60)] = 30
     """Seconds of a long poll."""
 
@@ -84,10 +102,13 @@ class TokenSettings(Settings):
     """Which tokens count here."""
 
     issuer: HttpsUrl
+    """`iss` of tokens that count."""
     audience: HttpsUrl
+    """`aud` of tokens that count: the address of this agent in the address book, character by character."""
     scopes: tuple[str, ...] = Field(min_length=1)
     """A token must hold at least one of these: the scopes of this service."""
     algorithms: tuple[Literal["ES256", "ES384", "PS256", "RS256"], ...] = ("ES256",)
+    """Signature algorithms of tokens that count."""
     skew: Annotated[float, Field(ge=0, le=60)] = 10.0
     """Seconds by which clocks may differ (spec/enforcement.md, check 3)."""
 
@@ -96,20 +117,29 @@ class RegisterSettings(Settings):
     """The register behind this agent."""
 
     host: str
+    """Name or IP address of the register."""
     port: Port
+    """Its port."""
     server_name: str
+    """Name in the register's certificate."""
     path: str = "/graphql"
+    """Its GraphQL path."""
     anchors: tuple[ExistingFile, ...] = Field(min_length=1)
+    """Root certificates (PEM) for the register's certificate."""
     timeout: Seconds = 15.0
+    """How long the register may take to answer."""
     service: Annotated[str, StringConstraints(min_length=1)]
     """As in the `@authz` directives and the policies, for example `wlzindicatieregister`."""
     owner: str | None = None
     """Subject identifier of the bronhouder, for example `uzovi:5001`, for policies that give it its own register."""
     purpose_of_use: Literal["WLZ_UITVOERING", "TOEZICHT", "ONDERZOEK", "ADMINISTRATIE"] = "WLZ_UITVOERING"
+    """What the policies are told that data is used for."""
     schema_file: ExistingFile
+    """The GraphQL schema, SDL."""
     overlay: dict[str, dict[str, str]] = Field(default_factory=dict)
     """`@authz` arguments by field coordinate, for a schema that does not carry the directives itself."""
     public_fields: tuple[str, ...] = ()
+    """Field coordinates (`WlzIndicatie.*`) without a decision of their own."""
     record_fields: tuple[str, ...] = ("wlzindicatieID",)
     """Filter fields that name a record (a UUID): they stand in the audit record and bind a grant to its record."""
 
@@ -118,29 +148,43 @@ class LimitSettings(Settings):
     """Caps of the data plane; those of GraphQL itself are `[graphql]`."""
 
     max_body_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 64 * 1024
+    """Length of a request body; longer ones get 413."""
     decision_timeout: Seconds = 3.0
+    """How long Envoy waits for the decision service, which then counts as a refusal."""
     envoy_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Worker threads of Envoy."""
     max_verified_tokens: Annotated[int, Field(ge=1)] = 10_000
+    """Tokens that are remembered as verified."""
     max_parsed_certificates: Annotated[int, Field(ge=1)] = 1_000
+    """Client certificates that are remembered as parsed."""
 
 
 class GraphQLSettings(Settings):
     """Caps on a query; see `trust_agent.graphql.Limits` for what each means."""
 
     tokens: Annotated[int, Field(ge=1)] = 1_200
+    """Lexical tokens of the document."""
     depth: Annotated[int, Field(ge=1)] = 20
+    """Nesting of selections; a fragment counts as a level."""
     fields: Annotated[int, Field(ge=1)] = 500
+    """Selected fields, after fragments are expanded."""
     evaluations: Annotated[int, Field(ge=1)] = 100
+    """Occurrences of protected fields, after fragments are expanded."""
     page_size: Annotated[int, Field(ge=1)] = 100
+    """Largest value of a paging argument."""
     typename: bool = True
+    """Whether `__typename` may be selected."""
 
 
 class FreshnessSettings(Settings):
     """How old each material may be, in seconds, before its reason refuses every request."""
 
     keys: Seconds = 24 * 3600.0
+    """Of the key set of authz."""
     revocations: Seconds = 3600.0
+    """Of the revocation list of authz."""
     bundle: Seconds = 24 * 3600.0
+    """Of the policy bundle."""
     crl: Annotated[float, Field(gt=0, le=MAX_CRL_AGE.total_seconds())] = MAX_CRL_AGE.total_seconds()
     """The field's rule: one hour."""
     authority_crl: Seconds = MAX_AUTHORITY_CRL_AGE.total_seconds()
@@ -153,9 +197,11 @@ class JournalSettings(Settings):
     folder: SettingsPath | None = None
     """Default: `journal` in the state folder."""
     segment_bytes: Annotated[int, Field(ge=64 * 1024)] = 16 * 1024 * 1024
+    """Size of one file of the journal."""
     max_bytes: Annotated[int, Field(ge=1024 * 1024)] = 4 * 1024 * 1024 * 1024
     """Unshipped records; when full, every request is refused."""
     batch: Annotated[int, Field(ge=1, le=500)] = 500
+    """Records in one shipment at most."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.5
     """Seconds that a record may wait for company before it is shipped."""
 
@@ -164,8 +210,11 @@ class AgentSettings(Settings):
     """Everything."""
 
     name: Name
+    """Name of this agent, unique in the network: its audit source is `sluis/trust-agent/<name>`."""
     state_dir: SettingsPath
+    """Trust material and journal; on a disk that keeps what it is given."""
     run_dir: SettingsPath | None = None
+    """Sockets and rendered configuration; keep the path short. Leave out for a temporary folder."""
     listen: ListenSettings
     health: HealthSettings
     certificate: OwnCertificateSettings

@@ -24,6 +24,7 @@ class WebhookSettings(Settings):
     """Where notices are posted. The only URL that is ever posted to; redirects are not followed."""
 
     url: WebhookUrl
+    """Where notices are posted."""
     secret_file: ExistingFile
     """Key of the signature, at least 24 bytes; raw, or as `whsec_<base64>`."""
     ca: ExistingFile | None = None
@@ -34,6 +35,7 @@ class NoticesSettings(Settings):
     """Which notices are given."""
 
     expiry_days: Annotated[tuple[Annotated[int, Field(ge=1, le=365)], ...], Field(max_length=12)] = (60, 30, 14, 7, 1)
+    """Days before the end of a certificate on which a notice is given, each once."""
     webhook: WebhookSettings | None = None
 
 
@@ -44,7 +46,9 @@ class DomainSettings(Settings):
     """
 
     mode: Literal["validate", "resolver-ad"] = "validate"
+    """`validate`: every signature, by ourselves. `resolver-ad`: the word of a validating resolver on the loopback."""
     resolvers: Annotated[tuple[ResolverAddress, ...], Field(max_length=8)] = ()
+    """`<IP address>:<port>` of resolvers that pass DNSSEC records on."""
     anchors: ExistingFile | None = None
     """DS or DNSKEY records, one a line; leave out for the public root."""
     anchor_state: SettingsPath = Field(default=Path("root-anchors.json"), validate_default=True)
@@ -63,4 +67,6 @@ class MetricsSettings(Settings):
     """Where metrics are read: plain HTTP, to be kept on the loopback or a closed network."""
 
     address: str = "127.0.0.1"
+    """IP address to listen on."""
     port: Port
+    """Port to listen on."""
