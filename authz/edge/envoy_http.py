@@ -242,8 +242,8 @@ _ASKED: Final = (
 )
 _TOLD: Final = ("content-type", "www-authenticate", "cache-control", "retry-after", "allow", "x-b3-traceid")
 UNAVAILABLE_BEHIND_EDGE: Final = 463
-"""What a decision service answers for 503: Envoy takes every 5xx of it for a failure of the service itself, drops what it
-said and answers 500. A number that HTTP has given no meaning; callers see 503."""
+"""What a decision service answers for 503: Envoy takes every 5xx of it for a failure of the service itself, drops what
+it said and answers 500. A number that HTTP has given no meaning; callers see 503."""
 _FORWARDED: Final = (DOCUMENT_HEADER, CLAIMS_HEADER, "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "traceparent")
 
 
@@ -288,8 +288,8 @@ def _local_replies(sender: str) -> Json:
     late = {"response_flag_filter": {"flags": ["UT"]}}
     return {
         "mappers": [
-            _mapper({"and_filter": {"filters": [asked, _status("EQ", 500)]}}, sender, "server_error", "Internal error"),
-            {"filter": {"and_filter": {"filters": [asked, _status("EQ", UNAVAILABLE_BEHIND_EDGE)]}}, "status_code": 503},
+            _mapper(_both(asked, _status("EQ", 500)), sender, "server_error", "Internal error"),
+            {"filter": _both(asked, _status("EQ", UNAVAILABLE_BEHIND_EDGE)), "status_code": 503},
             {"filter": asked},
             _mapper(broken, sender, "bad_gateway", "The service behind this one did not answer correctly", 502),
             _mapper(late, sender, "gateway_timeout", "The service behind this one did not answer in time", 504),
@@ -299,6 +299,10 @@ def _local_replies(sender: str) -> Json:
             _mapper(_status("GE", 400), sender, "bad_request", "The request was not accepted"),
         ]
     }
+
+
+def _both(*filters: Json) -> Json:
+    return {"and_filter": {"filters": list(filters)}}
 
 
 def _status(operator: str, code: int) -> Json:
