@@ -101,7 +101,7 @@ async def test_what_nobody_thought_of_does_not_end_the_shipping(
     monkeypatch.setattr(authz, "current", odd)
     async with shipper(journal, authz, tmp_path, linger=0.001):
         await asyncio.wait_for(authz.taken.wait(), 5)
-    assert authz.arrived == list(range(20))
+    assert authz.arrived[:20] == list(range(20))
 
 
 async def test_a_lost_confirmation_ships_again(journal: Journal, tmp_path: Path) -> None:
