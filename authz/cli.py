@@ -247,7 +247,7 @@ def _settings(path: Path) -> "AuthzSettings":
     from authz.edge.settings import load_settings  # noqa: PLC0415
     from authz.settings import AuthzSettings  # noqa: PLC0415
 
-    return load_settings(AuthzSettings, path)
+    return load_settings(AuthzSettings, path, variable=CONFIG_VARIABLE)
 
 
 def _run(config: Path, act: "Callable[[Operations], Coroutine[Any, Any, T]]") -> T:

@@ -8,27 +8,24 @@ certificates opens it once.
         chain = pki.chain_pem(issued.certificate)
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from authz.domain.clock import Clock, SystemClock
-from authz.domain.errors import Refused, SluisError
+from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.authority import Authority, Issued
 from pki.ca_settings import RetiredIssuerSettings
-from pki.encoding import pem_chain
 from pki.issuing import Holder, IssuingCa
+from pki.looking import OpenRegister, chain_pem
 from pki.onboarding import DomainGate
 from pki.profiles import Publication
 from pki.publishing import CrlPublisher
+from pki.reading import AuthorityError, read_certificate
 from pki.records import Actor, RecordMaker
 from pki.requests import CertificateRequest
 from pki.retirement import RetiredCa, Retirement, check_retired
@@ -44,9 +41,9 @@ from pki.withdrawal import Withdrawal, Withdrawn
 if TYPE_CHECKING:
     from pki.dnssec.standing import Validator
 
-
-class AuthorityError(SluisError):
-    """The authority cannot be opened with these settings."""
+__all__ = [
+    "AuthorityError", "OpenAuthority", "load_cas", "load_retired", "open_authority", "read_certificate",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +145,14 @@ class OpenAuthority:
         after: int = 0,
     ) -> list[Registered]:
         """Certificates in the register, oldest first, at most `limit` with a row id above `after`."""
-        columns = certificates.c
-        wanted = (
-            (columns.identifier, None if identifier is None else identifier.subject),
-            (columns.environment, environment),
-            # Read again: an empty text must never mean "any".
-            (columns.serial_number, None if serial_number is None else read_serial(serial_number)),
-            (columns.status, status),
+        return await OpenRegister(self.database, ()).find(
+            identifier=identifier,
+            environment=environment,
+            serial_number=serial_number,
+            status=status,
+            limit=limit,
+            after=after,
         )
-        conditions = [column == value for column, value in wanted if value is not None]
-        async with self.database.read() as connection:
-            return await Register(connection).find(*conditions, limit=limit, after=after)
 
     async def is_in_use(self, request: CertificateRequest) -> bool:
         """Whether there is a certificate of this key that works, or is about to."""
@@ -169,8 +163,7 @@ class OpenAuthority:
 
     def chain_pem(self, certificate: bytes) -> str:
         """PEM of a leaf and the CA that issued it: what a TLS server or client is configured with."""
-        issuer = x509.load_der_x509_certificate(certificate).issuer
-        return pem_chain([certificate, *(ca.der for ca in self.cas if ca.certificate.subject == issuer)])
+        return chain_pem(certificate, (*(ca.der for ca in self.cas), *(ca.der for ca in self.retired)))
 
     def environment(self, given: str | None) -> str:
         """The environment that is meant: the only one when none is given.
@@ -285,18 +278,3 @@ def load_retired(settings: PkiSettings) -> tuple[RetiredCa, ...]:
         RetiredCa(issuer.name, issuer.environment, read_certificate(issuer.certificate))
         for issuer in settings.retired_issuers()
     )
-
-
-def read_certificate(path: Path) -> bytes:
-    """DER of the one certificate in a PEM file.
-
-    Raises:
-        AuthorityError: unreadable, or not exactly one.
-    """
-    try:
-        found: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise AuthorityError(f"{path}: expected a certificate in PEM") from error
-    if len(found) != 1:
-        raise AuthorityError(f"{path}: expected one certificate")
-    return found[0].public_bytes(Encoding.DER)

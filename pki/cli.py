@@ -27,11 +27,13 @@ from pki.cli_shared import (
     settings_of,
     table,
     with_authority,
+    with_register,
 )
 from pki.selecting import read_environment, read_serial, read_status
 
 if TYPE_CHECKING:
     from pki.app import OpenAuthority
+    from pki.looking import OpenRegister
     from pki.store.register import Registered
     from pki.withdrawal import Withdrawn
 
@@ -189,23 +191,23 @@ def list_certificates(
 ) -> None:
     """Show what is in the register."""
 
-    async def act(pki: "OpenAuthority") -> "list[Registered]":
+    async def act(register: "OpenRegister") -> "list[Registered]":
         from authz.domain.errors import Refused  # noqa: PLC0415
         from authz.domain.files import PUBLIC, write_new  # noqa: PLC0415
         from authz.domain.reasons import Reason  # noqa: PLC0415
 
-        found = await pki.find(identifier=who, serial_number=number, status=state, environment=place, limit=limit)
+        found = await register.find(identifier=who, serial_number=number, status=state, environment=place, limit=limit)
         if out is not None:
             if len(found) != 1 or found[0].certificate is None:
                 raise Refused(Reason.CERTIFICATE_UNKNOWN, f"Expected one certificate to write, found {len(found)}.")
-            write_new(out, pki.chain_pem(found[0].certificate).encode("ascii"), PUBLIC)
+            write_new(out, register.chain_pem(found[0].certificate).encode("ascii"), PUBLIC)
         return found
 
     who = identifier(identity) if identity is not None else None
     number = read_serial(serial) if serial is not None else None
     state = read_status(status) if status is not None else None
     place = read_environment(environment) if environment is not None else None
-    found = with_authority(config, act)
+    found = with_register(config, act)
 
     def text() -> str:
         rows: list[tuple[str, ...]] = [("identity", "env", "status", "serial number", "until", "organisation")]

@@ -14,10 +14,12 @@ import typer
 if TYPE_CHECKING:
     from authz.domain.identifiers import Identifier
     from pki.app import OpenAuthority
+    from pki.looking import OpenRegister
     from pki.records import Actor
     from pki.settings import PkiSettings
 
-Config = Annotated[Path, typer.Option("--config", envvar="SLUIS_PKI_CONFIG", help="Settings file.")]
+CONFIG_VARIABLE: Final = "SLUIS_PKI_CONFIG"
+Config = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="Settings file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
 Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
@@ -34,7 +36,7 @@ def settings_of(config: Path) -> "PkiSettings":
     from authz.edge.settings import load_settings  # noqa: PLC0415
     from pki.settings import PkiSettings  # noqa: PLC0415
 
-    return load_settings(PkiSettings, config)
+    return load_settings(PkiSettings, config, variable=CONFIG_VARIABLE)
 
 
 def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]") -> Result:
@@ -51,6 +53,19 @@ def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, 
     async def work() -> Result:
         async with open_authority(settings) as pki:
             return await act(pki)
+
+    return asyncio.run(work())
+
+
+def with_register(config: Path, act: "Callable[[OpenRegister], Coroutine[Any, Any, Result]]") -> Result:
+    """Open the register to look at it, without a key of the authority; see `with_authority`."""
+    from pki.looking import open_register  # noqa: PLC0415
+
+    settings = settings_of(config)
+
+    async def work() -> Result:
+        async with open_register(settings) as register:
+            return await act(register)
 
     return asyncio.run(work())
 

@@ -6,6 +6,7 @@
 
 from math import ceil
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -29,12 +30,27 @@ class DatabaseSettings(Settings):
     def _one(self) -> Self:
         if (self.file is None) == (self.url is None):
             raise ValueError("expected either file (SQLite) or url (postgresql+asyncpg://...)")
+        if self.url is not None:
+            _check_database_url(self.url)
         return self
 
     @property
     def address(self) -> str:
         """As SQLAlchemy wants it."""
         return self.url or f"sqlite+aiosqlite:///{self.file}"
+
+
+def _check_database_url(url: str) -> None:
+    """See now what would otherwise be a riddle when the database is opened; nothing of it is repeated."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415  an agent reads settings without it
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    try:
+        parts, host = make_url(url), urlsplit(url).hostname
+    except (ArgumentError, ValueError):
+        parts, host = None, None
+    if parts is None or not parts.database or (parts.host or None) != host or (parts.port or 1) not in range(65_536):
+        raise ValueError("url: expected postgresql+asyncpg://<user>:<password>@<host>:<port>/<database>")
 
 
 class PublicationSettings(Settings):

@@ -27,14 +27,15 @@ app = typer.Typer(
 )
 add_version(app, "trust-agent")
 
-ConfigOption = Annotated[Path, typer.Option("--config", envvar="SLUIS_AGENT_CONFIG", help="Settings file (TOML).")]
+CONFIG_VARIABLE = "SLUIS_AGENT_CONFIG"
+ConfigOption = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="Settings file (TOML).")]
 
 
 @app.command()
 def run(config: ConfigOption) -> None:
     """Run the agent: Envoy and the decision service, until SIGTERM."""
     configure_logs("trust-agent")
-    settings = load_settings(AgentSettings, config)
+    settings = load_settings(AgentSettings, config, variable=CONFIG_VARIABLE)
     with run_folder(settings.run_dir) as folder:
         service = Service(
             "decision",
@@ -52,7 +53,7 @@ def decide(config: ConfigOption, run_dir: Annotated[Path, typer.Option("--run-di
     from trust_agent.app import DecisionService  # noqa: PLC0415  the supervising process does without all of it
 
     configure_logs("trust-agent")
-    settings = load_settings(AgentSettings, config)
+    settings = load_settings(AgentSettings, config, variable=CONFIG_VARIABLE)
     service = DecisionService(settings, RunFolder(run_dir))
     raise typer.Exit(run_async(service.run))
 
@@ -62,7 +63,7 @@ def check(config: ConfigOption) -> None:
     """Check the settings, the schema, the certificates and the kept trust material, and say what is missing."""
     from trust_agent.app import load_register, make_trust_store  # noqa: PLC0415  as above
 
-    settings = load_settings(AgentSettings, config)
+    settings = load_settings(AgentSettings, config, variable=CONFIG_VARIABLE)
     load_register(settings)
     with run_folder(None) as folder:
         SecretFiles(folder.secrets, render_front(settings, folder).secrets).write_all()

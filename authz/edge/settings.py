@@ -5,15 +5,18 @@ dotted key, what was wrong and what was expected. The value found is never repea
 the wrong place.
 """
 
+import difflib
 import tomllib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from authz.domain.errors import SluisError
 
 _FOLDER = "settings_folder"
+_Location = tuple[int | str, ...]
 
 
 class SettingsError(SluisError):
@@ -34,7 +37,7 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
 
 def _exists(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError("no such file")
+        raise ValueError(f"no such file: {path}")
     return path
 
 
@@ -49,12 +52,13 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def load_settings(model: type[_Model], path: Path) -> _Model:
+def load_settings(model: type[_Model], path: Path, *, variable: str | None = None) -> _Model:
     """Read and check one settings file.
 
     Args:
         model: what the file must hold.
         path: the TOML file.
+        variable: of the environment, by which the file may be named; for who has to be told.
 
     Raises:
         SettingsError: unreadable, not TOML, or any number of wrong keys; the text lists all of them.
@@ -63,7 +67,8 @@ def load_settings(model: type[_Model], path: Path) -> _Model:
         with path.open("rb") as file:
             data = tomllib.load(file)
     except OSError as error:
-        raise SettingsError(f"{path}: can not be read ({error.strerror})") from error
+        hint = f"; name the settings file with --config or {variable}" if variable is not None else ""
+        raise SettingsError(f"{path}: can not be read ({error.strerror}){hint}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file ({error})") from error
     return check_settings(model, data, path)
@@ -75,12 +80,67 @@ def check_settings(model: type[_Model], data: dict[str, Any], path: Path) -> _Mo
         return model.model_validate(data, context={_FOLDER: path.absolute().parent})
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
-        lines = [f"  {_key(problem['loc'])}: {_words(problem['type'], problem['msg'])}" for problem in problems]
+        lines = _lines(model, data, [(tuple(item["loc"]), item["type"], item["msg"]) for item in problems])
         raise SettingsError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(lines)) from None
 
 
-def _key(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "(the file as a whole)"
+def _lines(model: type[BaseModel], data: object, problems: Sequence[tuple[_Location, str, str]]) -> list[str]:
+    """One line for each problem: in the words of the file, each thing once."""
+    found: dict[str, str] = {}
+    missing = {_key(data, location) for location, kind, _ in problems if kind == "missing"}
+    for location, kind, message in problems:
+        key = _key(data, location)
+        words = _words(kind, message)
+        if kind == "extra_forbidden":
+            meant = _meant(model, key, missing)
+            if meant is not None:
+                words = f"unknown key; did you mean `{meant}`?"
+                # That it is missing is the same problem once more.
+                found.pop(meant, None)
+                missing.discard(meant)
+        elif kind == "missing" and key not in missing:
+            continue
+        found.setdefault(key, words)
+    return [f"  {key}: {words}" for key, words in found.items()]
+
+
+def _key(data: object, location: _Location) -> str:
+    """A dotted key as the file has it, without the names that a choice between models has inside pydantic."""
+    parts: list[str] = []
+    here = data
+    for number, part in enumerate(location):
+        if isinstance(here, Mapping):
+            is_last = number == len(location) - 1
+            if part not in here and not is_last:
+                continue
+            here = here.get(part)
+        elif isinstance(here, Sequence) and not isinstance(here, str) and isinstance(part, int):
+            here = here[part] if part < len(here) else None
+        elif parts:
+            continue
+        parts.append(str(part))
+    return ".".join(parts) or "(the file as a whole)"
+
+
+def _meant(model: type[BaseModel], key: str, missing: Collection[str]) -> str | None:
+    """The key that was probably meant by an unknown one: of the same section, one that is missing first."""
+    above, _, last = key.rpartition(".")
+    models = {model}
+    for part in above.split(".") if above else ():
+        fields = [each.model_fields[part] for each in models if part in each.model_fields]
+        if fields:
+            models = {found for item in fields for found in _models_in(item.annotation)}
+    names = {name for each in models for name in each.model_fields}
+    dotted = f"{above}." if above else ""
+    absent = [name for name in names if f"{dotted}{name}" in missing]
+    close = difflib.get_close_matches(last, absent, 1) or difflib.get_close_matches(last, sorted(names), 1)
+    return f"{dotted}{close[0]}" if close else None
+
+
+def _models_in(annotation: object) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {found for part in get_args(annotation) for found in _models_in(part)}
 
 
 def _words(kind: str, message: str) -> str:

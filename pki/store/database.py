@@ -5,6 +5,8 @@ can write; WAL and synchronous=FULL, so that what was acknowledged survives a cr
 """
 
 import os
+import re
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from authz.domain.errors import SluisError
 from pki.store.lane import WriterLane
 
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 BUSY_TIMEOUT: Final = 20_000
 """Milliseconds that a writer on SQLite waits for its turn."""
 POOL_TIMEOUT: Final = 10
@@ -39,6 +42,8 @@ class Database:
     def __init__(self, url: str, *, pooled: bool = False) -> None:
         options: dict[str, Any] = {"pool_timeout": POOL_TIMEOUT} if pooled else {"poolclass": NullPool}
         self._engine: AsyncEngine = create_async_engine(url, **options)
+        address = self._engine.url
+        self._where = address.database if address.host is None else f"{address.host}:{address.port or 5432}"
         # SQLite reads one snapshot anyway; PostgreSQL would look anew at each statement.
         postgresql = self._engine.dialect.name == "postgresql"
         self._snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if postgresql else {}
@@ -63,7 +68,7 @@ class Database:
         except IntegrityError:
             raise
         except (SQLAlchemyError, OSError) as error:
-            raise StoreUnavailable("the database cannot be used at this moment") from error
+            raise self._unavailable("used", error) from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -78,11 +83,26 @@ class Database:
                 async with connection.begin():
                     yield connection
         except (SQLAlchemyError, OSError) as error:
-            raise StoreUnavailable("the database cannot be read at this moment") from error
+            raise self._unavailable("read", error) from error
+
+    def _unavailable(self, what: str, error: BaseException) -> StoreUnavailable:
+        return StoreUnavailable(f"the database {self._where} cannot be {what} at this moment: {_why(error)}")
 
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def _why(error: BaseException) -> str:
+    """Why, in words that hold neither a password nor a value of a row."""
+    cause: BaseException = getattr(error, "orig", None) or error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, sqlite3.Error):  # it names tables and columns, never what stands in them
+        return str(cause)
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return " ".join(_WORDS.findall(type(cause).__name__)).lower()
 
 
 def _private_file(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
