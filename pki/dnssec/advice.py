@@ -209,6 +209,11 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Make], ...]] = (
     ),
     # Unreachable.
     _rule(
+        r"no answer from resolver (?P<resolver>\S+) \((?P<why>[^)]+)\)",
+        "the zone, or the resolver {resolver}",
+        "Something answers, but with {why}. Ask another resolver; if it gives the same, the zone has to publish less.",
+    ),
+    _rule(
         r"no answer from resolver (?P<resolver>\S+)",
         "the resolver {resolver}",
         "Check that it runs and that UDP and TCP to it are let through, or name another with --resolver.",

@@ -88,3 +88,31 @@ async def test_a_signature_that_ends_soon_is_warned_about_and_one_that_lasts_is_
     assert warnings(result, NOW) == ()
     ending = tuple(replace(link, expires=NOW + timedelta(days=2)) for link in result.chain)
     assert "is the signer of ciz.nl. running" in warnings(replace(result, chain=ending), NOW)[-1]
+
+
+@pytest.mark.parametrize(
+    ("message", "where", "what"),
+    [
+        ("no answer from resolver 127.0.0.1:53 for a.nl./A", "the resolver 127.0.0.1:53", "that it runs"),
+        (
+            "no answer from resolver 127.0.0.1:53 (an answer of 57699 bytes; expected 12 to 32768) for a.nl./DNSKEY",
+            "the zone, or the resolver 127.0.0.1:53",
+            "an answer of 57699 bytes",
+        ),
+        (
+            "no answer from resolver 127.0.0.1:53 (more than 256 records (limit against KeyTrap)) for a.nl./A",
+            "the signer of the zone",
+            "not in use",
+        ),
+        (
+            "more than 0.5 seconds of computing were needed (limit against KeyTrap)",
+            "the signer of the zone",
+            "not in use",
+        ),
+    ],
+)
+def test_an_answer_that_is_not_used_is_told_from_none(message: str, where: str, what: str) -> None:
+    advice = advise(DnssecResult("a.nl.", DnssecState.UNREACHABLE, message, NOW, ()))
+    assert advice is not None
+    assert advice.where == where
+    assert what in advice.what
