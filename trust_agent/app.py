@@ -16,6 +16,7 @@ from granian.constants import Interfaces
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.reasons import Reason
+from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from authz.edge.serving import serve_uds
 from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
@@ -29,9 +30,8 @@ from trust_agent.edge import ExtAuthz
 from trust_agent.fetching import Fetcher, Sources
 from trust_agent.front import CONTROL_SOCKET, trust_folder
 from trust_agent.graphql import Limits, Register, SchemaRefused
-from trust_agent.health import HealthServer
 from trust_agent.journal import Journal, Recovery
-from trust_agent.metrics import Metrics, exposition
+from trust_agent.metrics import Metrics
 from trust_agent.records import DecisionRecords, component_record
 from trust_agent.settings import AgentSettings
 from trust_agent.shipping import Shipper
@@ -202,9 +202,8 @@ class DecisionService:
         recovery = self._journal.open()
         await self._record_start(recovery)
         pages = {"/health": self._health, "/metrics": self._exposition}
-        health = HealthServer(
-            pages, self._folder.path / CONTROL_SOCKET, (self._settings.health.address, self._settings.health.port)
-        )
+        listen = self._settings.health
+        health = PageServer(pages, (listen.address, listen.port), self._folder.path / CONTROL_SOCKET)
         app = ExtAuthz(self._decider, self._settings.sender, self._metrics)
         try:
             async with AsyncExitStack() as stack:
@@ -244,7 +243,7 @@ class DecisionService:
             )
         )
 
-    def _health(self) -> tuple[int, str, bytes]:
+    async def _health(self) -> tuple[int, str, bytes]:
         materials = self._store.status(self._clock.now())
         healthy = self._journal.available and all(item.fresh for item in materials)
         body = {
@@ -277,16 +276,13 @@ class DecisionService:
     def _ocsp_failures(self) -> dict[str, int]:
         return self._answers.follower.failures if self._answers and self._answers.follower else {}
 
-    def _exposition(self) -> tuple[int, str, bytes]:
-        text = exposition(self._metrics, self._gauges())
-        return 200, "text/plain; version=0.0.4", text.encode()
+    async def _exposition(self) -> tuple[int, str, bytes]:
+        return 200, METRICS_TYPE, exposition([*self._metrics.samples(), *self._gauges()]).encode()
 
-    def _gauges(self) -> Iterator[tuple[str, dict[str, str], float]]:
+    def _gauges(self) -> Iterator[Sample]:
         now = self._clock.now()
         for item in self._store.status(now):
-            labels = {"material": item.name}
-            yield "sluis_agent_material_fresh", labels, float(item.fresh)
-        for item in self._store.status(now):
+            yield "sluis_agent_material_fresh", {"material": item.name}, float(item.fresh)
             if item.confirmed_at is not None:
                 age = (now - item.confirmed_at).total_seconds()
                 yield "sluis_agent_material_age_seconds", {"material": item.name}, age

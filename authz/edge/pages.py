@@ -1,12 +1,13 @@
 """A few fixed pages, such as `/metrics`, for the operator of this machine: plain HTTP on a listener of its own.
 
-Not behind Envoy and never on the listener of a service, where every path is a client's. Meant for the loopback or a
-closed network: what stands there is not secret and not for everybody.
+Not behind Envoy and never on the listener of a service, where every path is a client's, and at a trust agent an answer
+200 is a permit. Meant for the loopback or a closed network: what stands there is not secret and not for everybody.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Self
 
 import structlog
@@ -28,12 +29,15 @@ class PageServer:
     Args:
         pages: by path.
         address: IP address and port to listen on.
+        socket: Unix socket to listen on as well, for the supervisor; one that was left behind is taken over.
     """
 
-    def __init__(self, pages: Mapping[str, Page], address: tuple[str, int]) -> None:
+    def __init__(self, pages: Mapping[str, Page], address: tuple[str, int], socket: Path | None = None) -> None:
         self._pages = dict(pages)
         self._address = address
+        self._socket = socket
         self._server: asyncio.Server | None = None
+        self._local: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -44,11 +48,18 @@ class PageServer:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, *self._address, limit=_MAX_REQUEST)
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
+            # Last: who gets an answer here takes it for readiness.
+            self._local = await asyncio.start_unix_server(self._serve, str(self._socket), limit=_MAX_REQUEST)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.close()
+        for server in (self._local, self._server):
+            if server is not None:
+                server.close()
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`. A listener that cannot be had is said in the log; the service goes on without it."""
@@ -87,7 +98,7 @@ Sample = tuple[str, Mapping[str, str], float]
 """Name, labels and value of one measurement."""
 
 
-def exposition(samples: list[Sample]) -> str:
+def exposition(samples: Sequence[Sample]) -> str:
     """Measurements in the Prometheus text format; samples of one name stand together, names ending in `_total` count.
 
     Args:
@@ -100,7 +111,8 @@ def exposition(samples: list[Sample]) -> str:
         for name, labels, value in samples:
             if name == wanted:
                 text = ",".join(f'{key}="{_escaped(item)}"' for key, item in labels.items())
-                lines.append(f"{name}{{{text}}} {value:g}" if text else f"{name} {value:g}")
+                # All digits of a counter: rounded, it would seem to stand still.
+                lines.append(f"{name}{{{text}}} {value:.15g}" if text else f"{name} {value:.15g}")
     return "\n".join(lines) + "\n"
 
 

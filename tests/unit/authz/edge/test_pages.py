@@ -1,11 +1,16 @@
 """The operator's pages: fixed paths, GET only, and labels that cannot break out of their line."""
 
 import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from authz.edge.pages import PageServer, exposition
+from authz.edge.uds import uds_request
 
 
 async def page() -> tuple[int, str, bytes]:
@@ -32,6 +37,37 @@ async def test_an_endless_head_is_not_read() -> None:
             pass
         finally:
             writer.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="sluis-h-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/metrics", 200), ("POST", "/metrics", 405), ("GET", "/", 404), ("GET", "//metrics", 404)],
+)
+async def test_the_supervisor_has_the_same_pages_on_a_socket(folder: Path, method: str, path: str, status: int) -> None:
+    socket = folder / "s"
+    socket.touch()  # left behind by one that was killed
+    async with PageServer({"/metrics": page}, ("127.0.0.1", 0), socket):
+        assert (await uds_request(socket, method, path))[0] == status
+    assert not socket.exists()
+
+
+@pytest.mark.parametrize("sent", [b"\r\n\r\n", b"GET /metrics\r\n\r\n", b"\x00" * 20_000, b"GET"])
+async def test_what_is_no_request_gets_nothing_and_breaks_nothing(folder: Path, sent: bytes) -> None:
+    socket = folder / "s"
+    async with PageServer({"/metrics": page}, ("127.0.0.1", 0), socket):
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+        writer.write(sent)
+        writer.write_eof()
+        assert b"200" not in await reader.read()
+        writer.close()
+        assert await uds_request(socket, "GET", "/metrics") == (200, b"up 1\n")
 
 
 def test_a_label_cannot_break_out_of_its_line() -> None:
