@@ -9,20 +9,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection, DateTime, bindparam, select, text
 
 import pki.store
-from authz.domain.identifiers import Identifier
 from pki.app import OpenAuthority
-from pki.issuing import Holder
-from pki.records import operator
+from pki.key_names import name_of
 from pki.settings import PkiSettings
 from pki.store.crls import part_name
 from pki.store.database import Database, StoreUnavailable
 from pki.store.migrate import HEAD, migrate
 from pki.store.register import Register
 from pki.store.tables import metadata
-from tests.fakes.certificate_racer import new_request
+from tests.fakes.certificates import NOW, FakeAuthority
 
 
 def test_the_head_that_a_start_looks_for_is_the_newest_revision() -> None:
@@ -68,29 +67,50 @@ async def test_parts_of_a_crl_from_before_they_had_names_keep_what_they_say(sett
     await database.close()
 
 
-async def test_a_register_of_before_keys_had_a_core_and_a_ura_one_spelling(pki: OpenAuthority) -> None:
-    """The rows are real ones, put back into the tables of before: every column is as it would have been."""
-    parties = {"ura:1234567": "ura:7654321", "ura:01234567": "ura:1111111", "ura:2222222": "ura:2222222"}
-    made = {}
-    for number, (before, made_as) in enumerate(parties.items()):
-        holder = Holder(Identifier.parse_subject(made_as), "Test", f"1234567{number}", (f"n{number}.example.nl",))
-        issued = await pki.issue(holder, new_request(), operator("test"))
-        made[before] = issued.registered
-    async with pki.database.write() as connection:
-        await connection.run_sync(_back_to_0005)
-        for before, row in made.items():
-            for table in ("certificates", "subject_keys"):
-                statement = f"UPDATE {table} SET identifier = :before WHERE subject_key = :key"  # noqa: S608  names above
-                await connection.execute(text(statement), {"before": before, "key": row.subject_key})
+async def test_a_register_of_before_keys_had_a_core_and_a_ura_one_spelling(settings: PkiSettings) -> None:
+    ca, database = FakeAuthority(), Database(settings.database.address)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    names = [name_of(key.public_key()) for key in keys]
+    parties = ("ura:1234567", "ura:01234567", "ura:2222222")
+    at = bindparam("at", type_=DateTime(timezone=True))
+    async with database.write() as connection:
+        await connection.run_sync(_up_to, "0005")
+        for number, (party, key, name) in enumerate(zip(parties, keys, names, strict=True)):
+            issued = ca.issue("uzovi:5000", key=key).certificate
+            row = {
+                "serial": f"{issued.serial_number:x}", "party": party, "key": name.subject_key,
+                "kvk": f"1234567{number}", "names": f'["n{number}.example.nl"]', "tbs": issued.tbs_certificate_bytes,
+            }  # fmt: skip
+            await connection.execute(
+                text(
+                    "INSERT INTO certificates (issuer, serial_number, environment, identifier, status, subject_key,"
+                    " organization, common_name, kvk, dns_names, not_before, not_after, intent_at, tbs) VALUES ('tst',"
+                    " :serial, 'TST', :party, 'active', :key, 'Test', 'Test', :kvk, :names, :at, :at, :at, :tbs)"
+                ).bindparams(at),
+                row | {"at": NOW},
+            )
+            await connection.execute(
+                text("INSERT INTO subject_keys (subject_key, environment, identifier) VALUES (:key, 'TST', :party)"),
+                {"key": name.subject_key, "party": party},
+            )
         await connection.execute(
             text(
                 "INSERT INTO blocked_keys (subject_key, why, blocked_by, blocked_at)"
                 " VALUES (:key, 'published', 'operator:test', :at)"
-            ).bindparams(bindparam("at", type_=DateTime(timezone=True))),
-            {"key": made["ura:2222222"].subject_key, "at": pki.clock.now()},
+            ).bindparams(at),
+            {"key": names[2].subject_key, "at": NOW},
         )
-    await migrate(pki.database)
-    rows = await pki.find()
+    await migrate(database)
+    async with database.read() as connection:
+        rows = await Register(connection).find()
+        stored = (await connection.execute(text("SELECT identifier FROM certificates ORDER BY id"))).scalars().all()
+        owners = (await connection.execute(text("SELECT name, kvk FROM dns_owners ORDER BY name"))).all()
+        cores = [
+            set((await connection.execute(select(metadata.tables[table].c.key_core))).scalars())
+            for table in ("certificates", "subject_keys", "blocked_keys")
+        ]
+        assert await connection.run_sync(_differences) == []
+    await database.close()
     # The newer of one subscriber stays, the older works for an overlap; the third is only spelt anew.
     assert [(row.identifier.subject, row.status) for row in rows] == [
         ("ura:01234567", "superseding"),
@@ -98,39 +118,17 @@ async def test_a_register_of_before_keys_had_a_core_and_a_ura_one_spelling(pki: 
         ("ura:02222222", "active"),
     ]
     assert [row.overlap_until is not None for row in rows] == [True, False, False]
-    async with pki.database.read() as connection:
-        stored = (await connection.execute(text("SELECT identifier FROM certificates ORDER BY id"))).scalars().all()
-        owners = (await connection.execute(text("SELECT name, kvk FROM dns_owners ORDER BY name"))).all()
-        cores = {
-            table: set((await connection.execute(select(metadata.tables[table].c.key_core))).scalars())
-            for table in ("certificates", "subject_keys", "blocked_keys")
-        }
-        assert stored == [row.identifier.subject for row in rows]
-        assert [tuple(row) for row in owners] == [(f"n{number}.example.nl", f"1234567{number}") for number in range(3)]
-    expected = {row.key_core for row in made.values()}
-    assert cores == {
-        "certificates": expected, "subject_keys": expected, "blocked_keys": {made["ura:2222222"].key_core}
-    }  # fmt: skip
-    async with pki.database.read() as connection:
-        assert await connection.run_sync(_differences) == []
+    assert stored == [row.identifier.subject for row in rows]
+    assert [tuple(row) for row in owners] == [(f"n{number}.example.nl", f"1234567{number}") for number in range(3)]
+    expected = {name.core for name in names}
+    assert cores == [expected, expected, {names[2].core}]
 
 
-def _back_to_0005(connection: Connection) -> None:
-    for statement in (
-        "DROP INDEX by_kvk",
-        "DROP INDEX by_key_core",
-        "DROP INDEX one_dress_per_key",
-        "DROP INDEX blocked_by_core",
-        "ALTER TABLE certificates DROP COLUMN key_core",
-        "ALTER TABLE certificates DROP COLUMN given_up",
-        "ALTER TABLE certificates ADD COLUMN ends_on_use BOOLEAN NOT NULL DEFAULT false",
-        "ALTER TABLE subject_keys DROP COLUMN key_core",
-        "ALTER TABLE blocked_keys DROP COLUMN key_core",
-        "DROP TABLE dns_owners",
-        "ALTER TABLE outbox DROP COLUMN refused_at",
-        "UPDATE alembic_version SET version_num = '0005'",
-    ):
-        connection.execute(text(statement))
+def _up_to(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(pki.store.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def _differences(connection: Connection) -> list[object]:
