@@ -123,6 +123,7 @@ def dane(
     host = str(asked(host, "TLSA")).rstrip(".")
     if not host or "*" in host:
         raise _malformed("the name", "expected that of an endpoint, not the root or a wildcard")
+    connecting("--connect", connect)
     validator = validator_for(mode, resolver, anchor, anchor_state)
     at = datetime.now(UTC)
 
@@ -191,6 +192,10 @@ def validator_for(mode: str, resolver: list[str] | None, anchor: Path | None, st
     try:
         trusted = _seed(anchor)
         if state is not None:
+            if not state.is_file():
+                # Beginning anew from the seed would hide that the file of before, and what it learned, is gone.
+                hint = f"`pki dnssec anchors --state {state} --refresh` makes it"
+                raise _malformed("--anchor-state", f"{state}: no such file; {hint}")
             trusted = AnchorFile(state, trusted).anchors()
         return choose_validator(DnssecMode(mode), _addresses(resolver), lambda: trusted)
     except InvalidValue as error:
@@ -212,7 +217,26 @@ def asked(name: str, rdtype: str) -> "dns.name.Name":
         where = "the name"
         return parse_name(name)
     except InvalidValue as error:
+        if where == "the name" and ("/" in name or ":" in name):
+            raise _malformed(where, f"{error}; a name alone, without https://, path or :port") from error
         raise _malformed(where, error) from error
+
+
+def connecting(option: str, text: str | None) -> str | None:
+    """An address to connect to in the place of DNS, as it was typed.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED.
+    """
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
+    from pki.dnssec.choosing import parse_address  # noqa: PLC0415
+
+    if text is not None:
+        try:
+            parse_address(text)
+        except InvalidValue as error:
+            raise _malformed(option, error) from error
+    return text
 
 
 def _malformed(where: str, why: object) -> "Refused":

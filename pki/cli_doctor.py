@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pki.cli_dnssec import Anchor, AnchorState, AsJson, Mode, Resolver, validator_for
+from pki.cli_dnssec import Anchor, AnchorState, AsJson, Mode, Resolver, connecting, validator_for
 
 if TYPE_CHECKING:
     from pki.doctor.model import Endpoint
@@ -50,8 +50,8 @@ def doctor(
         certificate=certificate,
         key=key,
         anchors=ca,
-        endpoint=_endpoint("--endpoint", endpoint, connect),
-        authz=_endpoint("--authz", authz, authz_connect),
+        endpoint=_endpoint("--endpoint", endpoint, connecting("--connect", connect)),
+        authz=_endpoint("--authz", authz, connecting("--authz-connect", authz_connect)),
         crl_urls=tuple(crl or ()),
         ocsp_url=ocsp,
         validator=validator_for(mode, resolver, anchor, anchor_state),

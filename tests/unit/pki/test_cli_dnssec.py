@@ -115,6 +115,8 @@ def test_without_the_anchor_of_the_closed_network_nothing_is_secure(run: Run) ->
     [
         (("--resolver", "localhost"), "--resolver: expected <IP address>"),
         (("--mode", "trust"), "--mode: expected one of validate, resolver-ad"),
+        (("--anchor-state", "absent.json"), "--anchor-state: absent.json: no such file; `pki dnssec anchors"),
+        (("--type", "BAR"), "--type: not a record type"),
         (("--mode", "resolver-ad", "--resolver", "192.0.2.1"), "on the loopback only"),
     ],
 )
@@ -268,3 +270,31 @@ def test_what_stands_in_dns_is_never_a_command_to_the_terminal() -> None:
     assert "\x1b" not in out.getvalue()
     assert "[red]name" in out.getvalue()
     assert printable("a\x00b") == "a�b"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("https://register.ciz.nl", "without https://, path or :port"),
+        ("register.ciz.nl:443", "without https://, path or :port"),
+        ("register.ciz.nl/x", "without https://, path or :port"),
+        ("::1", "without https://, path or :port"),
+        ("127.0.0.1", "an IP address"),
+        ("a b.nl", "not a well-formed domain name"),
+        ("", "not a well-formed domain name"),
+        (" ", "not a well-formed domain name"),
+    ],
+)
+def test_what_is_no_name_is_refused_by_name(run: Run, name: str, said: str) -> None:
+    for command in ("check", "dane"):
+        status, out, err = run(command, name)
+        assert (status, out) == (2, "")
+        assert err.startswith("refused (parameter_malformed): the name: ")
+        assert said in err
+        assert err.count("\n") == 1
+    assert run("check", "register.ciz.nl.")[0] == 0
+
+
+def test_an_address_to_connect_to_is_read_before_anything_is_asked(run: Run) -> None:
+    status, _, err = run("dane", "register.ciz.nl", "--connect", "localhost:1")
+    assert (status, "--connect: expected <IP address>" in err) == (2, True)
