@@ -173,3 +173,43 @@ async def test_a_link_laid_where_the_draft_of_the_anchor_file_was_is_not_written
     await root.look(0)
     assert not victim.exists()
     assert root.states()
+
+
+async def test_a_set_with_more_keys_than_a_zone_needs_changes_nothing(root: Root) -> None:
+    assert root.old is not None
+    await root.look(0)
+    before = root.states()
+    crowd = [ZoneKey.generate(15) for _ in range(32)]
+    root.publish(root.old, *crowd, signed_by=(root.old,))
+    with pytest.raises(ChainBroken, match="more than 32 keys"):
+        await root.look(1)
+    assert root.states() == before
+    root.publish(root.old, *crowd[:31], signed_by=(root.old,))
+    assert len(await root.look(1)) == 31
+
+
+async def test_a_key_of_no_length_that_its_algorithm_has_is_not_followed(root: Root) -> None:
+    """It would be a key that nobody can verify with, and its tag a sum over whatever it is long."""
+    assert root.old is not None
+    await root.look(0)
+    long = root.new.public.replace(key=b"\x01" * 5000)
+    assert isinstance(long, DNSKEY)
+    root.publish(root.old, ZoneKey(root.new.private, long), signed_by=(root.old,))
+    assert await root.look(1) == ()
+
+
+async def test_a_set_in_which_many_keys_share_the_tag_of_the_seed_is_not_begun_with(root: Root) -> None:
+    assert root.old is not None
+    raw = root.old.public.key
+    twins = []
+    for i in range(1, 6):
+        high, low = int.from_bytes(raw[0:2], "big"), int.from_bytes(raw[2:4], "big")
+        moved = ((high - i) % 65535).to_bytes(2, "big") + ((low + i) % 65535).to_bytes(2, "big") + raw[4:]
+        twin = root.old.public.replace(key=moved)
+        assert isinstance(twin, DNSKEY)
+        assert dns.dnssec.key_id(twin) == tag(root.old)
+        twins.append(ZoneKey(root.old.private, twin))
+    root.publish(root.old, *twins, signed_by=(root.old,))
+    with pytest.raises(ChainBroken, match="too many keys with one tag"):
+        await root.look(0)
+    assert not root.path.exists()
