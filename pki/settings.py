@@ -171,6 +171,7 @@ class PkiSettings(Settings):
     other_roots: Annotated[tuple[RootSettings, ...], Field(max_length=8)] = ()
     """Roots before or after it, whose certificates and CRLs are still, or already, published."""
     issuers: Annotated[tuple[IssuerSettings, ...], Field(min_length=1, max_length=16)]
+    """The issuing CAs: each with its key in a file, in a token, or gone."""
     database: DatabaseSettings
     publication: PublicationSettings
     tls: TlsSettings | None = None
