@@ -36,6 +36,7 @@ from pki.store.database import Database
 from pki.store.migrate import migrate
 from pki.store.register import LIVE, UNDERWAY, Register, Registered
 from pki.store.tables import certificates
+from pki.warrants import Warrants
 from pki.withdrawal import Withdrawal, Withdrawn
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class OpenAuthority:
     clock: Clock
     retirement: Retirement
     domains: DomainGate
+    warrants: Warrants
     retired: tuple[RetiredCa, ...] = ()
 
     async def issue(
@@ -214,6 +216,9 @@ async def open_authority(
     )
     records = RecordMaker(settings.audit.source)
     domains = DomainGate(settings, clock, validator)
+    # Those that issue first: new statements of operators name one of them.
+    keys = [ca.key for ca in sorted(cas, key=lambda ca: ca.name not in active)]
+    warrants = Warrants(settings, [*keys, *(ca.key for ca in retired)])
     try:
         await migrate(database)
         await publisher.introduce(database)
@@ -229,12 +234,14 @@ async def open_authority(
                 clock=clock,
                 records=records,
                 domains=domains,
+                warrants=warrants,
                 lifetime=timedelta(days=settings.issuing.lifetime_days),
             ),
             Withdrawal(database=database, publisher=publisher, clock=clock, records=records),
             clock,
             Retirement(database=database, publisher=publisher, active=active, clock=clock, records=records),
             domains,
+            warrants,
             retired,
         )
     finally:

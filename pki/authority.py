@@ -29,17 +29,20 @@ from pki.records import Actor, RecordMaker
 from pki.requests import CertificateRequest
 from pki.revocation import RevocationReason
 from pki.signer import SignerError
+from pki.store.codes import EnrolmentCode
 from pki.store.database import Database
 from pki.store.dns_names import DnsNames
 from pki.store.keys import Keys
 from pki.store.register import UNDERWAY, Register, Registered
 from pki.store.tables import certificates
+from pki.validation import ValidatedCertificate
+from pki.warrants import ISSUE, RENEW, Warrants
 
 OVERLAP: Final = timedelta(days=7)
 """spec/pki.md: how long the old certificate works beside its renewal."""
 MAX_OVERLAP: Final = timedelta(days=30)
 Claim = Callable[[AsyncConnection, str, str], Awaitable[None]]
-"""Uses up what entitles to a certificate, given the transaction of the intent, the CA's name and the serial number."""
+"""Does what belongs into the transaction of the intent, given that, the CA's name and the serial number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Authority:
         clock: read once per operation.
         records: makes audit records.
         domains: lets names pass that may be taken up.
+        warrants: decides what entitles to a certificate.
         lifetime: of a certificate.
     """
 
@@ -79,6 +83,7 @@ class Authority:
         clock: Clock,
         records: RecordMaker,
         domains: DomainGate,
+        warrants: Warrants,
         lifetime: timedelta = SYSTEM_LIFETIME,
     ) -> None:
         self._database = database
@@ -87,6 +92,7 @@ class Authority:
         self._clock = clock
         self._records = records
         self._domains = domains
+        self._warrants = warrants
         self._lifetime = lifetime
 
     async def issue(
@@ -96,6 +102,7 @@ class Authority:
         request: CertificateRequest,
         actor: Actor,
         *,
+        code: EnrolmentCode | None = None,
         claim: Claim | None = None,
     ) -> Issued:
         """Give a party its first certificate in an environment, or the next after a revocation or expiry.
@@ -105,16 +112,20 @@ class Authority:
             holder: as vetted.
             request: proved key.
             actor: who asks.
+            code: that entitles to it, used up in the transaction of the intent; where two persons are needed there must
+                be one that two operators vouched for.
             claim: called in the transaction of the intent; what it refuses leaves no trace of a certificate.
 
         Raises:
-            Refused: IDENTITY_HAS_CERTIFICATE, KEY_REUSED, KEY_BLOCKED, DNS_NAME_TAKEN, REQUEST_MALFORMED, LINT_FAILED,
-                what `claim` refuses, and CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
+            Refused: TWO_PERSONS_REQUIRED, OPERATOR_SIGNATURE, CODE_USED, IDENTITY_HAS_CERTIFICATE, KEY_REUSED,
+                KEY_BLOCKED, DNS_NAME_TAKEN, REQUEST_MALFORMED, LINT_FAILED, what `claim` refuses, and
+                CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
             DomainsNotSecure: a DNS name of the holder is not secure at this moment.
             SignerError: the key of the CA cannot be used.
         """
         async with self._refusals_recorded(EventType.CERTIFICATE_ISSUE, holder.identifier, actor):
             ca = self._issuer(environment)
+            self._warrants.require_for_issue(environment, code)
             prepared = await self._prepare(ca, holder, request, holder.dns_names)
             at = self._clock.now()
             # Intent.
@@ -122,10 +133,11 @@ class Authority:
                 register = Register(connection)
                 await register.expire(at)
                 row = await register.add_intent(
-                    **_columns(ca, holder, request, prepared), status="issuing", intent_at=at
+                    **_columns(ca, holder, request, prepared, code), status="issuing", intent_at=at
                 )
                 await Keys(connection).reserve(request.name, environment, holder.identifier)
                 await DnsNames(connection).take(holder.dns_names, holder.kvk)
+                await self._use(connection, code, holder, ca, prepared, ISSUE)
                 if claim is not None:
                     await claim(connection, ca.name, f"{prepared.serial_number:x}")
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
@@ -147,6 +159,8 @@ class Authority:
         *,
         dns_names: Sequence[str] | None = None,
         overlap: timedelta = OVERLAP,
+        code: EnrolmentCode | None = None,
+        shown: ValidatedCertificate | None = None,
         claim: Claim | None = None,
     ) -> Issued:
         """Replace an active certificate; both work until the overlap ends.
@@ -158,26 +172,24 @@ class Authority:
             dns_names: other names than before, vetted. Those that are new must be secure; those of before are not
                 looked at, because a certificate that runs out is worse than a domain that is repaired later.
             overlap: at most `MAX_OVERLAP`. The holder may end it earlier (`Withdrawal.confirm_use`).
+            code: that entitles to it, for a renewal; its organisation and names are those of the new certificate.
+            shown: the certificate by which the holder himself asks.
             claim: called in the transaction of the intent; what it refuses leaves no trace of a certificate.
 
         Raises:
-            Refused: CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, what `claim` refuses, and those of `issue`.
+            Refused: TWO_PERSONS_REQUIRED, CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, what `claim` refuses, and those of
+                `issue`.
             DomainsNotSecure: a DNS name that was not in the old certificate is not secure.
             SignerError: the key of the CA cannot be used.
         """
-        holder = Holder(
-            old.identifier,
-            old.organization,
-            old.kvk,
-            old.dns_names if dns_names is None else tuple(dns_names),
-            old.common_name if dns_names is None else "",
-        )
+        holder = _renewed(old, dns_names, code)
         async with self._refusals_recorded(EventType.CERTIFICATE_RENEW, holder.identifier, actor):
             if not timedelta(0) <= overlap <= MAX_OVERLAP:
                 raise Refused(Reason.PARAMETER_MALFORMED, f"An overlap has at most {MAX_OVERLAP.days} days.")
             if old.status != "active" or old.held_at is not None:
                 raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
             ca = self._issuer(old.environment)
+            self._warrants.require_for_renewal(old, holder, request, code=code, shown=shown)
             added = [name for name in holder.dns_names if name not in old.dns_names]
             prepared = await self._prepare(ca, holder, request, added)
             at = self._clock.now()
@@ -191,13 +203,14 @@ class Authority:
                 if not await register.claim_renewal(old.id, serial_number):
                     raise await _why_not(register, old)
                 row = await register.add_intent(
-                    **_columns(ca, holder, request, prepared),
+                    **_columns(ca, holder, request, prepared, code),
                     status="renewing",
                     intent_at=at,
                     replaces=old.serial_number,
                 )
                 await Keys(connection).reserve(request.name, old.environment, holder.identifier)
-                await DnsNames(connection).take(added, holder.kvk)
+                await DnsNames(connection).take(added if holder.kvk == old.kvk else holder.dns_names, holder.kvk)
+                await self._use(connection, code, holder, ca, prepared, RENEW)
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             failure = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared, failed=True)
             der = await self._sign(ca, prepared, row, failure)
@@ -211,6 +224,20 @@ class Authority:
                 await register.write([self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared)])
                 registered = (await register.find(certificates.c.id == row))[0]
             return Issued(registered, der, ca.der)
+
+    async def _use(  # noqa: PLR0917  what is used, for what
+        self,
+        connection: AsyncConnection,
+        code: EnrolmentCode | None,
+        holder: Holder,
+        ca: IssuingCa,
+        prepared: Prepared,
+        purpose: str,
+    ) -> None:
+        if code is not None:
+            number = f"{prepared.serial_number:x}"
+            where = {"environment": ca.environment, "purpose": purpose, "issuer": ca.name, "serial_number": number}
+            await self._warrants.use(connection, code, holder, self._clock.now(), **where)
 
     async def _prepare(
         self, ca: IssuingCa, holder: Holder, request: CertificateRequest, names: Sequence[str]
@@ -318,9 +345,26 @@ class Authority:
             raise
 
 
-def _columns(ca: IssuingCa, holder: Holder, request: CertificateRequest, prepared: Prepared) -> dict[str, object]:
+def _renewed(old: Registered, dns_names: Sequence[str] | None, code: EnrolmentCode | None) -> Holder:
+    """Who gets the renewal: as before, unless names were given or a code says otherwise."""
+    if code is not None:
+        same = (code.organization, code.dns_names) == (old.organization, old.dns_names)
+        return Holder(old.identifier, code.organization, code.kvk, code.dns_names, old.common_name if same else "")
+    return Holder(
+        old.identifier,
+        old.organization,
+        old.kvk,
+        old.dns_names if dns_names is None else tuple(dns_names),
+        old.common_name if dns_names is None else "",
+    )
+
+
+def _columns(
+    ca: IssuingCa, holder: Holder, request: CertificateRequest, prepared: Prepared, code: EnrolmentCode | None
+) -> dict[str, object]:
     key = request.name
     return {
+        "code": None if code is None else code.selector,
         "issuer": ca.name,
         "serial_number": f"{prepared.serial_number:x}",
         "environment": ca.environment,

@@ -4,12 +4,15 @@ Specification: shared `spec/pki.md`, "Issuing": a one-time code bound to the ide
 production), then a request of which only the key counts. A code is used up in the transaction of the intent, so it
 never makes two certificates and a refused request uses none. Renewal by the current certificate is here too; validating
 that certificate is the work of whoever received it.
+
+Attempts are counted in the register, before they are compared; how often an address may try is counted by who received
+the request. A code that is over costs whoever tries it neither a slow hash nor, but once an hour, a record.
 """
 
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,14 +25,16 @@ from pki.app import OpenAuthority
 from pki.authority import Issued
 from pki.codes import Code, fits, read_code
 from pki.issuing import Holder
+from pki.rate import RateLimiter
 from pki.records import Actor
 from pki.renewal_limits import DAY, RenewalLimits
 from pki.requests import CertificateRequest, parse_request
-from pki.store.codes import Codes, EnrolmentCode
+from pki.store.codes import OPEN, Codes, EnrolmentCode
 from pki.store.register import Register, Registered
 from pki.store.tables import certificates
 from pki.trail import Trail
 from pki.validation import ValidatedCertificate
+from pki.warrants import RENEW, USED
 
 HASHING: Final = 2
 """Slow hashes at the same time in one process; each takes 16 MiB."""
@@ -37,7 +42,12 @@ WAITING: Final = 64
 """Attempts that may wait for their turn; more are told to come back."""
 _ROLE: Final = "CERTIFICATE_HOLDER"
 _LOCKED: Final = "locked after too many attempts; ask an operator for a new one"
-_USED: Final = "used up; ask an operator for a new one"
+ATTEMPT_TIMEOUT: Final = timedelta(seconds=60)
+"""After this long an attempt that was not settled was a wrong one: its process died."""
+AT_ONCE_RETRY: Final = 5
+"""Seconds after which somebody comes back whose code is being tried many times at this moment."""
+RECORD_INTERVAL: Final = 3600.0
+"""Seconds between two records about one code that is over and is tried again."""
 _NOBODY: Final = Code("00000000", "0" * 32)
 _NO_SALT: Final = b"\0" * 16
 _INVALID: Final = "The code is not valid. Copy it again; after five wrong attempts a code is locked."
@@ -57,7 +67,19 @@ class Asker:
 
 
 class Busy(SluisError):  # noqa: N818  it says what is the matter
-    """Too many attempts wait already; nothing was looked at."""
+    """Too many attempts wait already; nothing was looked at.
+
+    Attributes:
+        seconds: after which to come back; None for whenever the caller usually says.
+    """
+
+    def __init__(self, seconds: int | None = None) -> None:
+        super().__init__("too many attempts at the same time")
+        self.seconds = seconds
+
+
+class Repeated(Refused):
+    """Refused as often before, and not recorded: whoever received it counts it (`pki.tally`)."""
 
 
 class Enrolment:
@@ -72,6 +94,7 @@ class Enrolment:
         self._trail = Trail(pki)
         self._hashing = asyncio.Semaphore(HASHING)
         self._waiting = 0
+        self._records = RateLimiter(1, RECORD_INTERVAL)
 
     async def authenticate(self, identifier: Identifier | None, text: str, asker: Asker) -> EnrolmentCode:
         """The code that somebody holds, if it is right and may be used now.
@@ -84,20 +107,29 @@ class Enrolment:
         Raises:
             Refused: CODE_INVALID (no such code, or not this one), CODE_LOCKED, CODE_OTHER_IDENTITY, CODE_EXPIRED,
                 CODE_USED, CODE_WITHDRAWN, CODE_UNAPPROVED.
+            Repeated: the same, of a code that is over and was tried lately.
             Busy: too many attempts at the same time.
         """
         code = read_code(text)
-        found, right = await self._verified(code, asker) if code is not None else (None, False)
+        async with self._pki.database.read() as connection:
+            codes = Codes(connection)
+            found = None if code is None else await codes.by_selector(code.selector)
+            spent = found is not None and found.status == "used" and await codes.is_spent(found)
+        if found is not None and (over := _over(found, self._pki.clock.now(), spent=spent)) is not None:
+            # Nothing of it is worth protecting any more. Who knows reference and identity hears what became of it.
+            await self._refuse_over(asker, found, over if found.identifier == identifier else _invalid())
+        right = code is not None and await self._is_right(code, found, identifier, asker)
         if found is None or not right:
             await self._refuse(asker, found, Reason.CODE_INVALID)
-            raise Refused(Reason.CODE_INVALID, _INVALID)
+            raise _invalid()
         # From here on the asker holds the code: he may be told what is the matter with it.
-        async with self._pki.database.read() as connection:
-            spent = found.status == "used" and await Codes(connection).is_spent(found)
-        refused = _state(found, identifier, self._pki.clock.now(), spent=spent)
-        if refused is not None:
-            await self._refuse(asker, found, refused.reason)
-            raise refused
+        if found.identifier != identifier:
+            # It counted as a wrong attempt, or a code that leaked without its identity would find it.
+            await self._refuse(asker, found, Reason.CODE_OTHER_IDENTITY)
+            raise _not_now(Reason.CODE_OTHER_IDENTITY, "of another identity than the user name says")
+        if found.status == "pending":
+            await self._refuse(asker, found, Reason.CODE_UNAPPROVED)
+            raise _not_now(Reason.CODE_UNAPPROVED, "waiting for the approval of a second operator")
         return found
 
     async def enrol(self, code: EnrolmentCode, data: bytes, asker: Asker) -> Issued:
@@ -113,18 +145,45 @@ class Enrolment:
             DomainsNotSecure: a name is not secure any more since the code was made; the code stays usable.
             SignerError: the key of the CA cannot be used; the code stays usable.
         """
-        request = await self._request(EventType.CERTIFICATE_ISSUE, code.identifier, data, asker)
-        actor = Actor(code.identifier.subject, _ROLE, asker.trace)
+        event = EventType.CERTIFICATE_RENEW if code.purpose == RENEW else EventType.CERTIFICATE_ISSUE
+        request = await self._request(event, code.identifier, data, asker)
+        return await self.certify(code, request, Actor(code.identifier.subject, _ROLE, asker.trace), asker)
 
-        async def claim(connection: AsyncConnection, issuer: str, serial_number: str) -> None:
-            at = self._pki.clock.now()
-            if not await Codes(connection).claim(code.selector, at, issuer=issuer, serial_number=serial_number):
-                raise _not_now(Reason.CODE_USED, _USED)
+    async def certify(
+        self,
+        code: EnrolmentCode,
+        request: CertificateRequest,
+        actor: Actor,
+        asker: Asker,
+        **options: Any,  # noqa: ANN401
+    ) -> Issued:
+        """As `enrol`, for a request that was read already.
+
+        Args:
+            code: as `authenticate` returned it.
+            request: proved key.
+            actor: who asks.
+            asker: for the record.
+            **options: of `Authority.renew`, for a code that renews.
+        """
+
+        async def told(connection: AsyncConnection, _issuer: str, _serial_number: str) -> None:
             details = {"address": asker.address or "unknown"}
             await self._trail.code(connection, EventType.CODE_USE, actor, code, details)
 
+        authority = self._pki.authority
+        if code.purpose == RENEW:
+            async with self._trail.refusals(EventType.CERTIFICATE_RENEW, actor, code.identifier.subject):
+                found = await self._pki.find(identifier=code.identifier, environment=code.environment, status="active")
+                if not found:
+                    raise Refused(
+                        Reason.CERTIFICATE_UNKNOWN,
+                        "This code renews, and there is no active certificate; ask for one without --renewal.",
+                    )
+            options.setdefault("overlap", timedelta(days=self._pki.settings.issuing.overlap_days))
+            return await authority.renew(found[0], request, actor, code=code, claim=told, **options)
         holder = Holder(code.identifier, code.organization, code.kvk, code.dns_names)
-        return await self._pki.authority.issue(code.environment, holder, request, actor, claim=claim)
+        return await authority.issue(code.environment, holder, request, actor, code=code, claim=told)
 
     async def reenrol(self, current: ValidatedCertificate, leaf: bytes, data: bytes, asker: Asker) -> bytes:
         """A new certificate for who holds the active one, with the names that were vetted for it.
@@ -163,7 +222,7 @@ class Enrolment:
             await limits.check(Register(connection), old, self._pki.clock.now())
 
         overlap = timedelta(days=settings.overlap_days)
-        issued = await self._pki.authority.renew(old, request, actor, overlap=overlap, claim=claim)
+        issued = await self._pki.authority.renew(old, request, actor, overlap=overlap, shown=current, claim=claim)
         return issued.certificate
 
     async def refuse_renewal(self, reason: Reason, asker: Asker) -> None:
@@ -201,21 +260,20 @@ class Enrolment:
             )
         return newer[0].certificate
 
-    async def _verified(self, code: Code, asker: Asker) -> tuple[EnrolmentCode | None, bool]:
-        """The attempt is counted before the secret is compared, so that many at once cannot pass the limit."""
+    async def _is_right(
+        self, code: Code, found: EnrolmentCode | None, identifier: Identifier | None, asker: Asker
+    ) -> bool:
+        """Whether the secret fits. Without a code of that name the same work is done, so that the time does not tell.
+
+        The attempt is counted before the secret is compared, so that many at once cannot pass the limit.
+        """
         if self._waiting >= WAITING:
             raise Busy
-        async with self._pki.database.write() as connection:
-            codes = Codes(connection)
-            counted = await codes.count_attempt(code.selector)
-            found = await codes.by_selector(code.selector)
-        if found is not None and not counted:
-            await self._refuse(asker, found, Reason.CODE_LOCKED)
-            raise _not_now(Reason.CODE_LOCKED, _LOCKED)
+        if found is not None:
+            await self._count(found, asker)
         self._waiting += 1
         try:
             async with self._hashing:
-                # Without a code of that name the same work is done, so that the time does not tell.
                 right = await asyncio.to_thread(
                     fits,
                     code if found else _NOBODY,
@@ -224,11 +282,30 @@ class Enrolment:
                 )
         finally:
             self._waiting -= 1
-        if found is None:
-            return None, False
+        if found is not None:
+            async with self._pki.database.write() as connection:
+                honest = right and found.identifier == identifier
+                await Codes(connection).settle_attempt(code.selector, right=honest)
+        return right
+
+    async def _count(self, found: EnrolmentCode, asker: Asker) -> None:
+        at = self._pki.clock.now()
         async with self._pki.database.write() as connection:
-            await Codes(connection).settle_attempt(code.selector, right=right)
-        return found, right
+            codes = Codes(connection)
+            if await codes.count_attempt(found.selector, at):
+                return
+            await codes.lock_abandoned(found.selector, at - ATTEMPT_TIMEOUT)
+            now = await codes.by_selector(found.selector)
+        if now is None or now.status not in OPEN:
+            await self._refuse_over(asker, found, _not_now(Reason.CODE_LOCKED, _LOCKED))
+        # All attempts that are left are being compared at this moment, and may turn out to be right.
+        raise Busy(AT_ONCE_RETRY)
+
+    async def _refuse_over(self, asker: Asker, found: EnrolmentCode, refused: Refused) -> NoReturn:
+        if self._records.take(f"{found.selector}/{refused.reason}"):
+            raise Repeated(refused.reason, refused.detail)
+        await self._refuse(asker, found, refused.reason)
+        raise refused
 
     async def _request(self, event: EventType, identifier: Identifier, data: bytes, asker: Asker) -> CertificateRequest:
         actor = Actor(identifier.subject, _ROLE, asker.trace)
@@ -245,18 +322,20 @@ class Enrolment:
         )
 
 
-def _state(code: EnrolmentCode, identifier: Identifier | None, at: datetime, *, spent: bool) -> Refused | None:
-    """What keeps a code from being used, in words for its holder; None when nothing does."""
+def _over(code: EnrolmentCode, at: datetime, *, spent: bool) -> Refused | None:
+    """Why a code will not work any more, in words for its holder; None while it may."""
     expired = code.status == "expired" or code.expires_at <= at
     checks = (
-        (code.identifier != identifier, Reason.CODE_OTHER_IDENTITY, "of another identity than the user name says"),
         (code.status == "withdrawn", Reason.CODE_WITHDRAWN, "withdrawn; ask an operator for a new one"),
         (code.status == "locked", Reason.CODE_LOCKED, _LOCKED),
-        (spent, Reason.CODE_USED, _USED),
+        (spent, Reason.CODE_USED, USED),
         (expired, Reason.CODE_EXPIRED, "expired; ask an operator for a new one"),
-        (code.status == "pending", Reason.CODE_UNAPPROVED, "waiting for the approval of a second operator"),
     )
     return next((_not_now(reason, why) for stops, reason, why in checks if stops), None)
+
+
+def _invalid() -> Refused:
+    return Refused(Reason.CODE_INVALID, _INVALID)
 
 
 def _not_now(reason: Reason, why: str) -> Refused:

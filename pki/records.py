@@ -39,7 +39,8 @@ class Actor:
     """Who asked the authority to act.
 
     Attributes:
-        id: `operator:<login>` for a person at the command line, `sluis/pki` for the authority itself.
+        id: `operator:<login>` for a person at the command line, `operator-key:<name>` for one who signed with his key,
+            `sluis/pki` for the authority itself.
         role: for the audit record.
         trace: under which it was asked.
     """
@@ -52,6 +53,16 @@ class Actor:
 def operator(login: str) -> Actor:
     """A person at the command line; each command is a trace of its own."""
     return Actor(f"operator:{login}", "CA_OPERATOR", new_trace())
+
+
+def keyed(name: str, typed: Actor) -> Actor:
+    """An operator who proved himself with his key, whatever account typed it.
+
+    Args:
+        name: of the operator in the settings.
+        typed: who is at the command line.
+    """
+    return Actor(f"operator-key:{name}", typed.role, typed.trace)
 
 
 def itself() -> Actor:

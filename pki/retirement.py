@@ -5,11 +5,13 @@ settings say `signer = "none"`: the certificate and the last CRL stay published.
 is the root's work (`pki ceremony-root-crl --revoke`).
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock
@@ -40,6 +42,12 @@ class RetiredCa:
     name: str
     environment: str
     der: bytes
+
+    @property
+    def key(self) -> str:
+        """Hex SHA-256 of its subjectPublicKeyInfo."""
+        public = x509.load_der_x509_certificate(self.der).public_key()
+        return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
     @property
     def ends(self) -> datetime:

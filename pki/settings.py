@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from pki.ca_settings import IssuerSettings, RetiredIssuerSettings, RootSettings, Slug, choose_active
 from pki.notices.settings import DomainSettings, MetricsSettings, NoticesSettings
+from pki.operators.settings import OperatorSettings, require_distinct
 
 PlainUrl = Annotated[str, StringConstraints(pattern=r"^http://[a-z0-9.:\[\]-]+(/[a-z0-9/_-]*[a-z0-9])?$")]
 SecureUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?$")]
@@ -119,7 +120,8 @@ class EnrolmentSettings(Settings):
     """One-time codes and EST."""
 
     two_person: bool = False
-    """A second operator approves each code; in production (PRD) always."""
+    """Two operators, each with a key in `[[operators]]`, vouch for each code, and nothing is issued without one; in
+    production (PRD) always."""
     code_days: Annotated[int, Field(ge=1, le=30)] = 7
     """How long a code works."""
     attempts_per_minute: Annotated[int, Field(ge=1, le=600)] = 10
@@ -182,6 +184,8 @@ class PkiSettings(Settings):
     notices: NoticesSettings = NoticesSettings()
     dnssec: DomainSettings = DomainSettings()
     metrics: MetricsSettings | None = None
+    operators: Annotated[tuple[OperatorSettings, ...], Field(max_length=64)] = ()
+    """Who vouches for parties; two at least where two persons are needed."""
     run_dir: SettingsPath | None = None
     """Folder for sockets; a temporary one when left out."""
 
@@ -196,6 +200,15 @@ class PkiSettings(Settings):
     def _one_issues(self) -> Self:
         self.active_issuers()
         return self
+
+    @model_validator(mode="after")
+    def _operators_differ(self) -> Self:
+        require_distinct(self.operators)
+        return self
+
+    def needs_two(self, environment: str) -> bool:
+        """Whether two operators vouch for what is certified in an environment."""
+        return self.enrolment.two_person or environment == "PRD"
 
     def roots(self) -> tuple[RootSettings, ...]:
         """All roots, the main one first."""

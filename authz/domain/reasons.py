@@ -163,4 +163,8 @@ class Reason(StrEnum):
     CODE_EXISTS = "code_exists"
     CODE_UNKNOWN = "code_unknown"
     APPROVER_IS_CREATOR = "approver_is_creator"
+    OPERATOR_KEY_REQUIRED = "operator_key_required"
+    OPERATOR_UNKNOWN = "operator_unknown"
+    OPERATOR_SIGNATURE = "operator_signature"
+    TWO_PERSONS_REQUIRED = "two_persons_required"
     KEY_BLOCKED = "key_blocked"

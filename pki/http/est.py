@@ -26,7 +26,7 @@ from authz.edge.client_certificate import (
 )
 from authz.edge.tracing import trace_of
 from pki import est
-from pki.enrolment import Asker, Busy, Enrolment
+from pki.enrolment import Asker, Busy, Enrolment, Repeated
 from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
 from pki.issuing import IssuingError
@@ -54,7 +54,6 @@ _ONCE: Final = frozenset(
         RAW_PATH_HEADER,
     }
 )
-_GUESSES: Final = frozenset({Reason.CODE_INVALID, Reason.CODE_LOCKED})
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -94,7 +93,7 @@ class EstApplication:
         peers: validates the certificate of whoever re-enrols.
         authorities: DER of the CA certificates, in any order: a CMS set of certificates is sorted by its bytes.
         tally: counts what gets no audit record of its own.
-        attempts_per_minute: failed ones, from one address.
+        attempts_per_minute: those that ended without a certificate, from one address.
     """
 
     def __init__(
@@ -129,7 +128,8 @@ class EstApplication:
             answer = _refusal(refused)
         except (Busy, StoreUnavailable, SignerError, IssuingError) as error:
             _LOG.error("est_unavailable", why=type(error).__name__, trace_id=trace.trace_id)
-            answer = _text(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable: try again later.", BUSY_RETRY)
+            retry = error.seconds if isinstance(error, Busy) else None
+            answer = _text(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable: try again later.", retry or BUSY_RETRY)
         except SluisError as error:
             _LOG.error("est_failed", why=type(error).__name__, trace_id=trace.trace_id)
             answer = _text(HTTPStatus.INTERNAL_SERVER_ERROR, f"server_error: see trace {trace.trace_id}.")
@@ -166,18 +166,28 @@ class EstApplication:
         except _TooMany as refused:
             self._tally.add(EventType.CODE_USE, refused.reason)
             raise
+        # For his address only who goes away with a certificate is not counted; for all together, only who cost much.
         guessed = True
         try:
             entitled = await self._enrolment.authenticate(identifier, code, incoming.asker)
             guessed = False
+        except Repeated as refused:
+            guessed = False
+            self._tally.add(EventType.CODE_USE, refused.reason)
+            raise
         except Refused as refused:
-            guessed = refused.reason in _GUESSES
+            guessed = refused.reason is not Reason.CODE_UNAPPROVED
+            raise
+        except Busy:
+            # Nothing was looked at.
+            guessed = False
+            self._attempts.give_back(source)
             raise
         finally:
             if not guessed:
-                self._attempts.give_back(source)
                 self._guesses.give_back("")
         issued = await self._enrolment.enrol(entitled, request, incoming.asker)
+        self._attempts.give_back(source)
         return Answer(HTTPStatus.OK, est.certificates([issued.certificate]), est.ENROLLED_TYPE)
 
     async def _reenrol(self, incoming: Incoming) -> Answer:
@@ -239,6 +249,9 @@ _STATUS: Final = {
     Reason.DOMAIN_UNREACHABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.DOMAIN_UNCHECKED: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.CREDENTIALS_MISSING: HTTPStatus.UNAUTHORIZED,
+    # Not for the holder to repair: an operator makes a new code.
+    Reason.TWO_PERSONS_REQUIRED: HTTPStatus.FORBIDDEN,
+    Reason.OPERATOR_SIGNATURE: HTTPStatus.FORBIDDEN,
 }
 _RETRY: Final = {
     HTTPStatus.ACCEPTED: APPROVAL_RETRY,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
+from pki.operators.signing import Signed
 from pki.store.tables import certificates, enrolment_codes
 
 OPEN: Final = ("pending", "ready")
@@ -39,14 +40,18 @@ class EnrolmentCode:
     created_by: str
     created_at: datetime
     expires_at: datetime
-    approved_by: str | None
-    approved_at: datetime | None
-    attempts: int
-    used_at: datetime | None
-    issuer: str | None
-    serial_number: str | None
     salt: bytes
     verifier: bytes
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+    attempts: int = 0
+    used_at: datetime | None = None
+    issuer: str | None = None
+    serial_number: str | None = None
+    attempted_at: datetime | None = None
+    purpose: str = "issue"
+    request: Signed | None = None
+    approval: Signed | None = None
 
 
 class Codes:
@@ -83,8 +88,8 @@ class Codes:
         found = await self.find(enrolment_codes.c.selector == selector)
         return found[0] if found else None
 
-    async def approve(self, selector: str, operator: str, at: datetime) -> bool:
-        """A second operator agrees; False when the code does not wait for that.
+    async def approve(self, selector: str, operator: str, at: datetime, approval: Signed) -> bool:
+        """A second operator agrees, and signed that; False when the code does not wait for it.
 
         Raises:
             Refused: APPROVER_IS_CREATOR, by the rule in the database.
@@ -96,6 +101,7 @@ class Codes:
                 status="ready",
                 approved_by=operator,
                 approved_at=at,
+                **columns_of("approval", approval),
             )
         except IntegrityError as error:
             raise Refused(
@@ -121,7 +127,7 @@ class Codes:
         rows = changed.scalars().all()
         return await self.find(table.id.in_(rows)) if rows else []
 
-    async def count_attempt(self, selector: str) -> bool:
+    async def count_attempt(self, selector: str, at: datetime) -> bool:
         """Count an attempt before it is known whether it is right, so that many at once cannot pass the limit.
 
         Returns:
@@ -129,7 +135,18 @@ class Codes:
         """
         table = enrolment_codes.c
         condition = and_(table.selector == selector, table.attempts < MAX_ATTEMPTS)
-        return await self._change(condition, attempts=table.attempts + 1)
+        return await self._change(condition, attempts=table.attempts + 1, attempted_at=at)
+
+    async def lock_abandoned(self, selector: str, before: datetime) -> bool:
+        """Lock a code whose attempts are all used and whose last one began before a moment: nobody settles it any more.
+
+        Returns:
+            Whether it was locked by this.
+        """
+        table = enrolment_codes.c
+        spent = and_(table.selector == selector, table.attempts >= MAX_ATTEMPTS, table.status.in_(OPEN))
+        late = or_(table.attempted_at.is_(None), table.attempted_at <= before)
+        return await self._change(and_(spent, late), status="locked")
 
     async def settle_attempt(self, selector: str, *, right: bool) -> bool:
         """Take the attempt back when the secret was right; else lock the code when it was the last one.
@@ -144,7 +161,7 @@ class Codes:
         spent = and_(table.selector == selector, table.attempts >= MAX_ATTEMPTS, table.status.in_(OPEN))
         return await self._change(spent, status="locked")
 
-    async def claim(self, selector: str, at: datetime, *, issuer: str, serial_number: str) -> bool:
+    async def claim(self, selector: str, at: datetime, *, purpose: str, issuer: str, serial_number: str) -> bool:
         """Use the code for the certificate that is about to be signed; False when it is not there to be used.
 
         A code whose certificate was never signed (the key of the CA did not answer, or the process died and the intent
@@ -157,6 +174,8 @@ class Codes:
         return await self._change(
             and_(
                 table.selector == selector,
+                table.purpose == purpose,
+                ~table.before_keys,
                 table.expires_at > at,
                 or_(table.status == "ready", and_(table.status == "used", unsigned)),
             ),
@@ -187,6 +206,7 @@ _UNSIGNED: Final = (
 _FIELDS: Final = (
     "selector", "environment", "organization", "kvk", "status", "two_person", "created_by", "created_at", "expires_at",
     "approved_by", "approved_at", "attempts", "used_at", "issuer", "serial_number", "salt", "verifier",
+    "attempted_at", "purpose",
 )  # fmt: skip
 
 
@@ -194,5 +214,21 @@ def _code(row: RowMapping) -> EnrolmentCode:
     return EnrolmentCode(
         identifier=Identifier.parse_subject(row["identifier"]),
         dns_names=tuple(json.loads(row["dns_names"])),
+        request=_signed(row, "request"),
+        approval=_signed(row, "approval"),
         **{field: row[field] for field in _FIELDS},
     )
+
+
+def columns_of(which: str, signed: Signed) -> dict[str, str]:
+    """The columns of a statement, `request` or `approval`."""
+    return {
+        f"{which}_statement": signed.statement,
+        f"{which}_key": signed.key,
+        f"{which}_signature": signed.signature,
+    }
+
+
+def _signed(row: RowMapping, which: str) -> Signed | None:
+    statement, key, signature = (row[f"{which}_{part}"] for part in ("statement", "key", "signature"))
+    return None if statement is None or key is None or signature is None else Signed(statement, key, signature)

@@ -85,6 +85,9 @@ certificates = Table(
     Column("given_up", Boolean, nullable=False, server_default=text("false")),
     Column("crl_pending", Boolean, nullable=False, server_default=text("false")),  # the CRL does not tell it yet
     Column("listed", Boolean, nullable=False, server_default=text("false")),  # it stands on the CRL
+    Column("code", String(8)),  # the enrolment code that entitled to it, and with it who vouched (pki.warrants)
+    # No program begins a first certificate for production without one.
+    CheckConstraint("environment <> 'PRD' OR status <> 'issuing' OR code IS NOT NULL", name="production_by_code"),
 )
 
 # At most one that is active, counting the one that is being issued at this moment.
@@ -236,11 +239,29 @@ enrolment_codes = Table(
     Column("used_at", UtcDateTime),
     Column("issuer", String(64)),
     Column("serial_number", String(40)),  # of the certificate that it was used for
+    Column("attempted_at", UtcDateTime),  # when the last attempt was counted
+    Column("purpose", String(8), nullable=False, server_default=text("'issue'")),  # or renew: beside a live one
+    # Each operator's statement, the key that verifies it and his signature (pki.operators).
+    Column("request_statement", Text),
+    Column("request_key", String(200)),
+    Column("request_signature", String(200)),
+    Column("approval_statement", Text),
+    Column("approval_key", String(200)),
+    Column("approval_signature", String(200)),
+    # Of the time in which the names of accounts told operators apart: kept, and never of use again.
+    Column("before_keys", Boolean, nullable=False, server_default=text("false")),
     # The database itself keeps the two persons apart, whatever a program does.
     CheckConstraint("approved_by IS NULL OR approved_by <> created_by", name="approver_is_another"),
     CheckConstraint(
         "NOT two_person OR approved_by IS NOT NULL OR status NOT IN ('ready', 'used')", name="two_before_use"
     ),
+    CheckConstraint("approval_key IS NULL OR approval_key <> request_key", name="approver_has_another_key"),
+    CheckConstraint(
+        "NOT two_person OR before_keys OR status NOT IN ('ready', 'used') OR (request_signature IS NOT NULL"
+        " AND approval_signature IS NOT NULL AND request_key IS NOT NULL AND approval_key IS NOT NULL)",
+        name="two_signatures_before_use",
+    ),
+    CheckConstraint("NOT before_keys OR status NOT IN ('pending', 'ready')", name="no_use_of_before_keys"),
 )
 """One-time codes, each bound to an identity that an operator vetted."""
 Index(
