@@ -235,8 +235,8 @@ async def test_other_reasons_do_not_replace_each_other(pki: OpenAuthority) -> No
 # Codes.
 
 
-async def code_for(pki: OpenAuthority) -> tuple[str, str]:
-    made, text = await CodeDesk(pki).create("TST", HOLDER, ANNA)
+async def code_for(pki: OpenAuthority, *, renewal: bool = False) -> tuple[str, str]:
+    made, text = await CodeDesk(pki).create("TST", HOLDER, ANNA, renewal=renewal)
     return made.selector, text
 
 
@@ -252,7 +252,7 @@ async def test_a_revoked_party_does_not_come_back_with_a_code_that_was_open(
 ) -> None:
     if certified:
         await issue(pki)
-    selector, code = await code_for(pki)
+    selector, code = await code_for(pki, renewal=certified)
     other = Identifier.parse_subject("uzovi:6000")
     _, theirs = await CodeDesk(pki).create("TST", Holder(other, "Ander", "87654321"), ANNA)
     if waiting:
@@ -284,7 +284,7 @@ async def test_a_code_goes_also_when_there_is_no_certificate_left_to_revoke(pki:
 async def test_a_hold_leaves_the_code_and_a_party_with_nothing_is_unknown(pki: OpenAuthority) -> None:
     await refused(Reason.CERTIFICATE_UNKNOWN, party(pki))
     await issue(pki)
-    await code_for(pki)
+    await code_for(pki, renewal=True)
     done = await party(pki, RevocationReason.CERTIFICATE_HOLD)
     assert (len(done.certificates), done.codes) == (1, [])
     assert [item.status for item in await CodeDesk(pki).find(still_open=True)] == ["ready"]
