@@ -5,7 +5,7 @@ The ceremonies belong on a machine that is off the network; `retire` on the one 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,6 +25,7 @@ RootPassphrase = Annotated[Path | None, typer.Option("--root-passphrase-file", h
 IssuingPassphrase = Annotated[
     Path | None, typer.Option("--issuing-passphrase-file", help="Stays needed while serving.")
 ]
+NOT_AS_WRITTEN: Final = 3
 KeyKind = "ec-p256, ec-p384, rsa-3072 or rsa-4096."
 IssuingKey = Annotated[str, typer.Option("--issuing-key", help=KeyKind)]
 Hsm = Annotated[Path | None, typer.Option("--hsm", help="PKCS#11 module: the issuing key is made inside a token.")]
@@ -97,12 +98,13 @@ def ceremony_issuing(
     """Make a further issuing CA under a root: the next one of an environment, or the first of another."""
     import os  # noqa: PLC0415
 
-    from pki.ceremony.asked import occasion_of, passphrase, root_of  # noqa: PLC0415
+    from pki.ceremony.asked import occasion_of, passphrase, refuse_one_file, root_of  # noqa: PLC0415
     from pki.ceremony.later import hold_issuing  # noqa: PLC0415
     from pki.ceremony.parts import FileKeyPlan, KeyPlan  # noqa: PLC0415
 
     occasion = occasion_of(f"Key ceremony: a further issuing CA, {environment}", (leader, witness), environment, before)
     token = _hsm(hsm, hsm_token, hsm_pin_file)
+    refuse_one_file((root_passphrase_file, issuing_passphrase_file))
     root_files = root_of(root, root_key, root_passphrase_file, base_url)
     plan: KeyPlan
     if token is not None:
@@ -118,7 +120,6 @@ def ceremony_root_crl(
     root: RootCertificate,
     previous: Annotated[Path, typer.Option(help="CRL of the root until now (DER).")],
     out: Out,
-    base_url: BaseUrl,
     environment: EnvironmentOption = "PRD",
     revoke: Annotated[
         list[str] | None, typer.Option("--revoke", help="<certificate>=<reason>: withdraw a CA; may be repeated.")
@@ -136,7 +137,7 @@ def ceremony_root_crl(
 
     occasion = occasion_of("Key ceremony: the next CRL of a root", (leader, witness), environment, before)
     reasons = reasons_of(revoke or ())
-    root_files = root_of(root, root_key, root_passphrase_file, base_url)
+    root_files = root_of(root, root_key, root_passphrase_file, None)
     _tell(make_root_crl(root_files, previous, out, reasons, occasion), as_json)
 
 
@@ -168,7 +169,7 @@ def ceremony_verify(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the files of a ceremony with its transcript. Exit status 1 when one was changed or is missing."""
+    """Compare the files of a ceremony with its transcript. Exit status 3 when one was changed or is missing."""
     from pki.ceremony.transcript import verify_transcript  # noqa: PLC0415
 
     own, found = verify_transcript(transcript)
@@ -176,13 +177,15 @@ def ceremony_verify(
 
     def text() -> str:
         lines = [f"{item.verdict if item.acceptable else item.verdict.upper():10} {item.name}" for item in found]
+        edited = ", ".join(item.name for item in found if item.acceptable and item.verdict == "changed")
         last = "as the transcript says" if good else "NOT as the transcript says"
+        last += f", and {edited} was changed since, which an operator may do: look at it" if edited else ""
         return "\n".join([*lines, "", f"{last}; SHA-256 of the transcript itself:", own])
 
     verdicts = {item.name: {"verdict": item.verdict, "acceptable": item.acceptable} for item in found}
     emit({"transcript": own, "acceptable": good, "files": verdicts}, as_json, text)
     if not good:
-        raise typer.Exit(1)
+        raise typer.Exit(NOT_AS_WRITTEN)
 
 
 def retire(

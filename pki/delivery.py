@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import Refused, SluisError
-from authz.domain.files import PRIVATE, PUBLIC, Draft, naming, read_limited, sync_folder, write_new
+from authz.domain.files import PRIVATE, PUBLIC, Draft, is_same_file, naming, read_limited, sync_folder, write_new
 from authz.domain.reasons import Reason
 from pki.requests import MAX_REQUEST_BYTES, CertificateRequest, parse_request
 from pki.signer import key_pem, new_key
@@ -156,7 +156,7 @@ class Delivery:
         given = [(option, path) for option, path in named.items() if path is not None]
         for number, (option, path) in enumerate(given):
             for other, elsewhere in given[:number]:
-                if _is_same(path, elsewhere):
+                if is_same_file(path, elsewhere):
                     raise CommandError(f"{other} and {option} name the same file: expected two")
         for place, kind in ((self._out, b"CERTIFICATE"), (self._key_file, b"PRIVATE KEY")):
             if place is None:
@@ -202,13 +202,3 @@ def _read_request(csr: Path) -> CertificateRequest:
         if error.errno != errno.EFBIG:
             raise
         raise Refused(Reason.REQUEST_MALFORMED, "Expected one PKCS#10 certificate request of at most 16 kB.") from error
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two names lead to one file, by whatever links and spellings."""
-    if one.resolve() == other.resolve():
-        return True
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False

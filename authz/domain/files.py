@@ -160,6 +160,16 @@ def read_limited(path: Path, limit: int) -> bytes:
     return content
 
 
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, by whatever links and spellings; it need not exist."""
+    if one.resolve() == other.resolve():
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make names in a folder durable, not just contents.
 

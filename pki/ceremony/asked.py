@@ -1,14 +1,16 @@
 """What the operator gave for a ceremony, checked and completed: passphrases that are in no file, names, ports."""
 
 import getpass
+import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from authz.domain.files import is_same_file
 from authz.edge.operator import operator_login
 from pki.ceremony.files import CeremonyError
 from pki.ceremony.first import CeremonyPlan, HsmPlan, hold_ceremony
@@ -41,6 +43,7 @@ def hold_first(
         CeremonyError: something that was given cannot be used, and see `hold_ceremony`.
     """
     host_port = check_base_url(base_url)
+    refuse_one_file(passphrase_files)
     if environment not in ENVIRONMENTS:
         raise CeremonyError(f"--environment: expected one of {', '.join(sorted(ENVIRONMENTS))}")
     who = people_of(people, environment)
@@ -65,17 +68,35 @@ def hold_first(
     return hold_ceremony(plan, datetime.now(UTC))
 
 
-def root_of(certificate: Path, key: Path | None, passphrase_file: Path | None, base_url: str) -> RootFiles:
+def refuse_one_file(files: Iterable[Path | None]) -> None:
+    """See that each passphrase is in a file of its own: who gets one key must not have the other with it.
+
+    Raises:
+        CeremonyError: two of them are one.
+    """
+    given = [file for file in files if file is not None]
+    for number, file in enumerate(given):
+        if any(is_same_file(file, other) for other in given[:number]):
+            raise CeremonyError(f"{file}: one file for two passphrases; expected two, as root and issuing CA part")
+
+
+def root_of(certificate: Path, key: Path | None, passphrase_file: Path | None, base_url: str | None) -> RootFiles:
     """The root of a later ceremony; its key is beside its certificate unless said otherwise.
+
+    Args:
+        certificate: of the root.
+        key: its file.
+        passphrase_file: opens the key; asked for when None.
+        base_url: where the root publishes; None where nothing that is made names it.
 
     Raises:
         CeremonyError: the base URL cannot be used, or the passphrases typed differ.
         SignerError: the passphrase file cannot be used.
     """
-    check_base_url(base_url)
-    return RootFiles(
-        certificate, key or certificate.with_suffix(".key.pem"), passphrase(passphrase_file, "root"), base_url
-    )
+    if base_url is not None:
+        check_base_url(base_url)
+    secret = passphrase(passphrase_file, "root")
+    return RootFiles(certificate, key or certificate.with_suffix(".key.pem"), secret, base_url or "")
 
 
 def occasion_of(title: str, people: tuple[str | None, str | None], environment: str, before: Path | None) -> Occasion:
@@ -140,16 +161,27 @@ def passphrase(file: Path | None, which: str) -> bytes:
 
     Raises:
         SignerError: the file cannot be used.
-        CeremonyError: typed too short, or differently.
+        CeremonyError: typed too short, or differently, or nobody can type.
     """
     if file is not None:
         return read_passphrase(file)
+    if not _has_terminal():
+        raise CeremonyError(f"--{which}-passphrase-file: expected a file, as there is no terminal to ask on")
     first = getpass.getpass(f"Passphrase for the {which} key: ")
     if len(first) < MIN_PASSPHRASE:
         raise CeremonyError(f"expected a passphrase of at least {MIN_PASSPHRASE} characters")
     if getpass.getpass("The same again: ") != first:
         raise CeremonyError("the two passphrases differ")
     return first.encode()
+
+
+def _has_terminal() -> bool:
+    """Whether somebody can be asked: what `getpass` opens, or standard input."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return sys.stdin.isatty()
+    return True
 
 
 def command_line() -> str:

@@ -38,13 +38,13 @@ class RootFiles:
         certificate: PEM file; its name without ending is the name under which the root publishes.
         key: encrypted PKCS#8.
         passphrase: opens it.
-        base_url: where the root publishes, as in the certificates that it signed before.
+        base_url: where the root publishes, as in the certificates that it signed before; its CRLs do not say it.
     """
 
     certificate: Path
     key: Path
     passphrase: bytes
-    base_url: str
+    base_url: str = ""
 
     def open(self) -> Ca:
         """The root.
@@ -250,11 +250,14 @@ def _read_crl(path: Path, root: x509.Certificate) -> tuple[x509.CertificateRevoc
     try:
         crl = x509.load_der_x509_crl(path.read_bytes())
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        elsewhere = any(isinstance(item.value, x509.IssuingDistributionPoint) for item in crl.extensions)
         of_root = crl.issuer == root.subject and crl.is_signature_valid(root.public_key())  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, x509.ExtensionNotFound) as error:
         raise CeremonyError(f"{path}: expected the CRL of the root in DER") from error
     if not of_root or len(crl) > MAX_ENTRIES:
         raise CeremonyError(f"{path}: it is not a CRL of this root")
+    if elsewhere:
+        raise CeremonyError(f"{path}: it is for one distribution point; expected the CRL for everything of this root")
     return crl, number
 
 

@@ -8,6 +8,7 @@ is the proof that people were there; a hash alone is not.
 import hashlib
 import platform
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,10 +44,20 @@ class People:
     witness: str = ""
 
     def __post_init__(self) -> None:
-        if not _PERSON.fullmatch(self.leader) or (self.witness and not _PERSON.fullmatch(self.witness)):
+        if not _is_name(self.leader) or (self.witness and not _is_name(self.witness)):
             raise CeremonyError("--leader and --witness: expected names of 1 to 64 printable characters")
-        if self.leader.casefold().split() == self.witness.casefold().split():
+        if _heard(self.leader) == _heard(self.witness):
             raise CeremonyError("--leader and --witness: expected two persons")
+
+
+def _is_name(text: str) -> bool:
+    return _PERSON.fullmatch(text) is not None and text.isprintable() and bool(_heard(text))
+
+
+def _heard(name: str) -> str:
+    """A name without what a reader does not hear: capitals, dots, spaces, accents, width and look of letters."""
+    parts = unicodedata.normalize("NFKD", name)
+    return "".join(sign for sign in parts if sign.isalnum()).casefold()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
-from pki.ceremony import CeremonyError, CeremonyPlan, hold_ceremony
+from pki.ceremony import CeremonyError, CeremonyPlan, asked, hold_ceremony
 from pki.ceremony.first import HsmPlan
 from pki.ceremony.later import RootFiles, cross_certify, hold_issuing, make_root_crl
 from pki.ceremony.parts import FileKeyPlan
@@ -49,6 +49,19 @@ class Held:
 
 def certificate(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+ALIKE = [
+    ("A. Jansen", "A Jansen"),
+    ("A. Jansen", "a.jansen "),
+    ("José Peña", "Jose Pena"),
+    ("A. Jansen", "\uff21. Jansen"),
+    ("A. Jansen", "A.\u00a0Jansen"),
+    ("A. Jansen", "A.\u200b Jansen"),
+    ("Straße", "STRASSE"),
+    ("--", "B"),
+]
+"""Pairs that are one person, or nobody, to whoever reads them aloud."""
 
 
 def plan(folder: Path) -> CeremonyPlan:
@@ -150,7 +163,7 @@ def test_a_file_named_twice_is_refused(held: Held, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("leader", "witness"),
-    [("A. Jansen", "a. jansen"), ("", "B"), ("A | B", "C"), ("A\nB", "C"), ("A" * 65, "B"), ("A", "`rm`")],
+    [("A. Jansen", "a. jansen"), ("", "B"), ("A | B", "C"), ("A\nB", "C"), ("A" * 65, "B"), ("A", "`rm`"), *ALIKE],
 )
 def test_two_persons_are_two_and_have_names(leader: str, witness: str, tmp_path: Path) -> None:
     with pytest.raises(CeremonyError):
@@ -339,7 +352,11 @@ def test_the_commands_of_a_production_ceremony(
     assert (status, "two persons" in err) == (1, True)
     assert run(*first, *persons)[0] == 0
     status, out, _ = run("ceremony-verify", "ca/transcript.md")
-    assert (status, "as the transcript says" in out) == (0, True)
+    assert (status, "as the transcript says;" in out) == (0, True)
+    settings = tmp_path / "ca" / "pki.toml"
+    settings.write_text(settings.read_text() + "\n# edited\n")
+    status, out, _ = run("ceremony-verify", "ca/transcript.md")
+    assert (status, "as the transcript says, and pki.toml was changed since" in out) == (0, True)
     common = ("--root", "ca/root.crt", "--base-url", BASE_URL, *persons, "--before", "ca/transcript.md")
     further = ("ceremony-issuing", *common, *secrets, "--environment", "PRD", "--generation", "2", "--out", "two")
     assert run(*further)[0] == 0
@@ -349,7 +366,9 @@ def test_the_commands_of_a_production_ceremony(
     assert run(*(text.replace("ca", "new", 1) if text == "ca" else text for text in again), "--generation", "2")[0] == 0
     cross = ("ceremony-cross", *common, *secrets[:2], "--certificate", "new/root-2.crt", "--out", "cross")
     assert run(*cross)[0] == 0
-    crl = ("ceremony-root-crl", *common, *secrets[:2], "--previous", "ca/root.crl", "--out", "crl")
+    assert run("ceremony-root-crl", *common, *secrets[:2], "--previous", "ca/root.crl", "--out", "crl")[0] == 2
+    bare = [word for word in common if word not in {"--base-url", BASE_URL}]
+    crl = ("ceremony-root-crl", *bare, *secrets[:2], "--previous", "ca/root.crl", "--out", "crl")
     assert run(*crl, "--revoke", "ca/issuing-prd.crt")[0] == 1
     assert run(*crl, "--revoke", "ca/issuing-prd.crt=tired")[0] == 1
     (tmp_path / "ca" / "root.crl").rename(tmp_path / "ca" / "old.crl")
@@ -359,5 +378,35 @@ def test_the_commands_of_a_production_ceremony(
     (tmp_path / "ca" / "root.crt").write_bytes((tmp_path / "two" / "issuing-prd-2.crt").read_bytes())
     status, out, _ = run("ceremony-verify", "ca/transcript.md", "--json")
     shown = json.loads(out)
-    assert (status, shown["acceptable"], shown["files"]["root.crt"]["verdict"]) == (1, False, "changed")
+    assert (status, shown["acceptable"], shown["files"]["root.crt"]["verdict"]) == (3, False, "changed")
     assert run("ceremony", "--hsm", "x.so", *first[1:], *persons)[0] == 1
+
+
+def test_one_file_for_both_passphrases_is_refused_by_whatever_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pass").write_bytes(PASSPHRASE)
+    (tmp_path / "a.pass").chmod(0o600)
+    (tmp_path / "soft").symlink_to("a.pass")
+    (tmp_path / "hard").hardlink_to(tmp_path / "a.pass")
+    for other in ("a.pass", "./a.pass", "soft", "hard"):
+        command = (
+            *("pki", "ceremony", "--out", "ca", "--organization", "Sluis", "--environment", "TST", "--base-url"),
+            *(BASE_URL, "--root-passphrase-file", "a.pass", "--issuing-passphrase-file", other),
+        )
+        monkeypatch.setattr(sys, "argv", list(command))
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert (caught.value.code, "one file for two passphrases" in capsys.readouterr().err) == (1, True)
+    assert not (tmp_path / "ca").exists()
+
+
+def test_where_nobody_can_be_asked_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asked, "_has_terminal", lambda: False)
+    for which in ("root", "issuing"):
+        with pytest.raises(CeremonyError, match=f"--{which}-passphrase-file"):
+            asked.passphrase(None, which)
+    monkeypatch.setattr(asked, "_has_terminal", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda _: PASSPHRASE.decode())
+    assert asked.passphrase(None, "root") == PASSPHRASE
