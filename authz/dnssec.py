@@ -21,12 +21,10 @@ from authz.domain.clock import Clock
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from authz.grants.audience import DaneState, DomainStanding, DomainState
 from authz.settings import AuthzSettings
-from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
-from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
 from pki.dnssec.keeping import AnchorKeeper
-from pki.dnssec.model import Answer
+from pki.dnssec.opening import Following
+from pki.dnssec.opening import open_dnssec as by_settings
 from pki.dnssec.standing import CachedStanding
-from pki.dnssec.transport import Resolver
 
 ANCHOR_STATE = "root-anchors.json"
 """In the state folder: the keys of the public root, followed by RFC 5011."""
@@ -48,12 +46,10 @@ class CheckedStanding:
     async def check(self, host: str, at: datetime) -> DomainState:
         """See `DomainStanding.check`."""
         result = await self._cached.check(host, at)
-        # A proof that the name does not exist is sound, but there is nothing at the other end to talk to.
-        if result.secure and result.answer is Answer.NXDOMAIN:
-            return DomainState.UNREACHABLE
-        if not result.secure:
-            _log.warning("audience domain refused", domain=host, state=result.state.value, why=result.message)
-        return DomainState(result.state.value)
+        state = DomainState(result.standing.value)
+        if state is not DomainState.SECURE:
+            _log.warning("audience domain refused", domain=host, state=state.value, why=result.message)
+        return state
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +68,18 @@ class Dnssec:
 
 
 def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> Dnssec:
-    """DNSSEC by the settings.
-
-    Anchors are followed only with the public root and own validation: a configured anchor stays what was configured,
-    and with `resolver-ad` the resolver follows its own.
+    """DNSSEC by the settings, for the process that serves.
 
     Raises:
         InvalidValue: the anchors or the anchor file can not be used, or the mode is not for these resolvers.
     """
-    chosen = settings.dnssec
-    addresses = [parse_address(text) for text in chosen.resolvers]
-    mode = DnssecMode(chosen.mode)
-    keeper: AnchorKeeper | None = None
-    fixed: tuple[TrustAnchor, ...] = ()
-    if chosen.anchors is not None:
-        fixed = read_anchors(chosen.anchors)
-    elif mode is DnssecMode.VALIDATE:
 
-        async def tell(changes: Sequence[str]) -> None:
-            item = ("zone", ".")
-            await own.write(EventType.ANCHOR_CHANGE, Action.UPDATE, item, details={"changes": list(changes)})
+    async def tell(changes: Sequence[str]) -> None:
+        await own.write(EventType.ANCHOR_CHANGE, Action.UPDATE, ("zone", "."), details={"changes": list(changes)})
 
-        path = settings.state_dir / ANCHOR_STATE
-        keeper = AnchorKeeper(path, root_anchors(), Resolver(addresses), clock, tell=tell)
-    validator = choose_validator(mode, addresses, keeper.anchors if keeper else lambda: fixed)
-    eye = EndpointEye(validator, clock, chosen.dane_networks)
-    return Dnssec(CheckedStanding(CachedStanding(validator)), eye, keeper)
+    opened = by_settings(settings.dnssec, settings.state_dir / ANCHOR_STATE, Following(clock, tell))
+    eye = EndpointEye(opened.validator, clock, settings.dnssec.dane_networks)
+    return Dnssec(CheckedStanding(CachedStanding(opened.validator)), eye, opened.keeper)
 
 
 @dataclass(frozen=True, slots=True)

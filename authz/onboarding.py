@@ -11,7 +11,8 @@ from authz.dnssec import ANCHOR_STATE
 from authz.domain.clock import Clock
 from authz.domain.domains import DomainFinding
 from authz.settings import AuthzSettings
-from pki.dnssec.onboarding import examine, open_validator
+from pki.dnssec.onboarding import examine
+from pki.dnssec.opening import open_dnssec
 from pki.dnssec.standing import Validator
 
 
@@ -38,6 +39,4 @@ def open_examination(settings: AuthzSettings, clock: Clock) -> DnssecExamination
     Raises:
         InvalidValue: the anchors can not be used.
     """
-    chosen = settings.dnssec
-    anchor_state = settings.state_dir / ANCHOR_STATE
-    return DnssecExamination(open_validator(chosen.mode, chosen.resolvers, chosen.anchors, anchor_state), clock)
+    return DnssecExamination(open_dnssec(settings.dnssec, settings.state_dir / ANCHOR_STATE).validator, clock)

@@ -1,9 +1,8 @@
 """The settings of the authorization server: a TOML file, declared here once and checked as a whole at start."""
 
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -12,23 +11,13 @@ from authz.edge.addresses import check_network
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from authz.participants.model import Environment
 from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
+from pki.dnssec.settings import DnssecSettings, ResolverAddress
 from pki.issuer_settings import IssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$")]
 IssuerUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[1-9][0-9]{0,4})?$")]
 """No path and no trailing slash: readers compare it as text (RFC 8414 section 3.3, cases/oauth.md 55)."""
-
-
-def _resolver(text: str) -> str:
-    address, _, port = text.rpartition(":")
-    ip_address(address.strip("[]"))
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004  ports
-        raise ValueError("expected <IP address>:<port>, for example 127.0.0.1:53 or [::1]:53")
-    return text
-
-
-ResolverAddress = Annotated[str, AfterValidator(_resolver)]
 
 
 class ListenSettings(Settings):
@@ -93,27 +82,14 @@ class DatabaseSettings(Settings):
     """`postgresql+asyncpg://...`; leave out for SQLite in the state folder."""
 
 
-class DnssecSettings(Settings):
+class DomainSettings(DnssecSettings):
     """How domains of audiences are checked."""
 
-    mode: Literal["validate", "resolver-ad"] = "validate"
-    """`validate`: every signature, by ourselves. `resolver-ad`: the word of a validating resolver on the loopback."""
-    resolvers: tuple[ResolverAddress, ...] = Field(min_length=1, max_length=8)
-    """`<IP address>:<port>` of resolvers that pass DNSSEC records on."""
-    anchors: ExistingFile | None = None
-    """DS or DNSKEY records, one a line; leave out for the public root, whose keys are then followed (RFC 5011)."""
-    check_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 3600
-    """How often every domain of the address book is looked at, whether or not a token is asked for it."""
+    resolvers: Annotated[tuple[ResolverAddress, ...], Field(min_length=1, max_length=8)]
+    """`<IP address>[:<port>]` of resolvers that pass DNSSEC records on."""
     dane_networks: tuple[Annotated[str, AfterValidator(check_network)], ...] = Field(default=(), max_length=64)
     """Networks of endpoints beyond what is globally routable, for a closed network. Where a deelnemer must have DANE,
     this server connects to its endpoint to see its certificate; so never name a network of this server itself."""
-
-    @model_validator(mode="after")
-    def _on_the_loopback(self) -> Self:
-        hosts = [address.rpartition(":")[0].strip("[]") for address in self.resolvers]
-        if self.mode == "resolver-ad" and not all(ip_address(host).is_loopback for host in hosts):
-            raise ValueError("mode resolver-ad believes the resolver: expected resolvers on the loopback only")
-        return self
 
 
 class MetricsSettings(Settings):
@@ -180,7 +156,7 @@ class AuthzSettings(Settings):
     certificate: OwnCertificateSettings
     clients: ClientSettings
     keys: KeySettings
-    dnssec: DnssecSettings
+    dnssec: DomainSettings
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
     policy: PolicySettings = PolicySettings()

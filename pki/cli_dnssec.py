@@ -33,8 +33,7 @@ AnchorState = Annotated[Path | None, typer.Option("--anchor-state", help="File k
 Mode = Annotated[str, typer.Option("--mode", help="validate, or resolver-ad (a validating resolver on the loopback).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-EXIT_CODES: Final = {"secure": 0, "insecure": 3, "bogus": 4, "indeterminate": 5, "unreachable": 6}
-NO_SUCH_NAME: Final = 7
+EXIT_CODES: Final = {"secure": 0, "insecure": 3, "bogus": 4, "indeterminate": 5, "unreachable": 6, "absent": 7}
 _WIDE: Final = 400
 """Columns where there is no terminal."""
 DANE_EXIT_CODES: Final = {"matched": 0, "absent": 3, "mismatched": 4, "failed": 5}
@@ -156,9 +155,7 @@ def dane(
 
 def exit_code(result: "DnssecResult") -> int:
     """The exit status for an outcome."""
-    if result.secure and result.answer.value == "nxdomain":
-        return NO_SUCH_NAME
-    return EXIT_CODES[result.state.value]
+    return EXIT_CODES[result.standing.value]
 
 
 def _show(result: "DnssecResult", at: datetime, *, as_json: bool) -> None:

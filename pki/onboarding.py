@@ -66,10 +66,9 @@ class DomainGate:
         return self._standing
 
     def _by_settings(self) -> "Validator":
-        from pki.dnssec.onboarding import open_validator  # noqa: PLC0415
+        from pki.dnssec.opening import open_dnssec  # noqa: PLC0415
 
-        chosen = self._dnssec
-        return open_validator(chosen.mode, chosen.resolvers, chosen.anchors, chosen.anchor_state)
+        return open_dnssec(self._dnssec, self._dnssec.anchor_state).validator
 
 
 def _unchecked(name: str) -> DomainFinding:

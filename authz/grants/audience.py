@@ -60,6 +60,8 @@ class DomainState(StrEnum):
     """Outcome of a DNSSEC check (spec/dnssec.md). Only SECURE passes."""
 
     SECURE = "secure"
+    ABSENT = "absent"
+    """Proven not to exist: the zone is sound, and there is nothing at the other end to talk to."""
     INSECURE = "insecure"
     BOGUS = "bogus"
     INDETERMINATE = "indeterminate"
@@ -105,6 +107,7 @@ class EndpointStanding(Protocol):
 
 
 _REFUSALS = {
+    DomainState.ABSENT: (Reason.DOMAIN_ABSENT, "the domain of the audience is proven not to exist"),
     DomainState.INSECURE: (Reason.DOMAIN_INSECURE, "the domain of the audience is not signed with DNSSEC"),
     DomainState.BOGUS: (Reason.DOMAIN_BOGUS, "the DNSSEC signatures of the audience's domain are not valid"),
     DomainState.INDETERMINATE: (

@@ -42,6 +42,7 @@ _DOMAIN: Final = frozenset(
         Reason.DOMAIN_BOGUS,
         Reason.DOMAIN_INDETERMINATE,
         Reason.DOMAIN_UNREACHABLE,
+        Reason.DOMAIN_ABSENT,
         Reason.DANE_ABSENT,
         Reason.DANE_MISMATCH,
         Reason.DANE_FAILED,

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from authz.domain.errors import SluisError
 from pki.dnssec.metering import Meter
@@ -23,6 +24,18 @@ class DnssecState(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class Standing(StrEnum):
+    """What an outcome means for whoever wants to reach a name. Only `SECURE` may pass."""
+
+    SECURE = "secure"
+    ABSENT = "absent"
+    """Proven not to exist: its zone is sound, and there is nothing to talk to."""
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    INDETERMINATE = "indeterminate"
+    UNREACHABLE = "unreachable"
+
+
 class Answer(StrEnum):
     """What was asked for: there, of no such type, no such name, or not known because the chain broke earlier."""
 
@@ -30,6 +43,14 @@ class Answer(StrEnum):
     NODATA = "nodata"
     NXDOMAIN = "nxdomain"
     UNKNOWN = "unknown"
+
+
+_SECURE: Final = {
+    Answer.DATA: Standing.SECURE,
+    Answer.NODATA: Standing.SECURE,  # the name is there, with records of other types
+    Answer.NXDOMAIN: Standing.ABSENT,
+    Answer.UNKNOWN: Standing.INDETERMINATE,
+}
 
 
 class LinkKind(StrEnum):
@@ -75,7 +96,7 @@ class DnssecResult:
     """The outcome for one name and type.
 
     A name that is *proven* not to exist is `SECURE` with `answer` NXDOMAIN: its zone is sound. Whoever needs the
-    name to resolve must look at `answer` too.
+    name to resolve looks at `standing`, which says `ABSENT` then.
 
     Args:
         name: what was asked, absolute, lower case.
@@ -94,8 +115,15 @@ class DnssecResult:
 
     @property
     def secure(self) -> bool:
-        """Whether the outcome is `SECURE`."""
+        """Whether the outcome is `SECURE`, be it that the name does not exist."""
         return self.state is DnssecState.SECURE
+
+    @property
+    def standing(self) -> Standing:
+        """What it means for whoever wants to reach the name."""
+        if not self.secure:
+            return Standing(self.state.value)
+        return _SECURE[self.answer]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,60 +7,24 @@ What is refused because of a finding is the caller's matter.
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from authz.domain.clock import Clock
 from authz.domain.domains import DomainFinding
-from authz.domain.errors import InvalidValue
 from authz.domain.reasons import Reason
 from pki.dnssec.advice import advise
-from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
-from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
-from pki.dnssec.model import Answer, DnssecResult, DnssecState, Limits
-from pki.dnssec.rollover import AnchorFile
+from pki.dnssec.model import DnssecResult, Limits, Standing
 from pki.dnssec.standing import Validator
 
 CONCURRENT: Final = 8
 """Checks at the same time."""
 _REASONS: Final = {
-    DnssecState.INSECURE: Reason.DOMAIN_INSECURE,
-    DnssecState.BOGUS: Reason.DOMAIN_BOGUS,
-    DnssecState.INDETERMINATE: Reason.DOMAIN_INDETERMINATE,
-    DnssecState.UNREACHABLE: Reason.DOMAIN_UNREACHABLE,
+    Standing.ABSENT: Reason.DOMAIN_ABSENT,
+    Standing.INSECURE: Reason.DOMAIN_INSECURE,
+    Standing.BOGUS: Reason.DOMAIN_BOGUS,
+    Standing.INDETERMINATE: Reason.DOMAIN_INDETERMINATE,
+    Standing.UNREACHABLE: Reason.DOMAIN_UNREACHABLE,
 }
-
-
-def open_validator(mode: str, resolvers: Sequence[str], anchors: Path | None, anchor_state: Path) -> Validator:
-    """What checks names by the settings.
-
-    Args:
-        mode: `validate` or `resolver-ad`.
-        resolvers: addresses, at least one.
-        anchors: file with configured anchors; the public root when None.
-        anchor_state: where the running service keeps the keys of the public root (RFC 5011); read before each check,
-            never written here.
-
-    Raises:
-        InvalidValue: an address, the mode, the anchors or the anchor file can not be used. A check raises it too, when
-            the anchor file was damaged meanwhile.
-    """
-    addresses = [parse_address(text) for text in resolvers]
-    chosen = DnssecMode(mode)
-    if anchors is None:
-        return choose_validator(chosen, addresses, lambda: _followed(anchor_state))
-    try:
-        fixed = read_anchors(anchors)
-    except OSError as error:
-        raise InvalidValue("the file with trust anchors can not be read") from error
-    return choose_validator(chosen, addresses, lambda: fixed)
-
-
-def _followed(path: Path) -> tuple[TrustAnchor, ...]:
-    try:
-        return AnchorFile(path, root_anchors()).anchors()
-    except OSError as error:
-        raise InvalidValue("the file that follows the keys of the root can not be read") from error
 
 
 async def examine(
@@ -109,12 +73,9 @@ def _longest(names: int) -> float:
 
 def _finding(name: str, result: DnssecResult) -> DomainFinding | None:
     """None is the only pass: a sound chain, and a name that is not proven to be nowhere."""
-    if result.secure and result.answer in {Answer.DATA, Answer.NODATA}:
+    if result.standing is Standing.SECURE:
         return None
-    if result.secure and result.answer is Answer.NXDOMAIN:
-        reason = Reason.DOMAIN_ABSENT
-    else:
-        reason = _REASONS.get(result.state, Reason.DOMAIN_INDETERMINATE)
+    reason = _REASONS[result.standing]
     advice = advise(result)
     if advice is None:
         return DomainFinding(name, reason, result.message, "this machine's settings", "Check the resolver.")

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from authz.domain.errors import Refused
 from pki.dnssec.advice import advise, warnings
 from pki.dnssec.dane import DaneOutcome, check_dane, tlsa_for
-from pki.dnssec.model import Answer
+from pki.dnssec.model import Standing
 from pki.doctor.model import Endpoint, Finding, Installation, Result
 from pki.names import dns_names_of
 
@@ -36,10 +36,9 @@ async def _domain(installation: Installation, name: str) -> Finding:
         raise ValueError("nothing to check with")
     result = await installation.validator.check(name, installation.at)
     advice = advise(result)
-    if not result.secure or result.answer is Answer.NXDOMAIN:
+    if result.standing is not Standing.SECURE:
         to_do = f"{advice.where}: {advice.what}" if advice else ""
-        state = "absent" if result.secure else result.state.value
-        return Finding("dnssec", Result.FAIL, f"{name} is {state}: {result.message}", to_do)
+        return Finding("dnssec", Result.FAIL, f"{name} is {result.standing}: {result.message}", to_do)
     soon = warnings(result, installation.at)
     if soon:
         return Finding("dnssec", Result.WARN, f"{name} is secure", soon[0], essential=False)

@@ -13,10 +13,8 @@ from authz.domain.audit import EventType
 from authz.edge.background import Loop
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from pki.app import OpenAuthority
-from pki.dnssec.anchors import TrustAnchor, read_anchors, root_anchors
-from pki.dnssec.choosing import DnssecMode, choose_validator, parse_address
 from pki.dnssec.keeping import AnchorKeeper
-from pki.dnssec.transport import Resolver
+from pki.dnssec.opening import Following, open_dnssec
 from pki.notices.authorities import AuthorityNotices, endings
 from pki.notices.authorities import samples as ending_samples
 from pki.notices.expiry import ExpiryNotices
@@ -60,19 +58,9 @@ class Notices:
         pki, chosen = self._pki, self._pki.settings.dnssec
         if not chosen.resolvers:
             return None, None
-        addresses = [parse_address(text) for text in chosen.resolvers]
-        mode = DnssecMode(chosen.mode)
-        keeper = None
-        fixed: tuple[TrustAnchor, ...] = ()
-        if chosen.anchors is not None:
-            fixed = read_anchors(chosen.anchors)
-        elif mode is DnssecMode.VALIDATE:
-            keeper = AnchorKeeper(
-                chosen.anchor_state, root_anchors(), Resolver(addresses), pki.clock, tell=self._anchors_changed
-            )
-        validator = choose_validator(mode, addresses, keeper.anchors if keeper else lambda: fixed)
+        opened = open_dnssec(chosen, chosen.anchor_state, Following(pki.clock, self._anchors_changed))
         interval = timedelta(seconds=chosen.check_seconds)
-        return keeper, StandingPatrol(pki.database, self._giver, pki.clock, validator, interval)
+        return opened.keeper, StandingPatrol(pki.database, self._giver, pki.clock, opened.validator, interval)
 
     async def _anchors_changed(self, changes: tuple[str, ...]) -> None:
         at = self._pki.clock.now()

@@ -1,23 +1,15 @@
 """Settings of notices, metrics and the checks of participants' domains; part of `pki.toml`, all of it optional."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
-from pki.dnssec.choosing import is_loopback, parse_address
+from pki.dnssec.settings import DnssecSettings
 
 WebhookUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?$")]
 """No user name, no query: neither a secret nor anything variable has a place in it."""
-
-
-def _address(text: str) -> str:
-    parse_address(text)
-    return text
-
-
-ResolverAddress = Annotated[str, AfterValidator(_address)]
 
 
 class WebhookSettings(Settings):
@@ -39,28 +31,14 @@ class NoticesSettings(Settings):
     webhook: WebhookSettings | None = None
 
 
-class DomainSettings(Settings):
+class DomainSettings(DnssecSettings):
     """How the domains of participants are checked: before a code or first certificate, and on a schedule.
 
     Without resolvers nothing is looked at on a schedule, and no name gets a first certificate.
     """
 
-    mode: Literal["validate", "resolver-ad"] = "validate"
-    """`validate`: every signature, by ourselves. `resolver-ad`: the word of a validating resolver on the loopback."""
-    resolvers: Annotated[tuple[ResolverAddress, ...], Field(max_length=8)] = ()
-    """`<IP address>:<port>` of resolvers that pass DNSSEC records on."""
-    anchors: ExistingFile | None = None
-    """DS or DNSKEY records, one a line; leave out for the public root."""
     anchor_state: SettingsPath = Field(default=Path("root-anchors.json"), validate_default=True)
     """Kept up to date with the keys of the public root (RFC 5011); not used with `anchors`."""
-    check_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 3600
-    """How often each domain is checked."""
-
-    @model_validator(mode="after")
-    def _on_the_loopback(self) -> Self:
-        if self.mode == "resolver-ad" and not all(is_loopback(text) for text in self.resolvers):
-            raise ValueError("mode resolver-ad believes the resolver: expected resolvers on the loopback only")
-        return self
 
 
 class MetricsSettings(Settings):

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock
 from pki.dnssec.advice import advise
-from pki.dnssec.model import Answer, DnssecResult, DnssecState
+from pki.dnssec.model import DnssecResult, DnssecState
 from pki.dnssec.standing import Validator
 from pki.notices.giving import Giver, Notice
 from pki.store.database import Database
@@ -31,8 +31,6 @@ CONCURRENT: Final = 8
 """Checks at the same time."""
 UNKNOWN: Final = "unknown"
 """Standing of a name that was never checked."""
-ABSENT: Final = "absent"
-"""Proven not to exist: sound, and nobody can be reached there."""
 _LOG: Final = structlog.get_logger(__name__)
 _NEVER: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _ADD: Final = text(
@@ -127,7 +125,7 @@ class StandingPatrol:
         async def check(name: str, held: str) -> DnssecResult:
             async with gate:
                 result = await self._validator.check(name, self._clock.now())
-                if state_of(result) != held and not result.secure:
+                if result.standing.value != held and not result.secure:
                     # A lost packet or a moment between two versions of a zone is not a change.
                     result = await self._validator.check(name, self._clock.now())
                 return result
@@ -143,7 +141,7 @@ class StandingPatrol:
 
     async def _keep(self, claimed: Mapping[str, tuple[str, str]], outcomes: Mapping[str, DnssecResult]) -> None:
         at = self._clock.now()
-        changed = [name for name, result in outcomes.items() if state_of(result) != claimed[name][1]]
+        changed = [name for name, result in outcomes.items() if result.standing.value != claimed[name][1]]
         if not changed:
             return
         async with self._database.write() as connection:
@@ -154,7 +152,7 @@ class StandingPatrol:
         self, connection: AsyncConnection, name: str, was: tuple[str, str], result: DnssecResult, at: datetime
     ) -> None:
         subject, held = was
-        state = state_of(result)
+        state = result.standing.value
         columns = domain_standing.c
         moved = await connection.execute(
             update(domain_standing)
@@ -174,10 +172,3 @@ class StandingPatrol:
             "to_do": advice.what if advice else "",
         }
         await self._giver.give(connection, Notice(EventType.DOMAIN_STANDING, subject, data), at)
-
-
-def state_of(result: DnssecResult) -> str:
-    """The standing as it is kept: the five states, and `absent` for a name that is proven not to exist."""
-    if result.secure and result.answer is Answer.NXDOMAIN:
-        return ABSENT
-    return result.state.value

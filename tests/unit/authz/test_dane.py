@@ -10,7 +10,7 @@ from authz import dane
 from authz.dane import EndpointEye
 from authz.edge.settings import SettingsError, check_settings
 from authz.grants.audience import DaneState
-from authz.settings import DnssecSettings
+from authz.settings import DomainSettings
 from pki.dnssec.dane import tlsa_for
 from pki.dnssec.model import DnssecResult
 from tests.fakes.certificates import FakeAuthority
@@ -70,9 +70,9 @@ async def test_an_address_of_the_other_family_counts_as_well() -> None:
 
 def test_networks_of_endpoints_are_checked_at_the_start() -> None:
     given = {"resolvers": ["127.0.0.1:53"]}
-    assert DnssecSettings(resolvers=("127.0.0.1:53",)).dane_networks == ()
-    good = check_settings(DnssecSettings, given | {"dane_networks": ["10.0.0.0/8", "fd00::/8"]}, Path())
+    assert DomainSettings(resolvers=("127.0.0.1:53",)).dane_networks == ()
+    good = check_settings(DomainSettings, given | {"dane_networks": ["10.0.0.0/8", "fd00::/8"]}, Path())
     assert good.dane_networks == ("10.0.0.0/8", "fd00::/8")
     for bad in ("169.254.0.0/16", "10.0.0.1/8", "lab"):
         with pytest.raises(SettingsError, match=r"dane_networks\.0: expected a network"):
-            check_settings(DnssecSettings, given | {"dane_networks": [bad]}, Path())
+            check_settings(DomainSettings, given | {"dane_networks": [bad]}, Path())

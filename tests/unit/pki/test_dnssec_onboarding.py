@@ -10,7 +10,9 @@ from authz.domain.domains import MAX_TEXT, DomainFinding, DomainsNotSecure
 from authz.domain.errors import InvalidValue
 from authz.domain.reasons import Reason
 from pki.dnssec import Answer, DnssecResult, DnssecState
-from pki.dnssec.onboarding import CONCURRENT, examine, open_validator
+from pki.dnssec.onboarding import CONCURRENT, examine
+from pki.dnssec.opening import open_dnssec
+from pki.dnssec.settings import DnssecSettings
 from tests.fakes.clock import FixedClock
 from tests.fakes.dns import FakeDns
 
@@ -162,19 +164,40 @@ def test_what_strangers_publish_moves_no_cursor_and_fills_no_log() -> None:
 
 
 def test_anchors_that_cannot_be_used_are_said(tmp_path: Path) -> None:
-    bad = tmp_path / "anchors.txt"
+    bad, state = tmp_path / "anchors.txt", tmp_path / "state.json"
+    chosen = DnssecSettings.model_construct(resolvers=("127.0.0.1:53",), anchors=bad)
     with pytest.raises(InvalidValue):
-        open_validator("validate", ["127.0.0.1:53"], bad, tmp_path / "state.json")
+        open_dnssec(chosen, state)
     bad.write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidValue):
-        open_validator("validate", ["127.0.0.1:53"], bad, tmp_path / "state.json")
+        open_dnssec(chosen, state)
     with pytest.raises(InvalidValue):
-        open_validator("resolver-ad", ["192.0.2.1:53"], None, tmp_path / "state.json")
+        open_dnssec(DnssecSettings.model_construct(mode="resolver-ad", resolvers=("192.0.2.1:53",)), state)
 
 
 async def test_an_anchor_file_that_was_damaged_meanwhile_stops_the_check(tmp_path: Path) -> None:
     state = tmp_path / "root-anchors.json"
-    validator = open_validator("validate", ["127.0.0.1:1"], None, state)
+    opened = open_dnssec(DnssecSettings(resolvers=("127.0.0.1:1",)), state)
+    assert opened.keeper is None  # only the process that serves follows the root
     state.write_text("{")
     with pytest.raises(InvalidValue):
-        await examine(validator, ["pep.goed.nl"], CLOCK, seconds=10)
+        await examine(opened.validator, ["pep.goed.nl"], CLOCK, seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("state", "answer", "standing"),
+    [
+        (DnssecState.SECURE, Answer.DATA, "secure"),
+        (DnssecState.SECURE, Answer.NODATA, "secure"),
+        (DnssecState.SECURE, Answer.NXDOMAIN, "absent"),
+        (DnssecState.SECURE, Answer.UNKNOWN, "indeterminate"),
+        (DnssecState.BOGUS, Answer.DATA, "bogus"),
+        (DnssecState.INSECURE, Answer.DATA, "insecure"),
+        (DnssecState.INDETERMINATE, Answer.NXDOMAIN, "indeterminate"),
+        (DnssecState.UNREACHABLE, Answer.UNKNOWN, "unreachable"),
+    ],
+)
+def test_only_a_sound_chain_to_a_name_that_is_there_is_a_pass(
+    state: DnssecState, answer: Answer, standing: str
+) -> None:
+    assert DnssecResult("pep.goed.nl.", state, "", CLOCK.now(), (), answer).standing == standing

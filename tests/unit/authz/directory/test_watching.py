@@ -17,7 +17,7 @@ from authz.dnssec import ANCHOR_STATE, DomainCare, open_dnssec
 from authz.domain.audit import AuditRecord
 from authz.edge.settings import SettingsError, check_settings
 from authz.grants.audience import DomainState
-from authz.settings import AuthzSettings, DnssecSettings
+from authz.settings import AuthzSettings, DomainSettings
 from pki.dnssec.model import DnssecState
 from tests.fakes.authorization_server import Eye
 from tests.fakes.clock import FixedClock
@@ -113,13 +113,24 @@ async def test_it_runs_until_it_is_stopped_and_metrics_tell_the_counts(watched: 
     assert b'sluis_authz_domain_not_secure{domain="b.nl",state="bogus"} 1\n' in body
 
 
+@pytest.mark.parametrize("resolver", ["127.0.0.1", "127.0.0.1:53", "::1", "[::1]", "[::1]:53"])
+def test_a_resolver_is_an_address_with_or_without_a_port(resolver: str) -> None:
+    assert check_settings(DomainSettings, {"resolvers": [resolver]}, Path()).resolvers == (resolver,)
+
+
+@pytest.mark.parametrize("resolver", ["", "localhost", "localhost:53", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x"])
+def test_what_is_no_address_is_no_resolver(resolver: str) -> None:
+    with pytest.raises(SettingsError, match="resolvers"):
+        check_settings(DomainSettings, {"resolvers": [resolver]}, Path())
+
+
 def test_resolver_ad_is_for_the_loopback_only() -> None:
-    assert DnssecSettings(mode="resolver-ad", resolvers=("127.0.0.1:53", "[::1]:53")).mode == "resolver-ad"
-    assert DnssecSettings(resolvers=("192.0.2.1:53",)).mode == "validate"
+    assert DomainSettings(mode="resolver-ad", resolvers=("127.0.0.1:53", "[::1]:53")).mode == "resolver-ad"
+    assert DomainSettings(resolvers=("192.0.2.1:53",)).mode == "validate"
     with pytest.raises(SettingsError, match="loopback"):
-        check_settings(DnssecSettings, {"mode": "resolver-ad", "resolvers": ["127.0.0.1:53", "192.0.2.1:53"]}, Path())
+        check_settings(DomainSettings, {"mode": "resolver-ad", "resolvers": ["127.0.0.1:53", "192.0.2.1:53"]}, Path())
     with pytest.raises(SettingsError, match="mode"):
-        check_settings(DnssecSettings, {"mode": "trust", "resolvers": ["127.0.0.1:53"]}, Path())
+        check_settings(DomainSettings, {"mode": "trust", "resolvers": ["127.0.0.1:53"]}, Path())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +142,7 @@ async def test_anchors_are_followed_only_with_the_public_root_and_own_validation
 ) -> None:
     anchors = tmp_path / "anchors.txt"
     anchors.write_text(f". IN DS 1 13 2 {'ab' * 32}\n")
-    chosen = DnssecSettings(mode=cast("Any", mode), resolvers=("127.0.0.1:1",), anchors=anchors if anchored else None)
+    chosen = DomainSettings(mode=cast("Any", mode), resolvers=("127.0.0.1:1",), anchors=anchors if anchored else None)
     settings = SimpleNamespace(dnssec=chosen, state_dir=tmp_path)
     own = OwnRecords(cast("Any", Log()), FixedClock(), "sluis/authz")
     opened = open_dnssec(cast("AuthzSettings", settings), FixedClock(), own)

@@ -116,6 +116,7 @@ async def test_49_another_spelling_of_the_audience(authz: AuthorizationServer, a
         (DomainState.BOGUS, Reason.DOMAIN_BOGUS),
         (DomainState.INDETERMINATE, Reason.DOMAIN_INDETERMINATE),
         (DomainState.UNREACHABLE, Reason.DOMAIN_UNREACHABLE),
+        (DomainState.ABSENT, Reason.DOMAIN_ABSENT),
     ],
 )
 async def test_50_a_domain_that_is_not_secure(authz: AuthorizationServer, state: DomainState, reason: Reason) -> None:
