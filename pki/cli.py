@@ -15,6 +15,7 @@ from pki.cli_client import enrol, reenrol
 from pki.cli_dnssec import dnssec_app
 from pki.cli_doctor import doctor
 from pki.cli_enrolment import block_key, code_app
+from pki.cli_operator import operator_app
 from pki.cli_shared import (
     CONFIG,
     AsJson,
@@ -49,12 +50,16 @@ add_ceremonies(app)
 app.add_typer(dnssec_app, name="dnssec")
 app.command()(doctor)
 app.add_typer(code_app, name="code")
+app.add_typer(operator_app, name="operator")
 app.command("block-key")(block_key)
 app.command("enrol")(enrol)
 app.command("reenrol")(reenrol)
 
 RequestFile = Annotated[Path | None, typer.Option("--csr", help="PKCS#10 request, PEM or DER.")]
 NewKey = Annotated[Path | None, typer.Option("--new-key", help="Make a key and write it here, instead of --csr.")]
+CodeFile = Annotated[
+    Path | None, typer.Option("--code", help="File with an enrolment code that entitles to it (`pki code create`).")
+]
 Out = Annotated[Path, typer.Option("--out", help="Write the certificate and its issuer here (PEM).")]
 
 
@@ -73,28 +78,44 @@ def serve(config: Config = CONFIG) -> None:
 def issue(
     *,
     identity: Identity,
-    organization: Annotated[str, typer.Option(help="Legal name.")],
-    kvk: Annotated[str, typer.Option(help="KvK number, 8 digits.")],
     out: Out,
+    organization: Annotated[str | None, typer.Option(help="Legal name.")] = None,
+    kvk: Annotated[str | None, typer.Option(help="KvK number, 8 digits.")] = None,
     dns: Annotated[list[str] | None, typer.Option("--dns", help="DNS name; may be repeated.")] = None,
     csr: RequestFile = None,
     new_key: NewKey = None,
+    code: CodeFile = None,
     environment: Environment = None,
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Give a party its certificate, after you made sure who it is. Its DNS names must be secure (DNSSEC)."""
+    """Give a party its certificate, after you made sure who it is. Its DNS names must be secure (DNSSEC).
+
+    In production only for a code that two operators vouched for; organisation and names are then those of the code.
+    """
 
     async def act(pki: "OpenAuthority") -> "Registered":
-        from pki.commands import hand_over  # noqa: PLC0415
+        from authz.domain.errors import Refused  # noqa: PLC0415
+        from authz.domain.reasons import Reason  # noqa: PLC0415
+        from pki.commands import hand_over, redeem_here  # noqa: PLC0415
         from pki.delivery import Delivery  # noqa: PLC0415
         from pki.issuing import Holder  # noqa: PLC0415
 
-        holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
+        who, by = identifier(identity), operator()
         files = Delivery(out, new_key, overwrite=False)
-        return await hand_over(
-            pki, files, csr, lambda request: pki.issue(holder, request, operator(), environment=environment)
-        )
+        if code is not None:
+            place = pki.environment(environment)
+            stated = {"organization": organization, "kvk": kvk, "dns": tuple(dns) if dns else None}
+            return await hand_over(
+                pki,
+                files,
+                csr,
+                lambda request: redeem_here(pki, place, who, code, request, by, renewal=False, stated=stated),
+            )
+        if organization is None or kvk is None:
+            raise Refused(Reason.PARAMETER_MISSING, "Expected --organization and --kvk, or --code.")
+        holder = Holder(who, organization, kvk, tuple(dns or ()))
+        return await hand_over(pki, files, csr, lambda request: pki.issue(holder, request, by, environment=environment))
 
     registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
@@ -111,25 +132,39 @@ def renew(
     overlap_days: Annotated[
         int | None, typer.Option(min=0, max=30, help="How long the old one works beside it.")
     ] = None,
+    code: CodeFile = None,
     environment: Environment = None,
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the active certificate; both work until the overlap ends. Existing files are replaced."""
+    """Replace the active certificate; both work until the overlap ends. Existing files are replaced.
+
+    In production another key or other names need a code (`pki code create --renewal`) that two operators vouched for.
+    """
 
     async def act(pki: "OpenAuthority") -> "Registered":
         from datetime import timedelta  # noqa: PLC0415
 
-        from pki.commands import hand_over  # noqa: PLC0415
+        from pki.commands import hand_over, redeem_here  # noqa: PLC0415
         from pki.delivery import Delivery  # noqa: PLC0415
 
-        options: dict[str, Any] = {"dns_names": dns}
+        options: dict[str, Any] = {}
         if overlap_days is not None:
             options["overlap"] = timedelta(days=overlap_days)
         files = Delivery(out, new_key, overwrite=True)
-        who = identifier(identity)
+        who, by = identifier(identity), operator()
+        if code is not None:
+            place = pki.environment(environment)
+            stated = {"dns": tuple(dns) if dns else None}
+            return await hand_over(
+                pki,
+                files,
+                csr,
+                lambda request: redeem_here(pki, place, who, code, request, by, renewal=True, stated=stated, **options),
+            )
+        options["dns_names"] = dns
         return await hand_over(
-            pki, files, csr, lambda request: pki.renew(who, request, operator(), environment=environment, **options)
+            pki, files, csr, lambda request: pki.renew(who, request, by, environment=environment, **options)
         )
 
     registered = with_authority(config, act)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pki.cli_operator import OperatorKey, OperatorPassphrase, opened
 from pki.cli_shared import (
     CONFIG,
     AsJson,
@@ -38,13 +39,18 @@ def create(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the code here (0600) instead of printing it.")
     ] = None,
+    renewal: Annotated[
+        bool, typer.Option("--renewal", help="For a party with a certificate: other names, or a lost key.")
+    ] = False,
+    operator_key: OperatorKey = None,
+    operator_passphrase_file: OperatorPassphrase = None,
     environment: Environment = None,
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Make a code for a party, after you made sure who it is. It is shown once and kept nowhere.
 
-    Its DNS names must be secure (DNSSEC).
+    Its DNS names must be secure (DNSSEC). In production it is signed with your key, and another operator approves it.
     """
 
     async def act(pki: "OpenAuthority") -> "tuple[EnrolmentCode, str]":
@@ -56,25 +62,35 @@ def create(
 
         holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
         life = timedelta(days=days) if days else None
-        return await make_code(CodeDesk(pki), pki.environment(environment), holder, operator(), life, out)
+        place = pki.environment(environment)
+        return await make_code(CodeDesk(pki), place, holder, operator(), out, life=life, key=key, renewal=renewal)
 
+    key = opened(operator_key, operator_passphrase_file)
     made, text = with_authority(config, act)
     value = _shown(made) | ({"code": text} if out is None else {"code_file": str(out)})
     emit(value, as_json, lambda: _told(made, f"Code: {text}" if out is None else f"Code in {out}"))
 
 
 @code_app.command("approve")
-def approve(reference: Reference, config: Config = CONFIG, *, as_json: AsJson = False) -> None:
-    """Agree, as a second operator, with the identity and names of a code. Check them with `pki code list` first.
+def approve(
+    reference: Reference,
+    operator_key: OperatorKey = None,
+    operator_passphrase_file: OperatorPassphrase = None,
+    config: Config = CONFIG,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Agree, as a second operator with your own key, with the identity and names of a code.
 
-    The DNS names must be secure (DNSSEC) at this moment too.
+    Check them with `pki code list` first. The DNS names must be secure (DNSSEC) at this moment too.
     """
 
     async def act(pki: "OpenAuthority") -> "EnrolmentCode":
         from pki.code_desk import CodeDesk  # noqa: PLC0415
 
-        return await CodeDesk(pki).approve(_selector(reference), operator())
+        return await CodeDesk(pki).approve(_selector(reference), operator(), key=key)
 
+    key = opened(operator_key, operator_passphrase_file)
     done = with_authority(config, act)
     emit(_shown(done), as_json, lambda: f"approved {done.selector} of {done.identifier}, {done.organization}")
 
@@ -110,11 +126,24 @@ def list_codes(
 
     def text() -> str:
         rows: list[tuple[str, ...]] = [
-            ("reference", "identity", "env", "status", "until", "made by", "approved by", "organisation", "DNS names")
+            (
+                "reference",
+                "identity",
+                "env",
+                "for",
+                "status",
+                "until",
+                "made by",
+                "approved by",
+                "KvK",
+                "organisation",
+                "DNS names",
+            )
         ]
         rows += [
-            (item.selector, str(item.identifier), item.environment, item.status, f"{item.expires_at:%Y-%m-%d %H:%M}",
-             item.created_by, item.approved_by or "-", item.organization, " ".join(item.dns_names))
+            (item.selector, str(item.identifier), item.environment, item.purpose, item.status,
+             f"{item.expires_at:%Y-%m-%d %H:%M}", item.created_by, item.approved_by or "-", item.kvk,
+             item.organization, " ".join(item.dns_names))
             for item in found
         ]  # fmt: skip
         return table(rows)
@@ -163,7 +192,7 @@ def block_key(
 def _selector(reference: str) -> str:
     from authz.domain.errors import Refused  # noqa: PLC0415
     from authz.domain.reasons import Reason  # noqa: PLC0415
-    from pki.code_desk import read_selector  # noqa: PLC0415
+    from pki.codes import read_selector  # noqa: PLC0415
 
     selector = read_selector(reference)
     if selector is None:
@@ -179,7 +208,7 @@ def _told(made: "EnrolmentCode", where: str) -> str:
         "Hand it over on another way than the one by which the party asked for it.",
     ]
     if made.status == "pending":
-        lines.append(f"It works after another operator has said: pki code approve {made.selector}")
+        lines.append(f"It works after another operator has said, with his key: pki code approve {made.selector}")
     return "\n".join(lines)
 
 
@@ -191,6 +220,7 @@ def _shown(item: "EnrolmentCode") -> dict[str, Any]:
         "organization": item.organization,
         "kvk": item.kvk,
         "dns_names": list(item.dns_names),
+        "purpose": item.purpose,
         "status": item.status,
         "created_by": item.created_by,
         "created_at": item.created_at.isoformat(),

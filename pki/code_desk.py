@@ -21,7 +21,7 @@ from authz.domain.audit import EventType
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
-from pki.codes import draw_code, new_salt, read_code, verifier_of
+from pki.codes import draw_code, new_salt, verifier_of
 from pki.issuing import Holder
 from pki.key_names import KeyName
 from pki.operators.signing import Signed
@@ -222,12 +222,6 @@ class CodeDesk:
         key = ec.generate_private_key(ec.SECP256R1())
         csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
         self._pki.authority.rehearse(environment, holder, parse_request(csr.public_bytes(Encoding.DER)))
-
-
-def read_selector(text: str) -> str | None:
-    """The reference of a code as an operator typed it; None when it has not that form."""
-    padded = read_code(text.strip() + "0" * 32)
-    return padded.selector if padded else None
 
 
 async def _fits_what_there_is(register: Register, code: EnrolmentCode) -> None:

@@ -69,6 +69,12 @@ def read_code(text: str) -> Code | None:
     return Code(plain[:SELECTOR_LENGTH], plain[SELECTOR_LENGTH:])
 
 
+def read_selector(text: str) -> str | None:
+    """The reference of a code as an operator typed it; None when it has not that form."""
+    padded = read_code(text.strip() + "0" * SECRET_LENGTH)
+    return padded.selector if padded else None
+
+
 def new_salt() -> bytes:
     """Random, for one code."""
     return secrets.token_bytes(SALT_BYTES)

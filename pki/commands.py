@@ -3,22 +3,25 @@
 Kept out of `pki.cli` so that showing help imports none of it.
 """
 
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from authz.domain.errors import Refused, SluisError
-from authz.domain.files import PRIVATE, Draft
+from authz.domain.files import PRIVATE, Draft, read_limited
+from authz.domain.identifiers import Identifier
+from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
 from pki.authority import Issued
 from pki.code_desk import CodeDesk
 from pki.delivery import Delivery, DeliveryError, require_new
+from pki.enrolment import Asker, Enrolment
 from pki.issuing import Holder
 from pki.records import Actor
 from pki.requests import CertificateRequest
 from pki.store.codes import EnrolmentCode
 from pki.store.register import Registered
+from pki.warrants import RENEW
 
 _CODE_ROOM: Final = 4096
 """Bytes; a code has some sixty."""
@@ -70,8 +73,57 @@ async def _may_be_certified(pki: OpenAuthority, request: CertificateRequest) -> 
         return True
 
 
-async def make_code(  # noqa: PLR0917  what a code is made of
-    desk: CodeDesk, environment: str, holder: Holder, operator: Actor, life: timedelta | None, out: Path | None
+async def redeem_here(  # noqa: PLR0917  a code, and what for
+    pki: OpenAuthority,
+    environment: str,
+    who: Identifier,
+    code_file: Path,
+    request: CertificateRequest,
+    operator: Actor,
+    *,
+    renewal: bool,
+    stated: Mapping[str, Any],
+    **options: Any,  # noqa: ANN401  of `Authority.renew`
+) -> Issued:
+    """Redeem a code at the desk: as its holder does over the network, with the same checks.
+
+    Args:
+        pki: the open authority.
+        environment: in which; the code must be for that one.
+        who: whose code it is.
+        code_file: what `pki code create --out` wrote.
+        request: proved key.
+        operator: who types.
+        renewal: which command was typed; the code must be for that.
+        stated: organisation, KvK number and names as typed, None for what was not; the code must say the same.
+        **options: of `Authority.renew`.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED, the code is for something else; those of `Enrolment`.
+    """
+    enrolment = Enrolment(pki)
+    asker = Asker(operator.trace)
+    text = read_limited(code_file, _CODE_ROOM).decode("ascii", "replace").strip()
+    code = await enrolment.authenticate(who, text, asker)
+    if code.environment != environment:
+        raise Refused(Reason.PARAMETER_MALFORMED, "--code: this one is for another environment.")
+    if (code.purpose == RENEW) is not renewal:
+        other = "pki renew" if code.purpose == RENEW else "pki issue"
+        raise Refused(Reason.PARAMETER_MALFORMED, f"--code: this one is for `{other}`.")
+    said = {"organization": code.organization, "kvk": code.kvk, "dns": code.dns_names}
+    for name, value in stated.items():
+        if value is not None and value != said[name]:
+            raise Refused(Reason.PARAMETER_MALFORMED, f"--{name}: expected what the code says, or nothing.")
+    return await enrolment.certify(code, request, operator, asker, **options)
+
+
+async def make_code(
+    desk: CodeDesk,
+    environment: str,
+    holder: Holder,
+    operator: Actor,
+    out: Path | None,
+    **options: Any,  # noqa: ANN401  of `CodeDesk.create`
 ) -> tuple[EnrolmentCode, str]:
     """Make a code and, when a file was named, put it there; a code that got lost on its way is withdrawn.
 
@@ -80,19 +132,19 @@ async def make_code(  # noqa: PLR0917  what a code is made of
         environment: that the certificate will be for.
         holder: as vetted.
         operator: who vetted.
-        life: how long it works; that of the settings when None.
         out: for the code; None when it will be shown.
+        **options: of `CodeDesk.create`.
 
     Raises:
         CommandError: the file is in the way; no code was made.
         DeliveryError: the code cannot be written, and works no longer.
     """
     if out is None:
-        return await desk.create(environment, holder, operator, life=life)
+        return await desk.create(environment, holder, operator, **options)
     require_new(out)
     place = Draft(out, PRIVATE, reserve=_CODE_ROOM)
     try:
-        made, text = await desk.create(environment, holder, operator, life=life)
+        made, text = await desk.create(environment, holder, operator, **options)
         try:
             place.write(f"{text}\n".encode("ascii"))
             place.put_new()

@@ -1,18 +1,20 @@
 """Who the operators are: `[[operators]]` of `pki.toml`, as `pki operator new` prints it."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, StringConstraints
 
 from authz.edge.settings import Settings
 from pki.operators.signing import check_public
 
+NAME: Final = r"[a-z][a-z0-9-]{0,31}"
+
 
 class OperatorSettings(Settings):
     """An operator and the key that proves him."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    name: Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
     """Name in records and in `pki code list`."""
     public_key: Annotated[str, StringConstraints(max_length=200), AfterValidator(check_public)]
     """From `pki operator new`: base64 of the public key (ECDSA P-256, subjectPublicKeyInfo)."""
