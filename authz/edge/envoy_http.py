@@ -18,6 +18,8 @@ CLAIMS_HEADER: Final = "claims"
 REPLACED_HEADER: Final = "x-sluis-replaced"
 """The body is the authorized document: set last, and without it nothing is forwarded."""
 _UNLIMITED: Final = 1_000_000_000
+_MAX_ADDRESSES: Final = 4096
+"""Of strangers, that are counted at the same time; as many as connections are admitted."""
 _STRIPPED_PREFIXES: Final = ("x-sluis-", "x-envoy-", "x-forwarded-")
 _STRIPPED: Final = ("client-cert", "client-cert-chain", CLAIMS_HEADER, "forwarded", "x-real-ip", "via")
 """Inbound headers that we set, trust, or that something behind us might trust (cases/oauth.md 33-40)."""
@@ -38,6 +40,7 @@ class EdgeLimits:
         idle_timeout: for a connection without requests; also how long somebody who never asks anything holds one.
         max_strangers: requests a second, of all clients together without a certificate that was verified, on a
             listener that asks for one; more are answered with 429 and cost the service nothing.
+        max_strangers_each: the same, of one address (of IPv6 a /64), so that one does not use up the others'.
     """
 
     max_body_bytes: int = 64 * 1024
@@ -49,6 +52,7 @@ class EdgeLimits:
     route_timeout: float = 75.0
     idle_timeout: float = 30.0
     max_strangers: int = 100
+    max_strangers_each: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,9 @@ def stranger_filters(listener: Listener) -> list[Json]:
         return []
     verified = {"name": EDGE_VERIFIED_HEADER, "string_match": {"exact": "1"}}
     match = {"header_value_match": {"descriptor_value": "stranger", "expect_match": False, "headers": [verified]}}
-    rate = listener.limits.max_strangers
+    address = {"masked_remote_address": {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": 64}}
+    stranger = {"key": "header_match", "value": "stranger"}
+    limits = listener.limits
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     config: Json = {
         "stat_prefix": "strangers",
@@ -206,8 +212,16 @@ def stranger_filters(listener: Listener) -> list[Json]:
         "token_bucket": _bucket(_UNLIMITED),
         "filter_enabled": always,
         "filter_enforced": always,
-        "rate_limits": [{"actions": [match]}],
-        "descriptors": [{"entries": [{"key": "header_match", "value": "stranger"}], "token_bucket": _bucket(rate)}],
+        "rate_limits": [{"actions": [match, address]}, {"actions": [match]}],
+        # The smaller one is asked first, and what it turns away does not count for the other.
+        "descriptors": [
+            {
+                "entries": [stranger, {"key": "masked_remote_address"}],  # without a value: each has its own
+                "token_bucket": _bucket(limits.max_strangers_each),
+            },
+            {"entries": [stranger], "token_bucket": _bucket(limits.max_strangers)},
+        ],
+        "max_dynamic_descriptors": _MAX_ADDRESSES,
         "always_consume_default_token_bucket": False,
     }
     return [_named("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", config)]

@@ -50,12 +50,13 @@ class Edge:
     plain: str
     strict: str = ""
 
-    def client(self, pair: Pair | None, **options: Any) -> httpx.Client:
+    def client(self, pair: Pair | None, address: str = "127.0.0.1", **options: Any) -> httpx.Client:
         context = ssl.create_default_context(cadata=self.authority.pem)
         if pair is not None:
             certificate, key = pair.write(self.folder, f"client-{pair.certificate.serial_number}")
             context.load_cert_chain(certificate, key)
-        return httpx.Client(base_url=self.tls, verify=context, timeout=10, **options)
+        transport = httpx.HTTPTransport(verify=context, local_address=address)
+        return httpx.Client(base_url=self.tls, transport=transport, timeout=10, **options)
 
     def seen(self, pair: Pair | None, **headers: str) -> dict[str, str]:
         with self.client(pair) as client:
@@ -185,13 +186,16 @@ def test_a_stranger_gets_one_answer_for_each_connection(edge: Edge) -> None:
 
 
 def test_many_requests_of_strangers_are_turned_away_and_those_of_others_are_not(edge: Edge) -> None:
-    def statuses(pair: Pair, count: int) -> list[int]:
-        with edge.client(pair) as client:
+    def statuses(pair: Pair, count: int, address: str = "127.0.0.1") -> list[int]:
+        with edge.client(pair, address) as client:
             return [client.get(f"{edge.strict}/x").status_code for _ in range(count)]
 
-    strange = statuses(EdgeAuthority().leaf("stranger"), 12)
+    stranger = EdgeAuthority().leaf("stranger")
+    strange = statuses(stranger, 12)
     assert strange[:3] == [200, 200, 200]
     assert 429 in strange
+    # What one address is not given does not count for the others, of which there are so many together.
+    assert statuses(stranger, 1, "127.0.0.2") == [200]
     assert set(statuses(edge.authority.leaf("known"), 20)) == {200}
 
 
