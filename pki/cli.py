@@ -15,6 +15,7 @@ from pki.cli_client import enrol, reenrol
 from pki.cli_dnssec import dnssec_app
 from pki.cli_doctor import doctor
 from pki.cli_enrolment import block_key, code_app
+from pki.cli_help import arrange
 from pki.cli_operator import operator_app
 from pki.cli_shared import (
     CONFIG,
@@ -254,6 +255,9 @@ def list_certificates(
         return table(rows)
 
     emit([_shown(item) for item in found], as_json, text)
+
+
+arrange(app)
 
 
 def main() -> None:
