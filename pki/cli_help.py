@@ -63,11 +63,19 @@ ARRANGED: Final[dict[str, tuple[str, str]]] = {
 
 
 def arrange(app: typer.Typer) -> None:
-    """Group the commands of a program by who uses them, and show an example with each."""
+    """Group the commands of a program by who uses them, in that order, and show an example with each."""
+    order = list(ARRANGED)
+    app.registered_commands.sort(
+        key=lambda item: order.index(name) if (name := _name_of(item)) in ARRANGED else len(order)
+    )
     every: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
     for item in every:
-        found = ARRANGED.get(str(item.name or getattr(item.callback, "__name__", "")))
+        found = ARRANGED.get(_name_of(item))
         if found is not None:
             item.rich_help_panel, example = found
             if example:
                 item.epilog = f"Example: {example}"
+
+
+def _name_of(item: "CommandInfo | TyperInfo") -> str:
+    return str(item.name or getattr(item.callback, "__name__", ""))

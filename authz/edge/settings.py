@@ -88,8 +88,10 @@ def _lines(model: type[BaseModel], data: object, problems: Sequence[tuple[_Locat
     """One line for each problem: in the words of the file, each thing once."""
     found: dict[str, str] = {}
     missing = {_key(data, location) for location, kind, _ in problems if kind == "missing"}
-    for location, kind, message in problems:
-        key = _key(data, location)
+    keys = [_key(data, location) for location, _, _ in problems]
+    for key, (_, kind, message) in zip(keys, problems, strict=True):
+        if kind == "too_short" and any(other.startswith(f"{key}.") for other in keys):
+            continue  # a list lacks what is wrong with its items
         words = _words(kind, message)
         if kind == "extra_forbidden":
             meant = _meant(model, key, missing)

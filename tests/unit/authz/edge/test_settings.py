@@ -80,6 +80,7 @@ class Chosen(Settings):
     parts: tuple[Annotated[One | Two, Field(discriminator="kind")], ...] = ()
     either: Inner | None = None
     number: int | float | None = None
+    many: tuple[Port, ...] = Field(default=(1,), min_length=1)
 
     @model_validator(mode="after")
     def _never_thirteen(self) -> Self:
@@ -99,6 +100,8 @@ class Chosen(Settings):
         ('number = "x"', ["number: "]),
         ("number = 13", ["(the file as a whole): number: expected luck"]),
         ("parts = 1", ["parts: "]),
+        ("many = [0]", ["many.0: "]),
+        ("many = []", ["many: "]),
         ("parts = [1]", ["parts.0: "]),
     ],
 )
