@@ -1,1 +1,1 @@
-"""Reference pages that are made from the code, so that they can not say something else."""
+"""Reference pages that are made from the code, so that they cannot say something else."""
