@@ -16,12 +16,12 @@ from asn1crypto import crl as asn1
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.algorithms import STANDARD, AlgorithmRules
+from pki.keys import spki_sha256
 
 MAX_CRL_BYTES: Final = 16 * 1024 * 1024
 """A CRL of 100,000 entries has about 5 MB."""
@@ -129,12 +129,6 @@ class Listing:
         A complete CRL with a delta is as good as the complete CRL of the delta's number (RFC 5280 section 5.2.4).
         """
         return self.delta or self.complete
-
-
-def spki_sha256(certificate: x509.Certificate) -> str:
-    """Hex SHA-256 of the subjectPublicKeyInfo: the name of a CA that cannot be imitated."""
-    info = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(info).hexdigest()
 
 
 def distribution_points(certificate: x509.Certificate) -> frozenset[str]:

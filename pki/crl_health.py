@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from pki.ages import MAX_AUTHORITY_CRL_AGE
-from pki.crl_store import CrlScope, CrlStore, Listing, spki_sha256
+from pki.crl_store import CrlScope, CrlStore, Listing
+from pki.keys import spki_sha256
 from pki.revocation_check import freshness
 
 _MAX_DEPTH: Final = 8

@@ -14,7 +14,7 @@ from cryptography import x509
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.algorithms import STANDARD, AlgorithmRules
-from pki.crl import MAX_CRL_BYTES, CrlScope, Listing, VerifiedCrl, distribution_points, spki_sha256, verify_crl
+from pki.crl import MAX_CRL_BYTES, CrlScope, Listing, VerifiedCrl, distribution_points, verify_crl
 
 __all__ = [
     "MAX_CRLS",
@@ -24,7 +24,6 @@ __all__ = [
     "Listing",
     "VerifiedCrl",
     "distribution_points",
-    "spki_sha256",
     "verify_crl",
 ]
 

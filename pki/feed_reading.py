@@ -6,7 +6,6 @@ here, and whether a certificate is good is not said: only a fresh CRL says that.
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authz.domain import strict_json
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.keys import spki_sha256
 
 FEED_TYPE: Final = "certificate-revocations+jwt"
 WINDOW: Final = timedelta(hours=2)
@@ -109,7 +108,7 @@ class FeedReader:
         key.verify(encode_dss_signature(r, s), parts[0] + b"." + parts[1], ec.ECDSA(hashes.SHA256()))
         # 4. What it says.
         payload = strict_json.parse_object(_decoded(parts[1]), max_bytes=MAX_FEED_BYTES, max_depth=3)
-        return _feed(payload, _key_of(issuer), at)
+        return _feed(payload, spki_sha256(issuer), at)
 
     def _issuer_of(self, signer: x509.Certificate, at: datetime) -> x509.Certificate:
         usage = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -138,11 +137,6 @@ def _feed(payload: Mapping[str, Any], issuer_key: str, at: datetime) -> Verified
     if not all(_THUMBPRINT.fullmatch(name) for name in revoked):
         raise ValueError("not a thumbprint")
     return VerifiedFeed(issuer_key, payload["version"], issued, revoked)
-
-
-def _key_of(certificate: x509.Certificate) -> str:
-    info = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(info).hexdigest()
 
 
 def _decoded(part: bytes) -> bytes:

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from pki.keys import spki_sha256
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,11 +35,7 @@ def name_of(key: object) -> KeyName:
     Raises:
         TypeError: not a public key.
     """
-    encode = getattr(key, "public_bytes", None)
-    if encode is None:
-        raise TypeError("expected a public key")
-    der = encode(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return KeyName(hashlib.sha256(der).hexdigest(), _core(key))
+    return KeyName(spki_sha256(key), _core(key))
 
 
 def name_of_der(public_key: bytes) -> KeyName:

@@ -20,11 +20,12 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from authz.domain.errors import SluisError
 from authz.domain.files import sync_folder, write_whole
 from pki.encoding import pem_chain
+from pki.keys import same_key
 from pki.signer import PrivateKey, key_pem, new_key
 
 KEY: Final = "key.pem"
@@ -240,5 +241,4 @@ def kind_of(key: PrivateKey) -> str:
 
 def is_pair(key: PrivateKey, certificate: x509.Certificate) -> bool:
     """Whether the certificate is of this key."""
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    return same_key(key, certificate)

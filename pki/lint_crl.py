@@ -12,12 +12,12 @@ from datetime import timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.crl_parts import read_part
 from pki.encoding import CrlEnds
+from pki.keys import load_spki
 from pki.lint_pkilint import lint_crl
 from pki.profiles import Publication
 from pki.signer import Signer
@@ -82,7 +82,7 @@ def _checks(
         not number.critical and 0 < number.value.crl_number.bit_length() <= MAX_NUMBER_BITS,
     )
     authority = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-    own = x509.SubjectKeyIdentifier.from_public_key(load_der_public_key(signer.public_key))  # type: ignore[arg-type]
+    own = x509.SubjectKeyIdentifier.from_public_key(load_spki(signer.public_key))
     yield (
         "key identifier of the key that signs, not critical (RFC 5280 5.2.1)",
         not authority.critical and authority.value.key_identifier == own.digest,

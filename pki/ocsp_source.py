@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from authz.domain.errors import SluisError
-from pki.crl import spki_sha256
+from pki.keys import spki_sha256
 from pki.ocsp_store import MAX_OCSP_BYTES, key_bits
 
 TIMEOUT: Final = 10.0

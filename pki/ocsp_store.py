@@ -30,7 +30,7 @@ from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.algorithms import STANDARD, AlgorithmRules, AllowedAlgorithms
-from pki.crl import spki_sha256
+from pki.keys import spki_of, spki_sha256
 
 MAX_OCSP_BYTES: Final = 65_536
 MAX_ANSWERS: Final = 100_000
@@ -179,9 +179,7 @@ class _Signature:
         return cls(basic["tbs_response_data"].dump(), basic["signature"].native, basic["signature_algorithm"])
 
     def fits(self, signer: x509.Certificate, rules: AlgorithmRules) -> bool:
-        info = keys.PublicKeyInfo.load(
-            signer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
+        info = keys.PublicKeyInfo.load(spki_of(signer))
         allowed = AllowedAlgorithms(rules).signature_algorithm_allowed(self.algorithm, None, info)
         if not allowed.allowed or not rules.key_allowed(signer.public_key()):
             return False

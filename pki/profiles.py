@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from pki.keys import load_spki
 from pki.names import SYSTEM_POLICY_OID, CertificateIdentity, subject_alternative_name
 
 SYSTEM_LIFETIME: Final = timedelta(days=397)
@@ -149,11 +150,11 @@ def _usage(*said: str) -> x509.KeyUsage:
 
 
 def _subject_key(public_key: bytes) -> x509.SubjectKeyIdentifier:
-    return x509.SubjectKeyIdentifier.from_public_key(load_der_public_key(public_key))  # type: ignore[arg-type]
+    return x509.SubjectKeyIdentifier.from_public_key(load_spki(public_key))
 
 
 def _authority_key(issuer_key: bytes) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier.from_issuer_public_key(load_der_public_key(issuer_key))  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(load_spki(issuer_key))
 
 
 def _distribution_point(published: Publication) -> x509.CRLDistributionPoints:

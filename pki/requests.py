@@ -11,12 +11,12 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.key_names import KeyName, name_of_der
 from pki.key_quality import weakness
+from pki.keys import spki_of
 
 MAX_REQUEST_BYTES: Final = 16_384
 _PEM: Final = b"-----BEGIN"
@@ -76,7 +76,7 @@ def parse_request(data: bytes) -> CertificateRequest:
             Reason.REQUEST_SIGNATURE,
             "signature: expected one made with the private key of the subjectPublicKeyInfo; it does not verify.",
         )
-    return CertificateRequest(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return CertificateRequest(spki_of(key))
 
 
 def _weakness(key: object) -> str | None:

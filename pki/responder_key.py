@@ -13,11 +13,11 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pki.encoding import ToBeSigned, join_certificate
 from pki.issuing import IssuingCa, IssuingError
+from pki.keys import load_spki
 from pki.lint_pkilint import lint_certificate
 from pki.profiles import BACKDATE
 from pki.signer import KeySigner, new_key
@@ -83,15 +83,13 @@ async def new_responder_key(database: Database, ca: IssuingCa, at: datetime) -> 
         raise IssuingError("the signer made a signature that does not verify") from error
     async with database.write() as connection:
         await StatusRegister(connection).complete_responder(ca.name, name, certificate)
-    key = load_der_public_key(signer.public_key)
-    digest = x509.SubjectKeyIdentifier.from_public_key(key).digest  # type: ignore[arg-type]  # RFC 5280 4.2.1.2 (1)
+    digest = x509.SubjectKeyIdentifier.from_public_key(load_spki(signer.public_key)).digest  # RFC 5280 4.2.1.2 (1)
     return ResponderKey(signer, certificate, digest, end)
 
 
 def issuer_hashes(ca: IssuingCa) -> list[tuple[str, bytes, bytes]]:
     """Every way in which a request may name this CA (RFC 6960 section 4.1.1, CertID)."""
-    info = load_der_public_key(ca.signer.public_key)
-    bits = x509.SubjectKeyIdentifier.from_public_key(info).key_identifier  # type: ignore[arg-type]
+    bits = x509.SubjectKeyIdentifier.from_public_key(load_spki(ca.signer.public_key)).key_identifier
     name, key = ca.certificate.subject.public_bytes(), _key_bits(ca.signer.public_key)
     found = [(kind, hashlib.new(kind, name).digest(), hashlib.new(kind, key).digest()) for kind in _HASHES]
     if found[0][2] != bits:
@@ -116,7 +114,7 @@ def _subject(ca: IssuingCa) -> x509.Name:
 
 
 def _extensions(public_key: bytes, issuer_key: bytes) -> list[tuple[x509.ExtensionType, bool]]:
-    own, issuer = load_der_public_key(public_key), load_der_public_key(issuer_key)
+    own, issuer = load_spki(public_key), load_spki(issuer_key)
     usages = dict.fromkeys(
         (
             *("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
@@ -129,6 +127,6 @@ def _extensions(public_key: bytes, issuer_key: bytes) -> list[tuple[x509.Extensi
         (x509.KeyUsage(digital_signature=True, **usages), True),  # RFC 5280 4.2.1.3
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False),  # RFC 6960 4.2.2.2
         (x509.OCSPNoCheck(), False),  # RFC 6960 4.2.2.2.1
-        (x509.SubjectKeyIdentifier.from_public_key(own), False),  # type: ignore[arg-type]  # RFC 5280 4.2.1.2
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False),  # type: ignore[arg-type]  # 4.2.1.1
+        (x509.SubjectKeyIdentifier.from_public_key(own), False),  # RFC 5280 4.2.1.2
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False),  # RFC 5280 4.2.1.1
     ]

@@ -5,19 +5,18 @@ settings say `signer = "none"`: the certificate and the last CRL stay published.
 is the root's work (`pki ceremony-root-crl --revoke`).
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
 from pki.issuing import IssuingCa
+from pki.keys import spki_sha256
 from pki.publishing import CrlPublisher
 from pki.records import Actor, RecordMaker
 from pki.store.database import Database
@@ -46,8 +45,7 @@ class RetiredCa:
     @property
     def key(self) -> str:
         """Hex SHA-256 of its subjectPublicKeyInfo."""
-        public = x509.load_der_x509_certificate(self.der).public_key()
-        return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+        return spki_sha256(x509.load_der_x509_certificate(self.der))
 
     @property
     def ends(self) -> datetime:

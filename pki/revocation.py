@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from pki.crl_parts import parts_of
 from pki.encoding import CrlEntry, encode_crl_ends
+from pki.keys import load_spki
 from pki.lint_crl import lint_before_signing
 from pki.profiles import Publication
 from pki.signer import Signer
@@ -122,9 +122,9 @@ def sign_crl(
         Refused: LINT_FAILED; nothing was signed.
         SignerError: the key cannot be used.
     """
-    key = load_der_public_key(signer.public_key)
+    key = load_spki(signer.public_key)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(key), False),  # type: ignore[arg-type]  # RFC 5280 5.2.1
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(key), False),  # RFC 5280 5.2.1
         (x509.CRLNumber(plan.number), False),  # RFC 5280 5.2.3: not critical
     ]
     if published is not None:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from pki.crl_store import CrlStore, Listing, spki_sha256
+from pki.crl_store import CrlStore, Listing
+from pki.keys import spki_sha256
 from pki.ocsp_store import OcspStore
 from pki.path import CheckedPath, Parsed, PathChecker, parse
 

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
 )
 
 from authz.domain.errors import SluisError
+from pki.keys import spki_of
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 MIN_PASSPHRASE: Final = 12
@@ -66,7 +66,7 @@ class KeySigner:
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key
-        self.public_key: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.public_key: bytes = spki_of(key)
         self._hash: hashes.HashAlgorithm = hashes.SHA256()
         if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp384r1":
             self._hash = hashes.SHA384()

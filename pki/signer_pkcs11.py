@@ -17,9 +17,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from pki.algorithms import is_acceptable_key
+from pki.keys import spki_of
 from pki.signer import KINDS, SignerError, digest_of
 from pki.token import Session, Token, library, open_token
 
@@ -64,7 +65,7 @@ class TokenSigner:
         self._label = label
         self._key_id = key_id
         self._key: PublicKey = token.use(self._examine)
-        self.public_key: bytes = self._key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.public_key: bytes = spki_of(self._key)
         self._hash: hashes.HashAlgorithm = hashes.SHA256()
         if isinstance(self._key, ec.EllipticCurvePublicKey) and self._key.curve.name == "secp384r1":
             self._hash = hashes.SHA384()

@@ -23,7 +23,8 @@ from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 from pki.algorithms import is_acceptable_key
-from pki.crl_store import CrlStore, VerifiedCrl, spki_sha256
+from pki.crl_store import CrlStore, VerifiedCrl
+from pki.keys import spki_sha256
 from pki.names import ENVIRONMENTS, CertificateIdentity, dns_names_of, organization_of
 from pki.ocsp_store import OcspStore
 from pki.path import MAX_CHAIN, CheckedPath, PathChecker, parse
@@ -42,7 +43,6 @@ __all__ = [
     "PinnedIssuer",
     "ValidatedCertificate",
     "VerifiedCrl",
-    "spki_sha256",
     "thumbprint_of",
 ]
 

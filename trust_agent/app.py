@@ -21,7 +21,8 @@ from authz.edge.serving import serve_uds
 from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
-from pki.crl_store import CrlStore, spki_sha256
+from pki.crl_store import CrlStore
+from pki.keys import spki_sha256
 from pki.ocsp_answers import OcspAnswers, make_answers
 from pki.validation import CertificateValidator
 from trust_agent.authz_client import AuthzClient

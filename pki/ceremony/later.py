@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pki.algorithms import is_acceptable_key
@@ -21,6 +21,7 @@ from pki.ceremony.first import ROOT_CRL_LIFE, common_name, first_crl, issuer_set
 from pki.ceremony.parts import Ca, KeyPlan, ca_subject, certify
 from pki.ceremony.transcript import Occasion, Shown, write_transcript
 from pki.encoding import CrlEntry
+from pki.keys import load_spki, spki_of
 from pki.names import ENVIRONMENTS
 from pki.profiles import ISSUING_LIFETIME, ROOT_LIFETIME, Publication, cross_certificate, issuing_authority
 from pki.revocation import CRL_LIFE, CrlPlan, RevocationReason, make_crl
@@ -55,8 +56,7 @@ class RootFiles:
         """
         certificate = read_root(self.certificate)
         signer = load_key_file(self.key, self.passphrase)
-        info = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if info != signer.public_key:
+        if spki_of(certificate) != signer.public_key:
             raise CeremonyError(f"{self.key}: it is not the key of {self.certificate}")
         return Ca(self.certificate.stem, signer, certificate, f"file {self.key.name}")
 
@@ -213,7 +213,7 @@ def cross_certify(root_files: RootFiles, other: Path, folder: Path, occasion: Oc
     end = min(new.not_valid_after_utc, root.certificate.not_valid_after_utc)
     if not new.not_valid_before_utc <= occasion.at < end:
         raise CeremonyError(f"{other}: the two roots are not both valid at this moment")
-    info = new.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    info = spki_of(new)
     above = root.above(root_files.base_url)
     certificate = certify(
         new.subject,
@@ -251,7 +251,7 @@ def _read_crl(path: Path, root: x509.Certificate) -> tuple[x509.CertificateRevoc
         crl = x509.load_der_x509_crl(path.read_bytes())
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         elsewhere = any(isinstance(item.value, x509.IssuingDistributionPoint) for item in crl.extensions)
-        of_root = crl.issuer == root.subject and crl.is_signature_valid(root.public_key())  # type: ignore[arg-type]
+        of_root = crl.issuer == root.subject and crl.is_signature_valid(load_spki(spki_of(root)))
     except (OSError, ValueError, TypeError, x509.ExtensionNotFound) as error:
         raise CeremonyError(f"{path}: expected the CRL of the root in DER") from error
     if not of_root or len(crl) > MAX_ENTRIES:

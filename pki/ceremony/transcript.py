@@ -19,9 +19,10 @@ from typing import Final
 import cryptography
 from cryptography import x509
 from cryptography.hazmat.backends.openssl import backend
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki.ceremony.files import CeremonyError, Kind, Made
+from pki.keys import spki_of
 
 MAX_TRANSCRIPT_BYTES: Final = 262_144
 _PERSON: Final = re.compile(r"[^\x00-\x1f\x7f|`<>]{1,64}")
@@ -100,7 +101,7 @@ def write_transcript(occasion: Occasion, cas: Sequence[Shown], files: Mapping[st
     lines = [f"# {occasion.title}", "", *_circumstances(occasion), ""]
     for ca in cas:
         certificate = ca.certificate
-        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        key = spki_of(certificate)
         lines += [
             f"## {ca.heading}",
             "",

@@ -17,12 +17,13 @@ import dns.rdata
 import dns.rdataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.TLSA import TLSA
 
 from pki.dnssec.model import Answer, DnssecResult, DnssecState
 from pki.dnssec.standing import Validator
+from pki.keys import spki_of
 
 MAX_RECORDS = 16
 """TLSA records looked at for one endpoint; a rollover needs two or four."""
@@ -181,7 +182,7 @@ def _usable(records: Sequence[str]) -> list[TLSA]:
 
 def _selected(certificate: x509.Certificate, selector: int) -> bytes:
     if selector == _KEY:
-        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return spki_of(certificate)
     return certificate.public_bytes(Encoding.DER)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.files import read_limited
@@ -21,6 +21,7 @@ from pki.algorithms import is_acceptable_key
 from pki.dnssec.handshake import NotReached
 from pki.doctor.model import Finding, Installation, Result
 from pki.doctor.presented import chain_of
+from pki.keys import same_key
 from pki.names import dns_names_of, identity_of, organization_of
 from pki.path import PathChecker, parse
 
@@ -131,9 +132,7 @@ def _key(leaf: x509.Certificate, path: Path | None) -> Finding:
     key = _read_key(path)
     if isinstance(key, Finding):
         return key
-    ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    theirs = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if ours != theirs:
+    if not same_key(key, leaf):
         to_do = "Use the key that the request was made with; if it is lost, renew with a new key."
         return Finding("key.match", Result.FAIL, "the key is of another certificate", to_do)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
