@@ -37,7 +37,6 @@ from authz.http.health import ServerHealth
 from authz.http.parts import Parts
 from authz.http.published import Document, Publication
 from authz.participants.authentication import ClientAuthenticator
-from authz.participants.ca_files import certificate_der, issuer_key
 from authz.participants.crl_mirror import CrlMirror
 from authz.participants.following import Followed, Follower
 from authz.participants.registry import ParticipantRegistry
@@ -58,6 +57,7 @@ from authz.tokens.feed import FEED_TYPE, RevocationFeed
 from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
+from pki.certificate_files import pin_of, read_certificate, read_certificates
 from pki.crl_health import crl_problems
 from pki.feed_reading import FeedReader
 from pki.ocsp_answers import OcspAnswers, make_answers
@@ -107,7 +107,7 @@ async def opened(
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
     bundle, archive = load_configured(settings.policy.bundle, settings.policy.bundle_keys, clock.now())
-    pins = [issuer_key(issuer.certificate) for issuer in settings.clients.issuers]
+    pins = [pin_of(issuer.certificate) for issuer in settings.clients.issuers]
     max_ages = _max_ages(settings, pins)
     crls, answers, validator = _certificates(settings, pins, clock)
     database = Database(settings.database_url, clock)
@@ -124,7 +124,7 @@ async def opened(
         signing_keys, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
         feeds = CertificateFeedMirror(
             settings.clients.revocation_urls,
-            FeedReader([certificate_der(issuer.certificate) for issuer in settings.clients.issuers]).read,
+            FeedReader([read_certificate(issuer.certificate) for issuer in settings.clients.issuers]).read,
             revocations,
             client,
             clock,
@@ -252,9 +252,9 @@ async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> 
 def _certificates(
     settings: AuthzSettings, pins: Sequence[str], clock: Clock
 ) -> tuple[CrlStore, OcspAnswers | None, CertificateValidator]:
-    anchors = [certificate_der(path) for path in settings.clients.anchors]
-    issuers = [(issuer, certificate_der(issuer.certificate)) for issuer in settings.clients.issuers]
-    intermediates = [certificate_der(path) for path in settings.clients.intermediates]
+    anchors = [der for path in settings.clients.anchors for der in read_certificates(path)]
+    issuers = [(issuer, read_certificate(issuer.certificate)) for issuer in settings.clients.issuers]
+    intermediates = [der for path in settings.clients.intermediates for der in read_certificates(path)]
     intermediates += [der for _, der in issuers]
     crls = CrlStore([*anchors, *intermediates])
     answers = make_answers(

@@ -15,17 +15,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from authz.domain.clock import Clock, SystemClock
-from authz.domain.errors import Refused
+from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.authority import Authority, Issued
 from pki.ca_settings import RetiredIssuerSettings
+from pki.certificate_files import read_certificate
 from pki.issuing import Holder, IssuingCa
 from pki.looking import OpenRegister, chain_pem
 from pki.onboarding import DomainGate
 from pki.profiles import Publication
 from pki.publishing import CrlPublisher
-from pki.reading import AuthorityError, read_certificate
 from pki.records import Actor, RecordMaker
 from pki.requests import CertificateRequest
 from pki.retirement import RetiredCa, Retirement, check_retired
@@ -43,8 +43,12 @@ if TYPE_CHECKING:
     from pki.dnssec.standing import Validator
 
 __all__ = [
-    "AuthorityError", "OpenAuthority", "load_cas", "load_retired", "open_authority", "read_certificate",
+    "AuthorityError", "OpenAuthority", "load_cas", "load_retired", "open_authority",
 ]  # fmt: skip
+
+
+class AuthorityError(SluisError):
+    """The authority cannot be opened with these settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,8 @@ async def open_authority(
         validator: tells how domains stand; by `[dnssec]` of the settings when None.
 
     Raises:
-        AuthorityError: a CA certificate cannot be read, or two CAs have one name.
+        CertificateFileError: a CA certificate cannot be read.
+        AuthorityError: two CAs have one name.
         SignerError: a key or passphrase cannot be used.
         IssuingError: a key does not fit its certificate, or the register is of another ceremony.
         RetirementError: a CA has no key in the settings, but was not retired.
@@ -252,7 +257,8 @@ def load_cas(settings: PkiSettings) -> tuple[IssuingCa, ...]:
     """The issuing CAs with their keys; those that were retired have none.
 
     Raises:
-        AuthorityError: a certificate cannot be read, or two CAs have one name, so that nobody could tell their
+        CertificateFileError: a certificate cannot be read.
+        AuthorityError: two CAs have one name, so that nobody could tell their
             certificates apart by it.
         SignerError: a key or passphrase cannot be used.
         IssuingError: a key does not belong to its certificate.
@@ -279,7 +285,7 @@ def load_retired(settings: PkiSettings) -> tuple[RetiredCa, ...]:
     """The issuing CAs whose key is gone.
 
     Raises:
-        AuthorityError: a certificate cannot be read.
+        CertificateFileError: a certificate cannot be read.
     """
     return tuple(
         RetiredCa(issuer.name, issuer.environment, read_certificate(issuer.certificate))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from authz.domain.identifiers import Identifier
+from pki.certificate_files import read_certificate
 from pki.encoding import pem_chain
-from pki.reading import read_certificate
 from pki.selecting import read_serial
 from pki.settings import PkiSettings
 from pki.store.database import Database
@@ -68,7 +68,7 @@ async def open_register(settings: PkiSettings) -> AsyncIterator[OpenRegister]:
     """Open the database and bring it to this version.
 
     Raises:
-        AuthorityError: a CA certificate cannot be read.
+        CertificateFileError: a CA certificate cannot be read.
         StoreUnavailable: the database cannot be used.
     """
     authorities = tuple(read_certificate(issuer.certificate) for issuer in settings.issuers)

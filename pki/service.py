@@ -19,7 +19,8 @@ from authz.edge.background import Loop, keep_running
 from authz.edge.logs import configure_logs
 from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
-from pki.app import open_authority, read_certificate
+from pki.app import open_authority
+from pki.certificate_files import read_certificate
 from pki.enrolment import Enrolment
 from pki.feed import CertificateFeed
 from pki.http.application import create_application

@@ -4,13 +4,10 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from granian.constants import Interfaces
 
 from authz.domain.audit import EventType
@@ -21,8 +18,8 @@ from authz.edge.serving import serve_uds
 from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
+from pki.certificate_files import pin_of, read_certificate, read_certificates
 from pki.crl_store import CrlStore
-from pki.keys import spki_sha256
 from pki.ocsp_answers import OcspAnswers, make_answers
 from pki.validation import CertificateValidator
 from trust_agent.authz_client import AuthzClient
@@ -80,11 +77,7 @@ def make_trust_store(settings: AgentSettings, clock: Clock, answers: OcspAnswers
     """
     clients, ages = settings.clients, settings.freshness
     anchors, intermediates = _authorities(settings)
-    pinned = [
-        issuer.pin(spki_sha256(x509.load_der_x509_certificate(der)), clients.environment)
-        for issuer in clients.issuers
-        for der in _certificates(issuer.certificate)[:1]
-    ]
+    pinned = [issuer.pin(pin_of(issuer.certificate), clients.environment) for issuer in clients.issuers]
     crls = CrlStore([*anchors, *intermediates])
     validator = CertificateValidator(
         anchors=anchors,
@@ -139,7 +132,7 @@ class DecisionService:
         self._clock = clock or SystemClock()
         self._register = load_register(settings)
         self._answers = make_answers(
-            [(issuer, _certificates(issuer.certificate)[0]) for issuer in settings.clients.issuers],
+            [(issuer, read_certificate(issuer.certificate)) for issuer in settings.clients.issuers],
             [der for ders in _authorities(settings) for der in ders],
             folder=settings.clients.ocsp_folder,
             own_folder=settings.state_dir / "ocsp",
@@ -301,12 +294,6 @@ class DecisionService:
 def _authorities(settings: AgentSettings) -> tuple[list[bytes], list[bytes]]:
     """DER of the anchors, and of every CA below them."""
     clients = settings.clients
-    below = (*clients.intermediates, *(issuer.certificate for issuer in clients.issuers))
-    return (
-        [der for path in clients.anchors for der in _certificates(path)],
-        [der for path in below for der in _certificates(path)],
-    )
-
-
-def _certificates(path: Path) -> list[bytes]:
-    return [item.public_bytes(Encoding.DER) for item in x509.load_pem_x509_certificates(path.read_bytes())]
+    below = [der for path in clients.intermediates for der in read_certificates(path)]
+    below += [read_certificate(issuer.certificate) for issuer in clients.issuers]
+    return [der for path in clients.anchors for der in read_certificates(path)], below

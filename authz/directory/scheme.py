@@ -19,7 +19,6 @@ from authz.domain.audit import AuditObject, AuditRecord, EventType, ObjectClass
 from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
 from authz.edge.settings import ExistingFile, Settings, SettingsError, load_settings
-from authz.participants.ca_files import issuer_key
 from authz.participants.model import (
     Credential,
     DaneRule,
@@ -28,6 +27,7 @@ from authz.participants.model import (
     ParticipantRepository,
     ParticipantStatus,
 )
+from pki.certificate_files import pin_of
 
 MakeRecord = Callable[[EventType, AuditObject], AuditRecord]
 
@@ -50,7 +50,7 @@ class CredentialEntry(Settings):
 
     def value(self) -> Credential:
         """As the domain knows it."""
-        pinned = self.issuer_key or ("" if self.issuer is None else issuer_key(self.issuer))
+        pinned = self.issuer_key or ("" if self.issuer is None else pin_of(self.issuer))
         return Credential(pinned, Identifier.parse_subject(self.identity), self.allowed_addresses, self.blocked)
 
 

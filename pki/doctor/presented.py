@@ -10,11 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from authz.domain.errors import InvalidValue
-from authz.domain.files import read_limited
+from pki.certificate_files import CertificateFileError, read_certificates
 from pki.dnssec.choosing import parse_address
 from pki.dnssec.handshake import NotReached, handshake, looking_context
 from pki.dnssec.model import Answer
@@ -26,18 +23,15 @@ MAX_FILE: Final = 256 * 1024
 
 
 def chain_of(path: Path) -> tuple[bytes, ...]:
-    """DER of the certificates in a PEM file, in order.
+    """DER of the certificates in a file, in order.
 
     Raises:
         NotReached: the file cannot be read, has no certificate, or is too large.
     """
     try:
-        found = x509.load_pem_x509_certificates(read_limited(path, MAX_FILE))
-    except OSError as error:
-        raise NotReached(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise NotReached(f"{path}: expected certificates in PEM") from error
-    return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
+        return read_certificates(path)
+    except CertificateFileError as error:
+        raise NotReached(str(error)) from error
 
 
 def is_host(text: str) -> bool:

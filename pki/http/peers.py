@@ -9,7 +9,8 @@ import structlog
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
-from pki.app import OpenAuthority, read_certificate
+from pki.app import OpenAuthority
+from pki.certificate_files import read_certificate
 from pki.http.published import Published
 from pki.rate import RateLimiter
 from pki.renewal_limits import TooOften
@@ -28,7 +29,7 @@ class Peers:
         published: for the CRLs.
 
     Raises:
-        AuthorityError: the root certificate cannot be read.
+        CertificateFileError: the root certificate cannot be read.
     """
 
     def __init__(self, pki: OpenAuthority, published: Published) -> None:

@@ -17,8 +17,9 @@ from cryptography import x509
 
 from authz.edge.background import Loop
 from authz.edge.waiters import Waiters
-from pki.app import OpenAuthority, read_certificate
+from pki.app import OpenAuthority
 from pki.ca_settings import RootSettings
+from pki.certificate_files import read_certificate
 from pki.store.database import StoreUnavailable
 from pki.store.register import Register
 
@@ -77,7 +78,7 @@ class Published:
 
         Raises:
             StoreUnavailable: the database cannot be read.
-            AuthorityError: a CA certificate cannot be read.
+            CertificateFileError: a CA certificate cannot be read.
         """
         settings = self._pki.settings
         fixed = {root.name: read_certificate(root.certificate) for root in settings.roots()}

@@ -16,8 +16,9 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
-from pki.app import OpenAuthority, read_certificate
+from pki.app import OpenAuthority
 from pki.authority import Issued
+from pki.certificate_files import read_certificate
 from pki.issuing import Holder, IssuingError, Prepared
 from pki.records import Actor
 from pki.requests import CertificateRequest, parse_request

@@ -16,7 +16,8 @@ from sqlalchemy import event
 
 import pki.responder_rounds as rounds_module
 from authz.domain.identifiers import Identifier
-from pki.app import OpenAuthority, open_authority, read_certificate
+from pki.app import OpenAuthority, open_authority
+from pki.certificate_files import read_certificate
 from pki.issuing import Holder
 from pki.ocsp_store import OcspStore
 from pki.records import operator

@@ -22,7 +22,8 @@ from authz.edge.client_certificate import (
     RAW_PATH_HEADER,
     XFCC_HEADER,
 )
-from pki.app import OpenAuthority, read_certificate
+from pki.app import OpenAuthority
+from pki.certificate_files import read_certificate
 from pki.code_desk import CodeDesk
 from pki.enrolment import Busy, Enrolment
 from pki.http.est import PREFIX, EstApplication, _refusal, _status_of
@@ -139,6 +140,7 @@ async def test_a_domain_that_lapsed_since_the_code_was_made_is_told_to_its_holde
         async def refuse(_names: object, found: DomainFinding = found) -> None:
             raise DomainsNotSecure([found])
 
+        monkeypatch.setattr(call.app, "_attempts", RateLimiter(3, 60))
         with monkeypatch.context() as patched:
             patched.setattr(pki.domains, "require_secure", refuse)
             reply = await call("simpleenroll", proof(code), body)
@@ -153,11 +155,72 @@ async def test_a_domain_that_lapsed_since_the_code_was_made_is_told_to_its_holde
     assert (await call("simpleenroll", proof(code), body)).status == 200
 
 
-async def test_right_codes_do_not_count_as_failed_attempts(call: Caller, pki: OpenAuthority) -> None:
+async def test_only_who_goes_away_with_a_certificate_is_not_counted_for_his_address(
+    call: Caller, pki: OpenAuthority
+) -> None:
+    body = base64.b64encode(request_der())
+    for number in range(5):
+        holder = Holder(Identifier.parse_subject(f"uzovi:700{number}"), "Zorgkantoor Test", "12345678")
+        _, good = await CodeDesk(pki).create("TST", holder, operator("anna"))
+        assert (await call("simpleenroll", proof(good, f"uzovi-700{number}"), body)).status == 200
     code = await new_code(pki)
-    for _ in range(6):
+    for _ in range(3):
         assert (await call("simpleenroll", proof(code), base64.b64encode(b"\x30\x00"))).status == 400
-    assert (await call("simpleenroll", proof(code), base64.b64encode(request_der()))).status == 200
+    assert (await call("simpleenroll", proof(code), body)).status == 429
+    call.address = "192.0.2.8:1"
+    assert (await call("simpleenroll", proof(code), body)).status == 200
+
+
+async def test_identities_are_not_tried_with_a_code_that_leaked(call: Caller, pki: OpenAuthority) -> None:
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+    statuses = [(await call("simpleenroll", proof(code, f"uzovi-60{number}0"), body)).status for number in range(5)]
+    assert statuses == [401] * 3 + [429] * 2
+    # From another address the code itself is over before the identity is found.
+    call.address = "192.0.2.8:1"
+    statuses = [(await call("simpleenroll", proof(code, f"uzovi-61{number}0"), body)).status for number in range(2)]
+    assert statuses == [401] * 2
+    reply = await call("simpleenroll", proof(code), body)
+    assert (reply.status, reply.body.split(b":")[0]) == (401, b"code_locked")
+    assert await pki.find() == []
+
+
+async def test_a_spent_code_that_is_tried_for_ever_is_counted_and_stops_nobody_else(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call.app, "_guesses", RateLimiter(2, 60))
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+    assert (await call("simpleenroll", proof(code), body)).status == 200
+    before = await records(pki)
+    for number in range(12):
+        call.address = f"198.51.100.{number}:1"
+        reply = await call("simpleenroll", proof(code), body)
+        assert (reply.status, reply.body.split(b":")[0]) == (401, b"code_used")
+    assert len(await records(pki)) == len(before) + 1
+    assert await call.tally.write() == 1
+    holder = Holder(Identifier.parse_subject("uzovi:7000"), "Zorgkantoor Test", "12345678")
+    _, good = await CodeDesk(pki).create("TST", holder, operator("anna"))
+    assert (await call("simpleenroll", proof(good, "uzovi-7000"), body)).status != 200  # the same key, another party
+    other = base64.b64encode(request_der())
+    assert (await call("simpleenroll", proof(good, "uzovi-7000"), other)).status == 200
+
+
+async def test_many_uses_of_one_code_at_once_are_told_to_come_back_soon(
+    call: Caller, pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = await new_code(pki)
+    body = base64.b64encode(request_der())
+
+    async def busy(*_: object) -> None:
+        raise Busy(5)
+
+    for _ in range(6):
+        with monkeypatch.context() as patched:
+            patched.setattr(Enrolment, "authenticate", busy)
+            reply = await call("simpleenroll", proof(code), body)
+        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    assert (await call("simpleenroll", proof(code), body)).status == 200
 
 
 @pytest.mark.parametrize(

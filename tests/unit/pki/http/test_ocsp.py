@@ -17,7 +17,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authz.domain.identifiers import Identifier
-from pki.app import OpenAuthority, open_authority, read_certificate
+from pki.app import OpenAuthority, open_authority
+from pki.certificate_files import read_certificate
 from pki.http.application import create_application
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Published
