@@ -82,8 +82,8 @@ class CodeDesk:
         two = self._pki.warrants.needs_two(environment)
         code, salt = draw_code(), new_salt()
         async with self._trail.refusals(EventType.CODE_CREATE, operator, holder.identifier.subject):
-            operator = self._proven(operator, key, needed=two)
             self._rehearse(environment, holder)
+            operator = self._proven(operator, key, needed=two)
             await self._pki.domains.require_secure(holder.dns_names)
             made = EnrolmentCode(
                 selector=code.selector,

@@ -93,24 +93,71 @@ def test_a_code_in_a_file_of_its_owner(run: Run, tmp_path: Path) -> None:  # noq
     assert (tmp_path / "code.txt").read_text().strip() == text
 
 
+def new_operators(run: Run, tmp_path: Path, settings: Path) -> dict[str, tuple[str, ...]]:  # noqa: F811
+    """Anna and Bram make their keys, and an administrator adds what was printed; the options of each."""
+    options = {}
+    for name in ("anna", "bram"):
+        (tmp_path / f"{name}.pass").write_text(f"the passphrase of {name}\n")
+        (tmp_path / f"{name}.pass").chmod(0o600)
+        secret = ("--operator-passphrase-file", f"{name}.pass")
+        made = run("operator", "new", name, "--out", f"{name}.pem", *secret)
+        assert made.status == 0, made.err
+        settings.write_text(f"{settings.read_text()}\n{made.out}\n")
+        assert (tmp_path / f"{name}.pem").stat().st_mode & 0o077 == 0
+        assert b"BEGIN ENCRYPTED PRIVATE KEY" in (tmp_path / f"{name}.pem").read_bytes()
+        options[name] = ("--operator-key", f"{name}.pem", *secret)
+    return options
+
+
 def test_two_operators_in_an_authority_that_asks_for_two(
     run: Run,  # noqa: F811
     config: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config.write_text(config.read_text() + "\n[enrolment]\ntwo_person = true\n")
-    made = run(*CREATE, "--json")
+    nobody = run(*CREATE)
+    assert (nobody.status, nobody.err.split(":")[0]) == (2, "refused (operator_key_required)")
+    keys = new_operators(run, tmp_path, config)
+    made = run(*CREATE, "--json", *keys["anna"])
     reference = json.loads(made.out)["reference"]
     assert json.loads(made.out)["status"] == "pending"
-    # The environment makes nobody another person.
+    # Neither the environment nor another account makes somebody another person.
     for name in ("LOGNAME", "USER", "SUDO_USER", "SUDO_UID"):
         monkeypatch.setenv(name, "1")
-    own = run("code", "approve", reference)
+    monkeypatch.setattr(pki.cli_enrolment, "operator", lambda: operator("bram"))
+    own = run("code", "approve", reference, *keys["anna"])
     assert (own.status, own.out) == (2, "")
     assert own.err.startswith("refused (approver_is_creator): ")
-    monkeypatch.setattr(pki.cli_enrolment, "operator", lambda: operator("bram"))
-    assert run("code", "approve", reference).status == 0
-    assert json.loads(run("code", "list", "--json").out)[0]["approved_by"] == "operator:bram"
+    assert run("code", "approve", reference).err.startswith("refused (operator_key_required): ")
+    wrong = run("code", "approve", reference, *keys["bram"][:3], "anna.pass")
+    assert (wrong.status, wrong.err.split(":")[0]) == (1, "failed (signer)")
+    assert run("operator", "verify", reference).err.startswith("refused (two_persons_required): ")
+    done = run("code", "approve", reference, *keys["bram"])
+    assert done.status == 0, done.err
+    assert json.loads(run("code", "list", "--json").out)[0]["approved_by"] == "operator-key:bram"
+    told = json.loads(run("operator", "verify", reference, "--json").out)
+    assert [(item["act"], item["operator"]) for item in told["vouched"]] == [
+        ("code_create", "anna"),
+        ("code_approve", "bram"),
+    ]
+
+
+def test_one_name_or_one_key_is_one_operator(run: Run, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    new_operators(run, tmp_path, config)
+    before = config.read_text()
+    first, second = (line for line in before.splitlines() if line.startswith("public_key"))
+    for changed in (before.replace(second, first), before.replace('"bram"', '"anna"')):
+        config.write_text(changed)
+        assert "operators: expected a different" in run("operator", "list").err
+    config.write_text(before.replace(second, 'public_key = "AAAA"'))
+    assert "pki operator new" in run("operator", "list").err
+    config.write_text(before)
+    assert [item["name"] for item in json.loads(run("operator", "list", "--json").out)["operators"]] == ["anna", "bram"]
+    again = run("operator", "new", "anna", "--out", "anna.pem", "--operator-passphrase-file", "anna.pass")
+    assert (again.status, again.out) == (1, "")
+    bad = run("operator", "new", "Anna!", "--out", "new.pem", "--operator-passphrase-file", "anna.pass")
+    assert (bad.status, (tmp_path / "new.pem").exists()) == (2, False)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +229,41 @@ def test_production_asks_for_two_whatever_the_settings_say(
     assert held.status == 0, held.err
     settings = tmp_path / "ca" / "pki.toml"
     settings.write_text(settings.read_text() + "\n[enrolment]\ntwo_person = false\n" + domains.settings)
-    made = json.loads(run(*CREATE, "--json", "--config", str(settings)).out)
+    at = ("--config", str(settings))
+    keys = new_operators(run, tmp_path, settings)
+    # One operator alone, at each door.
+    assert run(*CREATE, *at).err.startswith("refused (operator_key_required): ")
+    issue = ("issue", *CREATE[2:], "--new-key", "key.pem", "--out", "chain.pem", *at)
+    assert run(*issue).err.startswith("refused (two_persons_required): ")
+    made = json.loads(run(*CREATE, "--out", "code.txt", "--json", *keys["anna"], *at).out)
     assert (made["environment"], made["status"]) == ("PRD", "pending")
-    assert "pki code approve" in run(*CREATE[:3], "uzovi:6000", *CREATE[4:], "--config", str(settings)).out
+    with_code = (*issue[:3], "--code", "code.txt", *issue[-6:])
+    assert run(*with_code).err.startswith("refused (code_unapproved): ")
+    assert run("code", "approve", made["reference"], *keys["anna"], *at).status == 2
+    assert run("code", "approve", made["reference"], *keys["bram"], *at).status == 0
+    # The code says who and what; the command may only repeat it.
+    other = (*with_code[:3], "--dns", "b.example.nl", *with_code[3:])
+    assert run(*other).err.startswith("refused (parameter_malformed): --dns")
+    assert run("issue", "--identity", "uzovi:6000", *with_code[3:]).err.startswith("refused (code_other_identity): ")
+    assert not (tmp_path / "key.pem").exists()
+    done = run(*with_code)
+    assert done.status == 0, done.err
+    # A renewal with the same key and names is one act; anything else is for two.
+    out = ("--out", "renewed.pem", *at)
+    for more in (("--new-key", "new.pem"), ("--new-key", "new.pem", "--dns", "b.example.nl")):
+        alone = run("renew", "--identity", "uzovi:5000", *more, *out)
+        assert alone.err.startswith("refused (two_persons_required): ")
+    again = run(*CREATE, *keys["anna"], *at)
+    assert again.err.startswith("refused (identity_has_certificate): ")
+    renewal = (*CREATE, "--dns", "b.example.nl", "--renewal", "--out", "renewal.txt", "--json", *keys["anna"], *at)
+    second = json.loads(run(*renewal).out)
+    assert run("code", "approve", second["reference"], *keys["bram"], *at).status == 0
+    wrong = run(
+        "issue", "--identity", "uzovi:5000", "--code", "renewal.txt", "--new-key", "x.pem", "--out", "x.crt", *at
+    )
+    assert wrong.err.startswith("refused (parameter_malformed): --code: this one is for `pki renew`.")
+    renewed = run("renew", "--identity", "uzovi:5000", "--code", "renewal.txt", "--new-key", "new.pem", *out, "--json")
+    assert renewed.status == 0, renewed.err
+    assert json.loads(renewed.out)["dns_names"] == ["a.example.nl", "b.example.nl"]
+    checked = json.loads(run("operator", "verify", second["reference"], "--json", *at).out)
+    assert checked["certificate"] == json.loads(renewed.out)["reference"]

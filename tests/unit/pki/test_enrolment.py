@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,21 +14,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
+import pki.enrolment as pki_enrolment
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
 from pki.authority import Issued
-from pki.code_desk import CodeDesk, read_selector
-from pki.enrolment import Asker, Enrolment
+from pki.code_desk import CodeDesk
+from pki.codes import read_selector
+from pki.enrolment import AT_ONCE_RETRY, Asker, Busy, Enrolment, Repeated
 from pki.issuing import Holder, IssuingCa, Prepared
 from pki.key_names import KeyName
 from pki.records import new_trace, operator
 from pki.requests import parse_request
+from pki.revocation import RevocationReason
 from pki.signer import SignerError
+from pki.store.codes import MAX_ATTEMPTS, Codes
 from pki.store.keys import Keys
 from pki.store.register import Register
 from tests.fakes.clock import FixedClock
@@ -64,14 +67,6 @@ async def refused(reason: Reason, work: Awaitable[object]) -> str:
 
 async def redeem(enrolment: Enrolment, code: str, asker: Asker, who: Identifier = WHO, data: bytes = b"") -> Issued:
     return await enrolment.enrol(await enrolment.authenticate(who, code, asker), data or request_der(), asker)
-
-
-async def two_person(pki: OpenAuthority, selector: str) -> None:
-    """What `environment = PRD` does; this authority issues for TST."""
-    async with pki.database.write() as connection:
-        values = {"selector": selector, "two": True}
-        statement = "UPDATE enrolment_codes SET status = 'pending', two_person = :two WHERE selector = :selector"
-        await connection.execute(text(statement), values)
 
 
 async def events(pki: OpenAuthority) -> list[tuple[str, str]]:
@@ -142,21 +137,98 @@ async def test_another_identity(desk: CodeDesk, enrolment: Enrolment, asker: Ask
     assert await redeem(enrolment, code, asker)
 
 
+async def test_a_code_that_leaked_without_its_identity_is_locked_before_the_identity_is_found(
+    desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    for number in range(MAX_ATTEMPTS):
+        other = Identifier.parse_subject(f"uzovi:{6000 + number}")
+        await refused(Reason.CODE_OTHER_IDENTITY, enrolment.authenticate(other, code, asker))
+    # The right one, now; and a thief who goes on hears no more than a stranger.
+    await refused(Reason.CODE_LOCKED, enrolment.authenticate(WHO, code, asker))
+    await refused(Reason.CODE_INVALID, enrolment.authenticate(OTHER, code, asker))
+    assert [(item.selector, item.status) for item in await desk.find(still_open=True)] == [(made.selector, "locked")]
+
+
 async def test_guesses_are_limited_whoever_makes_them(desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
     _, code = await desk.create("TST", HOLDER, ANNA)
     wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
-    outcomes: Counter[Reason] = Counter()
+    outcomes: Counter[str] = Counter()
 
     async def guess() -> None:
         try:
             await enrolment.authenticate(WHO, wrong, asker)
         except Refused as refusal:
-            outcomes[refusal.reason] += 1
+            outcomes[refusal.reason.value] += 1
+        except Busy as busy:
+            outcomes[f"busy {busy.seconds}"] += 1
 
     await asyncio.gather(*(guess() for _ in range(12)))
-    assert outcomes == {Reason.CODE_INVALID: 5, Reason.CODE_LOCKED: 7}
+    assert outcomes["code_invalid"] == MAX_ATTEMPTS
+    assert outcomes.total() == 12
+    assert set(outcomes) <= {"code_invalid", "code_locked", f"busy {AT_ONCE_RETRY}"}
     await refused(Reason.CODE_LOCKED, enrolment.authenticate(WHO, code, asker))
     assert [item.status for item in await desk.find(still_open=True)] == ["locked"]
+
+
+async def test_honest_uses_of_one_code_at_the_same_time_never_hear_that_it_is_locked(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    outcomes: Counter[str] = Counter()
+
+    async def use() -> None:
+        try:
+            await redeem(enrolment, code, asker)
+            outcomes["issued"] += 1
+        except Refused as refusal:
+            outcomes[refusal.reason.value] += 1
+        except Busy:
+            outcomes["busy"] += 1
+
+    await asyncio.gather(*(use() for _ in range(24)))
+    assert outcomes["issued"] == 1
+    assert set(outcomes) <= {"issued", "busy", "code_used", "identity_has_certificate"}
+    assert [item.status for item in await pki.find()] == ["active"]
+
+
+async def test_attempts_of_a_process_that_died_count_as_wrong_ones_after_a_minute(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker, clock: FixedClock
+) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    for _ in range(MAX_ATTEMPTS):
+        async with pki.database.write() as connection:
+            assert await Codes(connection).count_attempt(made.selector, clock.now())
+    with pytest.raises(Busy):
+        await enrolment.authenticate(WHO, code, asker)
+    clock.advance(seconds=60)
+    await refused(Reason.CODE_LOCKED, enrolment.authenticate(WHO, code, asker))
+    assert [item.status for item in await desk.find(still_open=True)] == ["locked"]
+
+
+async def test_a_code_that_is_over_costs_no_slow_hash_no_attempt_and_one_record(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, code = await desk.create("TST", HOLDER, ANNA)
+    await redeem(enrolment, code, asker)
+
+    def hashed(*_: object) -> bool:
+        raise AssertionError("a code that is over was hashed")
+
+    monkeypatch.setattr(pki_enrolment, "fits", hashed)
+    before = await events(pki)
+    wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
+    for number in range(20):
+        # Nothing is worth protecting any more: the secret is not even looked at.
+        with pytest.raises(Refused, match="used up") as caught:
+            await enrolment.authenticate(WHO, code if number % 2 else wrong, asker)
+        assert isinstance(caught.value, Repeated) is (number > 0)
+    for _ in range(20):
+        await refused(Reason.CODE_INVALID, enrolment.authenticate(OTHER, code, asker))
+    new = (await events(pki))[len(before) :]
+    assert new == [("enrolment.code_use", "code_used"), ("enrolment.code_use", "code_invalid")]
+    found = await desk.find(still_open=False)
+    assert [(item.selector, item.attempts) for item in found] == [(made.selector, 0)]
 
 
 async def test_guesses_at_a_selector_that_is_not_there_lock_nothing(
@@ -208,37 +280,6 @@ async def test_another_environment_gets_no_code(desk: CodeDesk) -> None:
     await refused(Reason.PARAMETER_MALFORMED, desk.create("PRD", HOLDER, ANNA))
 
 
-async def test_two_persons(pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:
-    made, code = await desk.create("TST", HOLDER, ANNA)
-    await two_person(pki, made.selector)
-    await refused(Reason.CODE_UNAPPROVED, redeem(enrolment, code, asker))
-    await refused(Reason.APPROVER_IS_CREATOR, desk.approve(made.selector, operator("anna")))
-    await refused(Reason.CODE_UNAPPROVED, redeem(enrolment, code, asker))
-    approved = await desk.approve(made.selector, BRAM)
-    assert (approved.status, approved.approved_by) == ("ready", "operator:bram")
-    await refused(Reason.CODE_UNKNOWN, desk.approve(made.selector, BRAM))
-    assert await redeem(enrolment, code, asker)
-    assert ("enrolment.code_approve", "approver_is_creator") in await events(pki)
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE enrolment_codes SET status = 'ready'",
-        "UPDATE enrolment_codes SET status = 'used'",
-        "UPDATE enrolment_codes SET status = 'ready', approved_by = created_by",
-    ],
-)
-async def test_the_database_itself_keeps_two_persons_apart(pki: OpenAuthority, desk: CodeDesk, statement: str) -> None:
-    made, _ = await desk.create("TST", HOLDER, ANNA)
-    await two_person(pki, made.selector)
-    with pytest.raises(IntegrityError):
-        async with pki.database.write() as connection:
-            await connection.execute(text(statement))
-    async with pki.database.write() as connection:
-        await connection.execute(text("UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator:bram'"))
-
-
 async def test_a_signer_that_fails_leaves_the_code_usable(
     pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,13 +302,75 @@ async def test_a_signer_that_fails_leaves_the_code_usable(
     await refused(Reason.CODE_USED, redeem(enrolment, code, asker))
 
 
-async def test_an_identity_that_has_a_certificate_keeps_its_code(
+async def test_an_identity_that_has_a_certificate_gets_no_code_for_a_first_one(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    await refused(Reason.CERTIFICATE_UNKNOWN, desk.create("TST", HOLDER, ANNA, renewal=True))
+    issued = await pki.issue(HOLDER, parse_request(request_der()), ANNA)
+    told = await refused(Reason.IDENTITY_HAS_CERTIFICATE, desk.create("TST", HOLDER, ANNA))
+    assert "--renewal" in told
+    assert "pki revoke" in told
+    assert await desk.find(still_open=False) == []
+    # Another party of the same organisation is another party; and after a revocation it is a first one again.
+    assert await desk.create("TST", Holder(OTHER, "Zorgkantoor Test", "12345678"), ANNA)
+    await pki.revoke(RevocationReason.CESSATION_OF_OPERATION, ANNA, identifier=WHO)
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    assert (await redeem(enrolment, code, asker)).registered.serial_number != issued.registered.serial_number
+
+
+async def test_an_identity_that_got_its_certificate_otherwise_keeps_its_code(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    _, code = await desk.create("TST", HOLDER, ANNA)
+    await pki.issue(HOLDER, parse_request(request_der()), ANNA)
+    await refused(Reason.IDENTITY_HAS_CERTIFICATE, redeem(enrolment, code, asker))
+    assert [item.status for item in await desk.find(still_open=True)] == ["ready"]
+
+
+async def test_a_code_that_renews_gives_other_names_beside_the_certificate_of_before(
     pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
 ) -> None:
     await pki.issue(HOLDER, parse_request(request_der()), ANNA)
-    _, code = await desk.create("TST", HOLDER, ANNA)
-    await refused(Reason.IDENTITY_HAS_CERTIFICATE, redeem(enrolment, code, asker))
-    assert [item.status for item in await desk.find(still_open=True)] == ["ready"]
+    renamed = replace(HOLDER, organization="Zorgkantoor Nieuw", dns_names=("b.example.nl",))
+    made, code = await desk.create("TST", renamed, ANNA, renewal=True)
+    assert made.purpose == "renew"
+    issued = await redeem(enrolment, code, asker)
+    assert (issued.registered.organization, issued.registered.dns_names) == ("Zorgkantoor Nieuw", ("b.example.nl",))
+    assert [item.status for item in await pki.find()] == ["superseding", "active"]
+    await refused(Reason.CODE_USED, redeem(enrolment, code, asker))
+
+
+async def test_a_code_that_renews_makes_no_first_certificate(
+    pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker
+) -> None:
+    await pki.issue(HOLDER, parse_request(request_der()), ANNA)
+    made, code = await desk.create("TST", HOLDER, ANNA, renewal=True)
+    entitled = await enrolment.authenticate(WHO, code, asker)
+    found = await pki.find(status="active")
+    await pki.withdrawal.revoke(found, RevocationReason.CESSATION_OF_OPERATION, ANNA)
+    await refused(Reason.CERTIFICATE_UNKNOWN, enrolment.enrol(entitled, request_der(), asker))
+    # Nor by another door: it is looked at where it is used.
+    request = parse_request(request_der())
+    await refused(Reason.CODE_USED, pki.authority.issue("TST", HOLDER, request, ANNA, code=entitled))
+    await refused(
+        Reason.CODE_USED, pki.authority.issue("TST", HOLDER, request, ANNA, code=replace(made, purpose="issue"))
+    )
+    assert [item.status for item in await pki.find()] == ["revoked"]
+
+
+async def test_a_code_entitles_to_nothing_but_what_it_says(pki: OpenAuthority, desk: CodeDesk) -> None:
+    made, _ = await desk.create("TST", HOLDER, ANNA)
+    request = parse_request(request_der())
+    for other in (
+        replace(HOLDER, identifier=OTHER),
+        replace(HOLDER, organization="Zorgkantoor Ander"),
+        replace(HOLDER, kvk="87654321"),
+        replace(HOLDER, dns_names=("a.example.nl", "b.example.nl")),
+        replace(HOLDER, dns_names=()),
+    ):
+        await refused(Reason.TWO_PERSONS_REQUIRED, pki.authority.issue("TST", other, request, ANNA, code=made))
+    assert await pki.find() == []
+    assert await pki.authority.issue("TST", HOLDER, request, ANNA, code=made)
 
 
 async def test_a_blocked_key(pki: OpenAuthority, desk: CodeDesk, enrolment: Enrolment, asker: Asker) -> None:

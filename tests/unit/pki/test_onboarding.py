@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import text
 
 from authz.domain.audit import Outcome
 from authz.domain.domains import DomainsNotSecure
@@ -24,6 +23,7 @@ from pki.dnssec.model import Limits
 from pki.enrolment import Asker, Enrolment
 from pki.issuing import Holder
 from pki.onboarding import DomainGate
+from pki.operators.roster import Roster
 from pki.records import new_trace, operator
 from pki.requests import parse_request
 from pki.settings import PkiSettings
@@ -31,6 +31,7 @@ from pki.store.register import Register
 from pki.validation import ValidatedCertificate
 from tests.fakes.clock import FixedClock
 from tests.fakes.dns import FakeDns
+from tests.fakes.operators import ANNA_KEY, BRAM_KEY, needing_two
 from tests.fakes.requests import request_der
 
 WHO = Identifier.parse_subject("uzovi:5000")
@@ -168,17 +169,15 @@ async def test_a_name_that_could_not_be_certified_anyway_asks_no_question_of_dns
     assert dns.checked == []
 
 
-async def test_a_second_operator_cannot_approve_a_name_that_lapsed_meanwhile(
-    pki: OpenAuthority, desk: CodeDesk, dns: Dns, clock: FixedClock, asker: Asker
+async def test_a_second_operator_cannot_approve_a_name_that_lapsed_meanwhile(  # noqa: PLR0917  fixtures
+    pki: OpenAuthority, desk: CodeDesk, dns: Dns, clock: FixedClock, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, code = await desk.create("TST", holder("pep.goed.nl"), ANNA)
-    async with pki.database.write() as connection:
-        await connection.execute(
-            text("UPDATE enrolment_codes SET status = 'pending', two_person = :two"), {"two": True}
-        )
+    monkeypatch.setattr(pki.warrants, "_settings", needing_two(pki.settings))
+    monkeypatch.setattr(pki.warrants, "roster", Roster(needing_two(pki.settings).operators, ["test"]))
+    made, code = await desk.create("TST", holder("pep.goed.nl"), ANNA, key=ANNA_KEY.key)
     clock.advance(hours=2)
     dns.world = world(LAPSED)
-    await refused(Reason.DOMAIN_INSECURE, desk.approve(made.selector, BRAM))
+    await refused(Reason.DOMAIN_INSECURE, desk.approve(made.selector, BRAM, key=BRAM_KEY.key))
     record = await last_record(pki)
     assert (record["event"]["type"], record["event"]["reason"]) == ("enrolment.code_approve", "domain_insecure")
     assert record["objects"][0]["identifier"] == "uzovi:5000"
@@ -189,11 +188,11 @@ async def test_a_second_operator_cannot_approve_a_name_that_lapsed_meanwhile(
     # Who made the code is told that, whatever the domain: and asks nothing of DNS.
     asked = len(dns.checked)
     with pytest.raises(Refused) as caught:
-        await desk.approve(made.selector, ANNA)
+        await desk.approve(made.selector, ANNA, key=ANNA_KEY.key)
     assert (caught.value.reason, len(dns.checked)) == (Reason.APPROVER_IS_CREATOR, asked)
     dns.world = world()
     clock.advance(seconds=Limits().negative_seconds + 1)
-    assert (await desk.approve(made.selector, BRAM)).status == "ready"
+    assert (await desk.approve(made.selector, BRAM, key=BRAM_KEY.key)).status == "ready"
     assert await redeem(pki, code, asker)
 
 
