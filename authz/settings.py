@@ -51,7 +51,7 @@ class ClientSettings(Settings):
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
     """Fetched ahead of time and only from here, never from what a certificate names (cases/oauth.md 74)."""
     revocation_urls: tuple[HttpUrl, ...] = Field(default=(), max_length=50)
-    """Feeds of recently revoked certificates (`http://<pki>/revocations/<issuer>`), which agents then follow in ours."""
+    """Feeds of recently revoked certificates (`http://<pki>/revocations/<issuer>`); agents then follow them in ours."""
     ocsp_folder: SettingsPath | None = None
     """Folder of OCSP responses (`*.ocsp`, DER) that count beside CRLs; another program may put some there as well. Left
     out, those of an issuer with `ocsp_url` are kept in the state folder."""

@@ -28,7 +28,7 @@ One file for each choice that a reader would ask "why" about: `NNNN-short-title.
 
 
 class BadTitle(Exception):  # noqa: N818  names what is wrong
-    """A record does not begin with its number and title."""
+    """A record does not begin with its number and title, or has the number of another."""
 
 
 def decisions_page(folder: Path) -> str:
@@ -38,13 +38,16 @@ def decisions_page(folder: Path) -> str:
         folder: with the records.
 
     Raises:
-        BadTitle: a record does not begin with `# <its number>. <title>`.
+        BadTitle: a record does not begin with `# <its number>. <title>`, or two have one number.
     """
-    lines, area = [_HEAD], ""
+    lines, area, seen = [_HEAD], "", set[str]()
     for path in sorted(folder.glob("[0-9]*.md")):
         match = _TITLE.fullmatch(path.read_text(encoding="utf-8").split("\n", 1)[0])
         if match is None or not path.name.startswith(f"{match[1]}-"):
             raise BadTitle(f"{path.name}: expected its first line to be `# {path.name[:4]}. <title>`")
+        if match[1] in seen:
+            raise BadTitle(f"{path.name}: there is another record with this number")
+        seen.add(match[1])
         begins, name = max(entry for entry in _AREAS if entry[0] <= int(match[1]))
         if name != area:
             area = name

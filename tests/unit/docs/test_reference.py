@@ -98,6 +98,15 @@ def test_a_decision_record_without_its_number_is_refused(tmp_path: Path) -> None
         decisions_page(tmp_path)
 
 
+def test_two_decision_records_with_one_number_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "0042-an-answer.md").write_text("# 0042. An answer\n")
+    (tmp_path / "0043-another.md").write_text("# 0043. Another\n")
+    assert decisions_page(tmp_path).count("| [00") == 2
+    (tmp_path / "0042-a-question.md").write_text("# 0042. A question\n")
+    with pytest.raises(BadTitle, match="another record with this number"):
+        decisions_page(tmp_path)
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     missing = [
         f"{path.relative_to(DOCS)} -> {target}"
