@@ -9,7 +9,6 @@ It only hurries: who reads no feed learns everything from the CRL, and nothing t
 """
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from authz.domain import base64url
 from authz.domain.clock import Clock
 from pki.feed_reading import FEED_TYPE, WINDOW
 from pki.issuing import IssuingCa
 from pki.responder import Responder
 from pki.store.database import Database
 from pki.store.status import StatusRegister
+from pki.validation import thumbprint_of
 
 LIFE: Final = timedelta(minutes=10)
 RENEW_AFTER: Final = timedelta(seconds=60)
@@ -76,7 +77,7 @@ class CertificateFeed:
             if held is not None and held.version == version and at < held.renew_at:
                 return held
             found = await register.recently_revoked(name, at - WINDOW, MAX_ENTRIES)
-        revoked = {_base64(hashlib.sha256(der).digest()): int((when + WINDOW).timestamp()) for der, when in found}
+        revoked = {thumbprint_of(der): int((when + WINDOW).timestamp()) for der, when in found}
         self._signed[name] = await self._sign(ca, version, revoked, at)
         return self._signed[name]
 
@@ -93,14 +94,10 @@ class CertificateFeed:
         }
         message = f"{_json(header)}.{_json(payload)}".encode("ascii")
         r, s = decode_dss_signature(key.signer.sign(message))
-        signature = _base64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        signature = base64url.encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
         body = message + b"." + signature.encode("ascii")
         return SignedFeed(body, f'"{version}-{issued}"', version, at + RENEW_AFTER)
 
 
 def _json(value: Mapping[str, object]) -> str:
-    return _base64(json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii"))
-
-
-def _base64(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
+    return base64url.encode(json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii"))

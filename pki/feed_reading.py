@@ -5,7 +5,6 @@ here, and whether a certificate is good is not said: only a fresh CRL says that.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from authz.domain import strict_json
+from authz.domain import base64url, strict_json
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.keys import spki_sha256
@@ -90,7 +89,7 @@ class FeedReader:
         parts = body.split(b".")
         if len(parts) != _PARTS:
             raise ValueError("not a compact JWS")
-        header = strict_json.parse_object(_decoded(parts[0]), max_bytes=_MAX_HEADER, max_depth=3)
+        header = strict_json.parse_object(base64url.decode(parts[0]), max_bytes=_MAX_HEADER, max_depth=3)
         if header.keys() != {"alg", "typ", "x5c"} or (header["alg"], header["typ"]) != ("ES256", FEED_TYPE):
             raise ValueError("another header than ours")
         [sent] = header["x5c"]
@@ -98,7 +97,7 @@ class FeedReader:
         signer = x509.load_der_x509_certificate(base64.b64decode(sent, validate=True))
         issuer = self._issuer_of(signer, at)
         # 3. The signature.
-        signature = _decoded(parts[2])
+        signature = base64url.decode(parts[2])
         if len(signature) != _SIGNATURE:
             raise ValueError("not a signature of ES256")
         key = signer.public_key()
@@ -107,7 +106,7 @@ class FeedReader:
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         key.verify(encode_dss_signature(r, s), parts[0] + b"." + parts[1], ec.ECDSA(hashes.SHA256()))
         # 4. What it says.
-        payload = strict_json.parse_object(_decoded(parts[1]), max_bytes=MAX_FEED_BYTES, max_depth=3)
+        payload = strict_json.parse_object(base64url.decode(parts[1]), max_bytes=MAX_FEED_BYTES, max_depth=3)
         return _feed(payload, spki_sha256(issuer), at)
 
     def _issuer_of(self, signer: x509.Certificate, at: datetime) -> x509.Certificate:
@@ -137,12 +136,6 @@ def _feed(payload: Mapping[str, Any], issuer_key: str, at: datetime) -> Verified
     if not all(_THUMBPRINT.fullmatch(name) for name in revoked):
         raise ValueError("not a thumbprint")
     return VerifiedFeed(issuer_key, payload["version"], issued, revoked)
-
-
-def _decoded(part: bytes) -> bytes:
-    if b"=" in part:
-        raise binascii.Error("padded")
-    return base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
 
 
 def _invalid(what: str) -> Refused:

@@ -8,7 +8,6 @@ Does not check whether the party takes part in the network, from which address i
 is the work of whoever asks.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final, TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from authz.domain import base64url
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
@@ -85,7 +85,7 @@ class ValidatedCertificate:
 
 def thumbprint_of(der: bytes) -> str:
     """`x5t#S256` of a certificate: base64url SHA-256 of its DER, without padding."""
-    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode("ascii")
+    return base64url.encode(hashlib.sha256(der).digest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ no renewal with other names, another organisation or another key. A holder who a
 chooses his own new key.
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -21,7 +19,7 @@ from pki.requests import CertificateRequest
 from pki.settings import PkiSettings
 from pki.store.codes import Codes, EnrolmentCode
 from pki.store.register import Registered
-from pki.validation import ValidatedCertificate
+from pki.validation import ValidatedCertificate, thumbprint_of
 
 ISSUE = "issue"
 RENEW = "renew"
@@ -125,5 +123,4 @@ class Warrants:
 def _is(shown: ValidatedCertificate | None, old: Registered) -> bool:
     if shown is None or old.certificate is None:
         return False
-    digest = base64.urlsafe_b64encode(hashlib.sha256(old.certificate).digest()).rstrip(b"=").decode("ascii")
-    return shown.thumbprint == digest
+    return shown.thumbprint == thumbprint_of(old.certificate)

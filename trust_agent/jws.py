@@ -8,7 +8,6 @@ alone.
 Not here: what the payload means, and whether it is still valid.
 """
 
-import base64
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import jwt
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
-from authz.domain import strict_json
+from authz.domain import base64url, strict_json
 from authz.domain.claims import JWK_PURPOSE
 from authz.domain.errors import InvalidValue, Refused, SluisError
 from authz.domain.reasons import Reason
@@ -143,9 +142,9 @@ def parse_jws(token: str, typ: Sequence[str], algorithms: Sequence[str], *, max_
     if match is None:
         raise _malformed()
     try:
-        header = strict_json.parse_object(base64url_decode(match[1]))
-        payload = base64url_decode(match[2])
-        signature = base64url_decode(match[3])
+        header = strict_json.parse_object(base64url.decode(match[1]))
+        payload = base64url.decode(match[2])
+        signature = base64url.decode(match[3])
     except (InvalidValue, ValueError):
         raise _malformed() from None
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
@@ -187,18 +186,6 @@ def verify_jws(unverified: UnverifiedJws, keys: KeySet, *, max_bytes: int = MAX_
         return strict_json.parse_object(unverified.payload, max_bytes=max_bytes)
     except InvalidValue:
         raise Refused(Reason.TOKEN_CLAIMS, "the token does not hold claims") from None
-
-
-def base64url_decode(text: str) -> bytes:
-    """Decode base64url without padding, in its one canonical form (RFC 7515 section 2).
-
-    Raises:
-        ValueError: padding, other characters, or bits left over that are not zero.
-    """
-    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    if base64.urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii"):
-        raise ValueError("not canonical base64url")
-    return data
 
 
 def _malformed() -> Refused:

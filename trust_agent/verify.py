@@ -8,7 +8,6 @@ each time.
 Not checked here: what is asked of the register.
 """
 
-import base64
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from authz.domain import base64url
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
@@ -302,7 +302,7 @@ class Verifier:
             raise Refused(Reason.TOKEN_AUDIENCE, "the token is for another audience")
         return VerifiedToken(
             claims=claims,
-            header=base64.urlsafe_b64encode(msgspec.json.encode(payload)).rstrip(b"=").decode(),
+            header=base64url.encode(msgspec.json.encode(payload)),
             in_scope=not rules.scopes.isdisjoint(claims.scope.values),
             grants=tuple(str(detail.get("grant_id", "")) for detail in claims.authorization_details),
             not_before=claims.issued_at - rules.skew,

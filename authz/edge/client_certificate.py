@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from authz.domain import base64url
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 
@@ -83,7 +84,7 @@ def parse_xfcc(header: str | None) -> PresentedCertificate:
     digest = hashlib.sha256(leaf[0]).digest()
     if digest.hex() != match[1]:
         raise _malformed()
-    thumbprint = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    thumbprint = base64url.encode(digest)
     return PresentedCertificate(leaf[0], tuple(chain[1:]), thumbprint)
 
 

@@ -5,7 +5,6 @@ signed here, and a bundle that OPA signed verifies here (contract tests). Strict
 a validity, no claims that we do not understand. Keys hide behind `BundleSigner`.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from authz.domain import base64url
 from authz.policy.archive import DATA, MANIFEST, SIGNATURES, BundleRefused
 
 ALGORITHM = "ES256"
@@ -115,10 +115,10 @@ def sign_files(files: Mapping[str, bytes], signer: BundleSigner) -> bytes:
         if name != SIGNATURES
     ]
     header = {"alg": ALGORITHM, "kid": signer.key_id, "typ": "JWT"}
-    message = b".".join(
-        _base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, {"files": signed})
+    message = ".".join(
+        base64url.encode(json.dumps(part, separators=(",", ":")).encode()) for part in (header, {"files": signed})
     )
-    token = b".".join((message, _base64url(signer.sign(message)))).decode("ascii")
+    token = f"{message}.{base64url.encode(signer.sign(message.encode('ascii')))}"
     return json.dumps({"signatures": [token]}, separators=(",", ":")).encode()
 
 
@@ -264,7 +264,7 @@ def _one_token(files: Mapping[str, bytes]) -> str:
 def _key_for(token: str, keys: Sequence[BundleKey], at: datetime) -> BundleKey:
     try:
         header = jwt.get_unverified_header(token)
-        unverified_payload = msgspec.json.decode(_from_base64url(token.split(".")[1]), type=_Payload)
+        unverified_payload = msgspec.json.decode(base64url.decode(token.split(".")[1]), type=_Payload)
     except (jwt.PyJWTError, msgspec.DecodeError, ValueError, IndexError) as error:
         raise BundleRefused("the signature is malformed") from error
     if header.get("alg") != ALGORITHM or not set(header) <= {"alg", "kid", "typ"}:
@@ -286,11 +286,3 @@ def _public_key(key: BundleKey) -> ec.EllipticCurvePublicKey:
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
         raise BundleRefused("a configured bundle key is not a P-256 key")
     return public
-
-
-def _base64url(content: bytes) -> bytes:
-    return base64.urlsafe_b64encode(content).rstrip(b"=")
-
-
-def _from_base64url(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

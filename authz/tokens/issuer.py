@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from authz.domain import base64url
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from authz.tokens.keys import Signer, base64url
+from authz.tokens.keys import Signer
 
 MAX_TOKEN_LENGTH: Final = 1500
 """Bytes: "header overflow by fat tokens (keep ours under 1.5 kB)"."""
@@ -34,12 +35,12 @@ class CompactSigner:
         self._signer = signer
         header = {"alg": signer.algorithm, "kid": signer.kid, "typ": token_type}
         # The header is the same for every token of this key, so it is encoded once.
-        self._head = f"{base64url(_encode(header))}."
+        self._head = f"{base64url.encode(_encode(header))}."
 
     def sign(self, payload: Mapping[str, Any]) -> str:
         """The payload as a compact JWS."""
-        signing_input = self._head + base64url(_encode(payload))
-        return f"{signing_input}.{base64url(self._signer.sign(signing_input.encode('ascii')))}"
+        signing_input = self._head + base64url.encode(_encode(payload))
+        return f"{signing_input}.{base64url.encode(self._signer.sign(signing_input.encode('ascii')))}"
 
 
 def issue(claims: AccessTokenClaims, signer: CompactSigner) -> str:

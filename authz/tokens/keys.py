@@ -4,7 +4,6 @@ Specification: RFC 7517 (JWK), RFC 7518 section 3.4 (ES256), RFC 7638 (thumbprin
 `spec/authorization.md` rule 9 and "Key rotation". The private key never leaves this module: callers hold a `Signer`.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from authz.domain import base64url
 from authz.domain.errors import SluisError
 from authz.domain.files import write_new
 
@@ -74,23 +74,18 @@ class Es256Signer:
         return r.to_bytes(_COORDINATE_BYTES, "big") + s.to_bytes(_COORDINATE_BYTES, "big")
 
 
-def base64url(data: bytes) -> str:
-    """Base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
 def jwk_of(key: ec.EllipticCurvePublicKey) -> dict[str, Any]:
     """The JWK of a P-256 public key, with `kid`, `use` and `alg`."""
     numbers = key.public_numbers()
     members = {
         "crv": "P-256",
         "kty": "EC",
-        "x": base64url(numbers.x.to_bytes(_COORDINATE_BYTES, "big")),
-        "y": base64url(numbers.y.to_bytes(_COORDINATE_BYTES, "big")),
+        "x": base64url.encode(numbers.x.to_bytes(_COORDINATE_BYTES, "big")),
+        "y": base64url.encode(numbers.y.to_bytes(_COORDINATE_BYTES, "big")),
     }
     # RFC 7638 section 3: the required members only, sorted, without white space.
     thumbprint = hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).digest()
-    return members | {"kid": base64url(thumbprint), "use": "sig", "alg": "ES256"}
+    return members | {"kid": base64url.encode(thumbprint), "use": "sig", "alg": "ES256"}
 
 
 def public_kid(path: Path) -> str:

@@ -5,12 +5,12 @@ serial number under the key of the pinned CA. The names in the certificate are n
 not in the table is nobody's, so a renewed one is refused until the table says whose it is.
 """
 
-import base64
 import hashlib
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from authz.domain import base64url
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.names import CertificateIdentity
@@ -24,7 +24,7 @@ def identify(certificate: x509.Certificate, pin: PinnedIssuer) -> CertificateIde
         Refused: CERTIFICATE_IDENTITY: it is not in the table, or its two entries disagree.
     """
     digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
-    thumbprint = base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    thumbprint = base64url.encode(digest)
     if pin.table is None:  # a pin without one cannot be made; nothing is guessed if it is
         raise _nobody("there is no table of known certificates")
     holders = (pin.table.by_thumbprint.get(thumbprint), pin.table.by_serial.get(certificate.serial_number))

@@ -13,7 +13,6 @@ A TOML file, checked as a whole when it is read:
 A serial number means something only together with the key of the CA, which is that of the pin the table belongs to.
 """
 
-import base64
 import re
 import tomllib
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from authz.domain import base64url
 from authz.domain.errors import InvalidValue, SluisError
 from authz.domain.identifiers import Identifier
 
@@ -29,7 +29,7 @@ MAX_TABLE_BYTES: Final = 16 * 1024 * 1024
 """About 150,000 certificates."""
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")  # RFC 5280 section 4.1.2.2: at most 20 octets
 _HEX = re.compile(r"[0-9a-f]{64}")
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]{43}")
+_DIGEST = 32
 _MAX_PROBLEMS: Final = 20
 
 
@@ -115,9 +115,12 @@ def _take(entry: object, thumbprints: dict[str, Identifier], serials: dict[int, 
 def _thumbprint(text: str) -> str:
     plain = text.replace(":", "").lower()
     if _HEX.fullmatch(plain):
-        return base64.urlsafe_b64encode(bytes.fromhex(plain)).rstrip(b"=").decode("ascii")
-    if not _BASE64URL.fullmatch(text) or base64.urlsafe_b64encode(base64.urlsafe_b64decode(text + "="))[:43] != (
-        text.encode("ascii")
-    ):
-        raise InvalidValue("not a thumbprint: expected SHA-256 in 64 hexadecimal or 43 base64url digits")
+        return base64url.encode(bytes.fromhex(plain))
+    expected = "not a thumbprint: expected SHA-256 in 64 hexadecimal or 43 base64url digits"
+    try:
+        content = base64url.decode(text)
+    except InvalidValue:
+        raise InvalidValue(expected) from None
+    if len(content) != _DIGEST:
+        raise InvalidValue(expected)
     return text
