@@ -101,7 +101,7 @@ async def opened(
         dnssec: DNSSEC by the settings, unless a test is not about DNS.
 
     Raises:
-        SluisError: a key, the policy, the database or an anchor can not be used.
+        SluisError: a key, the policy, the database or an anchor cannot be used.
     """
     clock = clock or SystemClock()
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ def open_dnssec(settings: AuthzSettings, clock: Clock, own: OwnRecords) -> Dnsse
     """DNSSEC by the settings, for the process that serves.
 
     Raises:
-        InvalidValue: the anchors or the anchor file can not be used, or the mode is not for these resolvers.
+        InvalidValue: the anchors or the anchor file cannot be used, or the mode is not for these resolvers.
     """
 
     async def tell(changes: Sequence[str]) -> None:

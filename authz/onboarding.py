@@ -37,6 +37,6 @@ def open_examination(settings: AuthzSettings, clock: Clock) -> DnssecExamination
     """By the settings; the anchors are those that the running server follows.
 
     Raises:
-        InvalidValue: the anchors can not be used.
+        InvalidValue: the anchors cannot be used.
     """
     return DnssecExamination(open_dnssec(settings.dnssec, settings.state_dir / ANCHOR_STATE).validator, clock)

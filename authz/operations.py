@@ -46,7 +46,7 @@ CHECKPOINT_PUBLIC = "checkpoint.vkey"
 BUNDLE = "default"
 """Name of the policy bundle that the server publishes."""
 LONGEST_CERTIFICATE = timedelta(days=400)
-"""A revoked certificate can not be used any more after it expired; ours live 397 days."""
+"""A revoked certificate cannot be used any more after it expired; ours live 397 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Operations:
         """Make every key that is not there yet; returns what others need to know of them.
 
         Raises:
-            SluisError: a file can not be made or opened.
+            SluisError: a file cannot be made or opened.
         """
         keys = self.settings.keys
         origin = self.settings.log_origin
@@ -98,7 +98,7 @@ class Operations:
                 shortly before refuse tokens until they fetch them again.
 
         Raises:
-            SluisError: no keys yet, or a file can not be made.
+            SluisError: no keys yet, or a file cannot be made.
         """
         files = KeyFiles.open(self.settings.keys.folder, self.settings.keys.passphrase_file)
         wait = timedelta() if now else timedelta(seconds=self.settings.tokens.prepublish)
@@ -245,7 +245,7 @@ class Operations:
         try:
             kept = KeptNote(self.settings.keys.folder).read()
         except OSError as error:
-            raise KeyFileError(f"the checkpoint beside the key of the log can not be read ({error.strerror})") from None
+            raise KeyFileError(f"the checkpoint beside the key of the log cannot be read ({error.strerror})") from None
         async with self._database() as database:
             yield ReadingDesk(
                 reader=StoredAuditLog(database),

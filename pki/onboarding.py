@@ -43,7 +43,7 @@ class DomainGate:
         Raises:
             DomainsNotSecure: DOMAIN_INSECURE, DOMAIN_BOGUS, DOMAIN_INDETERMINATE, DOMAIN_UNREACHABLE, DOMAIN_ABSENT; or
                 DOMAIN_UNCHECKED, no resolver is configured, so that nothing is known of any name.
-            SluisError: the anchors or the file that follows them can not be used.
+            SluisError: the anchors or the file that follows them cannot be used.
         """
         wanted = [name for name in names if name not in self._local]
         if not wanted:
@@ -75,7 +75,7 @@ def _unchecked(name: str) -> DomainFinding:
     return DomainFinding(
         name,
         Reason.DOMAIN_UNCHECKED,
-        "no resolver is configured, so the name can not be checked.",
+        "no resolver is configured, so the name cannot be checked.",
         "the settings of this authority",
         'Name a resolver in pki.toml, as in [dnssec] resolvers = ["127.0.0.1:53"].',
     )

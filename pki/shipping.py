@@ -88,7 +88,7 @@ class Shipper:
 
         Raises:
             httpx.HTTPError: the store is away, or did not take them now.
-            StoreUnavailable: the outbox can not be read, or what was shipped not be marked.
+            StoreUnavailable: the outbox cannot be read, or what was shipped not be marked.
         """
         async with self._database.read() as connection:
             rows = _fitting(await Register(connection).unshipped(self._size.now))

@@ -36,7 +36,7 @@ _READABLE_BY_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SignerError(SluisError):
-    """A key can not be used. The text names the file and what is wrong, never the passphrase."""
+    """A key cannot be used. The text names the file and what is wrong, never the passphrase."""
 
 
 class Signer(Protocol):

@@ -164,9 +164,9 @@ class Decider:
             )
         except Refused as refused:
             return Refusal(refused.reason, refused.detail)
-        except Exception as error:  # noqa: BLE001  a record that can not be written refuses, whatever the cause
+        except Exception as error:  # noqa: BLE001  a record that cannot be written refuses, whatever the cause
             _LOG.error("record_failed", error=type(error).__name__, trace_id=inquiry.trace.trace_id, exc_info=error)
-            return Refusal(Reason.JOURNAL_UNAVAILABLE, "decisions can not be recorded at this moment, so none is made")
+            return Refusal(Reason.JOURNAL_UNAVAILABLE, "decisions cannot be recorded at this moment, so none is made")
         # 10. What was authorized is what is forwarded.
         return outcome
 
@@ -229,5 +229,5 @@ class Decider:
                 raise Refused(Reason.POLICY_UNAVAILABLE, "no clear decision could be had")
             if decision.obligations:
                 # Nothing here carries any out, and a permit under a condition that nobody meets is none.
-                raise Refused(Reason.POLICY_UNAVAILABLE, "the decision asks for what can not be done here")
+                raise Refused(Reason.POLICY_UNAVAILABLE, "the decision asks for what cannot be done here")
         return decision

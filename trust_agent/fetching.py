@@ -109,7 +109,7 @@ class Fetcher:
             return self._store.keys is not before
 
     async def _after_the_keys(self, poll: LongPoll) -> None:
-        # The feed is signed with a key of the set: without the set it can not be verified.
+        # The feed is signed with a key of the set: without the set it cannot be verified.
         await self._keys_known.wait()
         await poll.run()
 

@@ -80,7 +80,7 @@ class Journal:
         """Look at what is there, cut off a torn tail, and get ready to append.
 
         Raises:
-            Refused: JOURNAL_UNAVAILABLE: the folder can not be used.
+            Refused: JOURNAL_UNAVAILABLE: the folder cannot be used.
         """
         try:
             make_private_folder(self._folder)
@@ -288,4 +288,4 @@ class Journal:
 
 
 def _unavailable() -> Refused:
-    return Refused(Reason.JOURNAL_UNAVAILABLE, "decisions can not be recorded at this moment, so none is made")
+    return Refused(Reason.JOURNAL_UNAVAILABLE, "decisions cannot be recorded at this moment, so none is made")

@@ -97,7 +97,7 @@ def make_private_folder(folder: Path) -> None:
     """Make a folder, and what is missing above it, for the owner only; what is there already stays as it is.
 
     Raises:
-        OSError: it can not be made.
+        OSError: it cannot be made.
     """
     # `mkdir(parents=True)` gives the mode to the last folder only.
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -109,7 +109,7 @@ def open_private(path: Path) -> BinaryIO:
     """Open a file for writing, new and empty, that only its owner may read, whatever the umask is.
 
     Raises:
-        OSError: it can not be made.
+        OSError: it cannot be made.
     """
     # One that was left behind by a crash may have another mode: that of a file is given once.
     path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 Specification: shared `spec/policy.md`, "Bundles"; docs/decisions/0055. A signature says who made a bundle, not that it
 is the latest: authz, restored from an old release, or somebody in its place with an old bundle, could bring back rules
 that were withdrawn. The serial number of the manifest orders what one authz publishes. It is kept apart from the bundle
-itself: when the kept bundle can not be used any more, how far the numbers were is still known.
+itself: when the kept bundle cannot be used any more, how far the numbers were is still known.
 """
 
 from pathlib import Path

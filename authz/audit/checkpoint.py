@@ -96,7 +96,7 @@ class Checkpointer:
 
         Raises:
             CheckpointRefused: a stored entry or checkpoint is not what was written.
-            AuditUnavailable: the database can not be read or written.
+            AuditUnavailable: the database cannot be read or written.
         """
         # 1. Where the last checkpoint stands, by us or by another instance.
         last = await self._store.last_checkpoint()

@@ -28,6 +28,6 @@ def encode(record: AuditRecord) -> EncodedRecord:
     """Encode a record.
 
     Raises:
-        InvalidValue: it can not be stored (details that are not JSON, too long, unsearchable text).
+        InvalidValue: it cannot be stored (details that are not JSON, too long, unsearchable text).
     """
     return EncodedRecord(encode_record(record), terms_of(record))

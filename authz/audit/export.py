@@ -133,7 +133,7 @@ def verify_export(
             file that says it reaches as far as the checkpoint, and does not, is not intact.
 
     Raises:
-        ExportInvalid: not an export, or damaged so that it can not be read as one.
+        ExportInvalid: not an export, or damaged so that it cannot be read as one.
     """
     parsed = _parse(lines)
     header = next(parsed, None)

@@ -82,7 +82,7 @@ class Ingest:
             The ids of all records of the shipment, new or known.
 
         Raises:
-            Refused: too many or no records, one that the log can not hold, a source that is not the sender's, or an
+            Refused: too many or no records, one that the log cannot hold, a source that is not the sender's, or an
                 event that is not for shipping. Nothing of the shipment is written.
             AuditUnavailable: nothing is acknowledged; send it again.
         """
@@ -96,7 +96,7 @@ class Ingest:
         try:
             conflicts = await self._intake.append_new(records)
         except InvalidValue as error:
-            raise Refused(Reason.BODY_MALFORMED, "a record of the shipment is one that the log can not hold") from error
+            raise Refused(Reason.BODY_MALFORMED, "a record of the shipment is one that the log cannot hold") from error
         if conflicts:
             # One alert, however many: each would wait for a commit of its own, and a sender could have 500 at a time.
             ids = [conflict.terms.record_id for conflict in conflicts]

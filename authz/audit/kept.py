@@ -1,4 +1,4 @@
-"""The last signed checkpoint, kept in a file beside the log's key: what the database can not take back.
+"""The last signed checkpoint, kept in a file beside the log's key: what the database cannot take back.
 
 Specification: shared `spec/audit.md`, "Tamper evidence"; docs/threat-model.md, "An insider with the database". Whoever
 removes the newest records together with their checkpoints leaves a log that fits by itself; it does not fit this note.
@@ -32,7 +32,7 @@ class KeptNote:
         """The note as it was kept, not verified; None when there is none yet.
 
         Raises:
-            OSError: there is one that can not be read.
+            OSError: there is one that cannot be read.
         """
         try:
             with self._path.open("rb") as file:
@@ -41,7 +41,7 @@ class KeptNote:
             return None
 
     def write(self, note: str) -> None:
-        """Keep a newer note. A folder that can not be written costs this evidence, not the signing."""
+        """Keep a newer note. A folder that cannot be written costs this evidence, not the signing."""
         try:
             write_whole(self._path, note.encode())
         except OSError as error:

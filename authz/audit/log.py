@@ -18,7 +18,7 @@ from authz.domain.reasons import Reason
 class AuditUnavailable(Refused):
     """A record could not be made durable, so the act it describes is refused (architecture.md, "Failure rules")."""
 
-    def __init__(self, detail: str = "the audit log can not be written at this moment; try again later") -> None:
+    def __init__(self, detail: str = "the audit log cannot be written at this moment; try again later") -> None:
         super().__init__(Reason.AUDIT_UNAVAILABLE, detail)
 
 
@@ -88,7 +88,7 @@ class LogIntake(Protocol):
 
         Raises:
             AuditUnavailable: nothing of the batch is acknowledged.
-            InvalidValue: one that the log can not hold; nothing of the batch is written.
+            InvalidValue: one that the log cannot hold; nothing of the batch is written.
         """
         ...
 

@@ -117,7 +117,7 @@ class ProofCollector:
             self._merge()
 
     def finish(self) -> tuple[bytes, dict[int, tuple[bytes, ...]]]:
-        """The root and the proof of each chosen entry; the collector can not be used afterwards."""
+        """The root and the proof of each chosen entry; the collector cannot be used afterwards."""
         while len(self._stack) > 1:
             self._merge()
         root = self._stack[0][1] if self._stack else EMPTY_ROOT

@@ -19,7 +19,7 @@ MIN_PASSPHRASE_BYTES: Final = 12
 
 
 class NoteKeyError(SluisError):
-    """The key file can not be made or opened. The text names the file, never the passphrase."""
+    """The key file cannot be made or opened. The text names the file, never the passphrase."""
 
 
 class FileNoteSigner:
@@ -48,7 +48,7 @@ class FileNoteSigner:
         """Make a key and its file.
 
         Raises:
-            NoteKeyError: the file exists already or can not be written, or the passphrase is too short.
+            NoteKeyError: the file exists already or cannot be written, or the passphrase is too short.
         """
         if len(passphrase) < MIN_PASSPHRASE_BYTES:
             raise NoteKeyError(f"the passphrase for {path.name} has fewer than {MIN_PASSPHRASE_BYTES} bytes")
@@ -61,7 +61,7 @@ class FileNoteSigner:
         try:
             write_new(path, data)
         except OSError as error:
-            raise NoteKeyError(f"the key file {path.name} can not be made: {error.strerror}") from error
+            raise NoteKeyError(f"the key file {path.name} cannot be made: {error.strerror}") from error
         return cls(name, key)
 
     @classmethod
@@ -74,7 +74,7 @@ class FileNoteSigner:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), passphrase)
         except OSError as error:
-            raise NoteKeyError(f"the key file {path.name} can not be read: {error.strerror}") from error
+            raise NoteKeyError(f"the key file {path.name} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError) as error:
             raise NoteKeyError(f"the key file {path.name} does not open: wrong passphrase, or not encrypted") from error
         if not isinstance(key, Ed25519PrivateKey):

@@ -1,7 +1,7 @@
 """The reading desk: the only way to read the log, because every act of reading is itself recorded.
 
 Specification: shared `spec/audit.md`, "What is recorded": one record per act of reading, never one for its own write.
-The record is durable before anything is handed over; if it can not be written, nothing is read. Who may read is decided
+The record is durable before anything is handed over; if it cannot be written, nothing is read. Who may read is decided
 by whoever opens the desk.
 """
 
@@ -59,7 +59,7 @@ class ReadingDesk:
         """Entries that fit, newest first.
 
         Raises:
-            AuditUnavailable: the reading can not be recorded.
+            AuditUnavailable: the reading cannot be recorded.
         """
         found = await self._reader.find(criteria)
         await self._recorded(EventType.LOG_READ, {"search": criteria.described(), "results": len(found)})
@@ -70,7 +70,7 @@ class ReadingDesk:
 
         Raises:
             Refused: there is no such entry. The attempt is recorded.
-            AuditUnavailable: the reading can not be recorded.
+            AuditUnavailable: the reading cannot be recorded.
         """
         found = [entry async for entry in self._reader.entries(index, index + 1)]
         await self._recorded(EventType.LOG_READ, {"index": index, "results": len(found)})
@@ -83,7 +83,7 @@ class ReadingDesk:
 
         Raises:
             Refused: no checkpoint was signed yet, so nothing could be proven.
-            AuditUnavailable: the export can not be recorded.
+            AuditUnavailable: the export cannot be recorded.
         """
         checkpoints = await self._reader.checkpoints()
         if not checkpoints:
@@ -117,7 +117,7 @@ class ReadingDesk:
         Raises:
             Refused: none was signed yet, or the stored one is not signed by this log or older than what was kept
                 outside the database.
-            AuditUnavailable: the reading can not be recorded.
+            AuditUnavailable: the reading cannot be recorded.
         """
         stored = await self._reader.last_checkpoint()
         if stored is None:
@@ -135,7 +135,7 @@ class ReadingDesk:
         """Verify the whole log against every signed checkpoint.
 
         A verification shows nothing of what the records say, and it is needed most when the database is damaged: its
-        result is returned also when it can not be recorded.
+        result is returned also when it cannot be recorded.
 
         Args:
             elsewhere: signed checkpoints that were kept outside this database.
@@ -144,7 +144,7 @@ class ReadingDesk:
             The report, and whether the verification was recorded.
 
         Raises:
-            AuditUnavailable: the log can not be read at all.
+            AuditUnavailable: the log cannot be read at all.
         """
         kept = [*await self._reader.checkpoints(), *(self._external(note) for note in (*self._kept, *elsewhere))]
         size = await self._reader.size()

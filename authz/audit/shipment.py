@@ -99,7 +99,7 @@ def read_shipment(body: bytes) -> list[EncodedRecord]:
     """The records of a shipment, in order.
 
     Raises:
-        InvalidValue: too long, not a shipment, or one of its records is none or can not be stored.
+        InvalidValue: too long, not a shipment, or one of its records is none or cannot be stored.
     """
     if len(body) > MAX_BATCH_BYTES:
         raise InvalidValue(f"a shipment has at most {MAX_BATCH_BYTES} bytes")

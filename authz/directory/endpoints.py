@@ -26,7 +26,7 @@ from authz.participants.registry import ParticipantRegistry
 LONGEST_INTERVAL: Final = 3600.0
 """Seconds between looks at an endpoint that matches, however seldom domains are looked at."""
 REMEMBERED_INTERVALS: Final = 2
-"""How many intervals a match counts, when the endpoint can not be looked at meanwhile."""
+"""How many intervals a match counts, when the endpoint cannot be looked at meanwhile."""
 FIRST_RETRY: Final = 0.5
 """Seconds until an endpoint that did not match is looked at again; doubled each time."""
 LONGEST_RETRY: Final = 60.0
@@ -34,7 +34,7 @@ MAX_CONCURRENT_LOOKS: Final = 8
 TICK: Final = 0.25
 """Seconds between questions what is due; a change of the scheme is seen as soon."""
 PATIENCE: Final = 5.0
-"""Seconds until the next try when the log can not be written."""
+"""Seconds until the next try when the log cannot be written."""
 _log = structlog.get_logger()
 
 

@@ -277,7 +277,7 @@ _CHECKS: Final = re.compile(r"[TF]{4}")
 
 
 # A record that another component sent is searched, indexed and shown like our own: a list or an object where a text
-# belongs would reach the database as something that it can not hold.
+# belongs would reach the database as something that it cannot hold.
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidValue("a member of an audit record is not a text")

@@ -166,7 +166,7 @@ function envoy_on_request(handle)
 end
 """
 
-# ext_authz over HTTP can not replace a body, so the authorized document comes as a header and is put in its place here.
+# ext_authz over HTTP cannot replace a body, so the authorized document comes as a header and is put in its place here.
 # Without that header nothing is forwarded: a 200 of something that is not our decision service is not a permit. Envoy
 # forwards a request whose script failed as if there were no script; so the last thing done is to say that it did not,
 # and `guard_filter` lets pass only what says so. Objects of before `body()` are not valid after it: it waits.

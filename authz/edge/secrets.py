@@ -2,7 +2,7 @@
 
 Envoy watches the folder and takes over a file that is renamed into it, without dropping connections. The files are
 written by us rather than naming the originals in Envoy's configuration, because a certificate and its key are replaced
-one after the other: a pair that does not fit, or a file that can not be read, leaves the last good one in place.
+one after the other: a pair that does not fit, or a file that cannot be read, leaves the last good one in place.
 """
 
 import json
@@ -23,7 +23,7 @@ _LOG: Final = structlog.get_logger(__name__)
 
 
 class SecretsError(SluisError):
-    """TLS material can not be used."""
+    """TLS material cannot be used."""
 
 
 class TlsSecret(Protocol):
@@ -105,7 +105,7 @@ class PeerValidation:
                 load = x509.load_pem_x509_crl if data.startswith(b"-----") else x509.load_der_x509_crl
                 crls.append(load(data).public_bytes(Encoding.PEM).decode())
         except (OSError, ValueError) as error:
-            raise SecretsError("a CA or CRL file can not be used") from error
+            raise SecretsError("a CA or CRL file cannot be used") from error
         return validation_secret(self.name, bundle, "".join(crls), server_name=self.server_name)
 
     def _crls(self) -> list[Path]:
@@ -129,7 +129,7 @@ class SecretFiles:
         """Write every file once.
 
         Raises:
-            SecretsError: one can not be made; Envoy would not start with it.
+            SecretsError: one cannot be made; Envoy would not start with it.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for secret in self._secrets:
@@ -183,4 +183,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise SecretsError(f"{path} can not be read as PEM") from error
+        raise SecretsError(f"{path} cannot be read as PEM") from error

@@ -20,7 +20,7 @@ _Location = tuple[int | str, ...]
 
 
 class SettingsError(SluisError):
-    """The settings can not be used. The text lists every problem, one a line."""
+    """The settings cannot be used. The text lists every problem, one a line."""
 
 
 class Settings(BaseModel):
@@ -68,7 +68,7 @@ def load_settings(model: type[_Model], path: Path, *, variable: str | None = Non
             data = tomllib.load(file)
     except OSError as error:
         hint = f"; name the settings file with --config or {variable}" if variable is not None else ""
-        raise SettingsError(f"{path}: can not be read ({error.strerror}){hint}") from error
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}){hint}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file ({error})") from error
     return check_settings(model, data, path)

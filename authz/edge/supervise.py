@@ -143,7 +143,7 @@ def run_service(name: str, folder: RunFolder, front: Front, *services: Service, 
 
     Raises:
         StartFailed: a port is in use, or not ready in time.
-        SecretsError: TLS material can not be used.
+        SecretsError: TLS material cannot be used.
     """
     import uvloop  # noqa: PLC0415  the parent's loop only; importing this module stays cheap
 
@@ -330,7 +330,7 @@ class Supervised:
             if self._stopping.is_set():
                 return
             if child.name not in self._ready:
-                # What can not start the first time has wrong settings or a taken port: say so instead of trying on.
+                # What cannot start the first time has wrong settings or a taken port: say so instead of trying on.
                 raise StartFailed(f"{child.name} ended with status {status} before it was ready")
             if loop.time() - started > _STABLE_AFTER:
                 backoff = _BACKOFF_FIRST

@@ -86,7 +86,7 @@ class DaneState(StrEnum):
     ABSENT = "absent"
     MISMATCHED = "mismatched"
     FAILED = "failed"
-    """The TLSA records or the addresses can not be trusted."""
+    """The TLSA records or the addresses cannot be trusted."""
     ADDRESS = "address"
     """The name leads to an address to which this server does not connect."""
     UNREACHABLE = "unreachable"
@@ -112,7 +112,7 @@ _REFUSALS = {
     DomainState.BOGUS: (Reason.DOMAIN_BOGUS, "the DNSSEC signatures of the audience's domain are not valid"),
     DomainState.INDETERMINATE: (
         Reason.DOMAIN_INDETERMINATE,
-        "whether the audience's domain is signed with DNSSEC can not be determined",
+        "whether the audience's domain is signed with DNSSEC cannot be determined",
     ),
     DomainState.UNREACHABLE: (Reason.DOMAIN_UNREACHABLE, "the audience's domain could not be checked at this moment"),
 }
@@ -131,8 +131,8 @@ def require_secure(state: DomainState) -> None:
 _DANE_REFUSALS = {
     DaneState.ABSENT: (Reason.DANE_ABSENT, "the audience must have DANE and has no usable TLSA record"),
     DaneState.MISMATCHED: (Reason.DANE_MISMATCH, "the audience presents a certificate that fits no TLSA record"),
-    DaneState.FAILED: (Reason.DANE_FAILED, "the TLSA records or addresses of the audience can not be trusted"),
-    DaneState.ADDRESS: (Reason.DANE_ADDRESS, "the audience must have DANE, and its address can not be looked at"),
+    DaneState.FAILED: (Reason.DANE_FAILED, "the TLSA records or addresses of the audience cannot be trusted"),
+    DaneState.ADDRESS: (Reason.DANE_ADDRESS, "the audience must have DANE, and its address cannot be looked at"),
     DaneState.UNREACHABLE: (Reason.DANE_UNREACHABLE, "the audience must have DANE and could not be looked at"),
     DaneState.UNCHECKED: (Reason.DANE_UNCHECKED, "the audience must have DANE and was not looked at lately"),
 }

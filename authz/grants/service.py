@@ -115,7 +115,7 @@ class TokenService:
         """Rules 1 and 2, before anything that the caller wrote is read.
 
         Raises:
-            Refused: see `ClientAuthenticator.authenticate`; REVOCATIONS_STALE when it can not be known.
+            Refused: see `ClientAuthenticator.authenticate`; REVOCATIONS_STALE when it cannot be known.
         """
         if self._blind():
             raise Refused(Reason.REVOCATIONS_STALE, "who takes part and what is revoked is not known at this moment")

@@ -79,7 +79,7 @@ class PolicyRefused(Refused):
 
 
 def current_client(client: AuthenticatedClient, revocations: RevocationList) -> CurrentClient:
-    """Rule 1, what the certificate alone can not say: revoked by thumbprint, here or a moment ago by its authority.
+    """Rule 1, what the certificate alone cannot say: revoked by thumbprint, here or a moment ago by its authority.
 
     Raises:
         Refused: CREDENTIAL_REVOKED, CERTIFICATE_REVOKED.

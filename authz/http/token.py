@@ -79,7 +79,7 @@ class TokenEndpoint:
         try:
             await self._service.record_refusal(refusal, attempt.client, attempt.request, context)
         except SluisError as error:
-            # A refusal that can not be recorded says nothing but that something is wrong here.
+            # A refusal that cannot be recorded says nothing but that something is wrong here.
             _log.error("refusal not recorded", trace_id=context.trace.trace_id, error_kind=type(error).__name__)
             return opaque(context.trace.trace_id)
         return self._face.refuse(refusal, context.trace.trace_id)

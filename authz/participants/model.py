@@ -99,7 +99,7 @@ class Participant:
         environment: network in which it takes part.
         roles: further roles, for example BRONHOUDER.
         identifiers: every identifier of the organisation, `id` included, at most one of each kind.
-        credentials: what it may authenticate with; none means that it is known but can not ask for anything.
+        credentials: what it may authenticate with; none means that it is known but cannot ask for anything.
         log_sources: sources (`bron`) of audit records that it may send, for example `sluis/trust-agent/<name>`.
         status: suspended deelnemers are refused everywhere.
         dane: with REQUIRED, its services are listed and tokens are issued for them only while DANE fits.

@@ -45,7 +45,7 @@ class Database:
         """Migrate under a lock and start the writer.
 
         Raises:
-            AuditUnavailable: the database can not be opened or migrated.
+            AuditUnavailable: the database cannot be opened or migrated.
         """
         try:
             if self._writing.dialect.name == "sqlite" and self._writing.url.database:
@@ -54,7 +54,7 @@ class Database:
                 await connection.run_sync(migrate)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             await self._dispose()
-            raise AuditUnavailable("the database can not be opened or brought to the schema of this release") from error
+            raise AuditUnavailable("the database cannot be opened or brought to the schema of this release") from error
         self._writer.start()
 
     @property
@@ -76,13 +76,13 @@ class Database:
         """A connection for reading: everything read through it is of one moment.
 
         Raises:
-            AuditUnavailable: the database can not be read.
+            AuditUnavailable: the database cannot be read.
         """
         try:
             async with self._reading.connect() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
-            raise AuditUnavailable("the database can not be read at this moment; try again later") from error
+            raise AuditUnavailable("the database cannot be read at this moment; try again later") from error
 
     async def write(self, act: Act[T], *records: AuditRecord) -> T:
         """Do an act and write its audit records in one transaction; returns when both are durable.
@@ -94,7 +94,7 @@ class Database:
 
         Raises:
             AuditUnavailable: nothing of it is acknowledged.
-            InvalidValue: a record that can not be stored.
+            InvalidValue: a record that cannot be stored.
         """
         encoded = [encode(record) for record in records]
 
@@ -110,7 +110,7 @@ class Database:
 
         Raises:
             AuditUnavailable: they are not.
-            InvalidValue: a record that can not be stored, or that the log has already.
+            InvalidValue: a record that cannot be stored, or that the log has already.
         """
         if records:
             await self._writer.submit_records([encode(record) for record in records])
@@ -129,7 +129,7 @@ class Database:
         async def job(group: Group) -> tuple[EncodedRecord, ...]:
             known = await group.known(tuple(first.values()))
             group.append([item for key, item in first.items() if key not in known])
-            # An erased payload (None) can not be compared any more.
+            # An erased payload (None) cannot be compared any more.
             there = {key: known.get(key, item.payload) for key, item in first.items()}
             return tuple(record for record in records if there[record.key] not in {record.payload, None})
 

@@ -203,7 +203,7 @@ class Writer:
             if len(jobs) > 1:
                 await self._each_alone(jobs)
                 return
-            refusal = InvalidValue("the log has a record with this source and id already, or can not hold it")
+            refusal = InvalidValue("the log has a record with this source and id already, or cannot hold it")
             refusal.__cause__ = error
             outcomes = [refusal]
         except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:

@@ -87,7 +87,7 @@ class CertificateFeedMirror:
 
         Raises:
             Refused: not a feed that counts here.
-            SluisError: it can not be kept.
+            SluisError: it cannot be kept.
         """
         now = self._clock.now()
         feed = self._read(body, now)

@@ -48,7 +48,7 @@ class KeyFiles:
         """Read the keys that are always needed.
 
         Raises:
-            KeyFileError: a file is missing or can not be decrypted.
+            KeyFileError: a file is missing or cannot be decrypted.
         """
         passphrase = read_passphrase(passphrase_file)
         feed = Es256Signer(read_key(folder / FEED, passphrase))
@@ -66,13 +66,13 @@ class KeyFiles:
             create_checkpoint_key: makes the checkpoint key at a path, under a passphrase.
 
         Raises:
-            KeyFileError: the folder or a file can not be written, or an existing file can not be decrypted.
+            KeyFileError: the folder or a file cannot be written, or an existing file cannot be decrypted.
         """
         passphrase = read_passphrase(passphrase_file)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise KeyFileError(f"{folder}: the key folder can not be made ({error.strerror})") from None
+            raise KeyFileError(f"{folder}: the key folder cannot be made ({error.strerror})") from None
         for name in (FEED, BUNDLE):
             if not (folder / name).exists():
                 write_key(folder / name, ec.generate_private_key(ec.SECP256R1()), passphrase)

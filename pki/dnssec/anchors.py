@@ -93,7 +93,7 @@ def read_anchors(path: Path) -> tuple[TrustAnchor, ...]:
 
     Raises:
         InvalidValue: it holds something else.
-        OSError: it can not be read, is no regular file, or is larger than `MAX_FILE`.
+        OSError: it cannot be read, is no regular file, or is larger than `MAX_FILE`.
     """
     try:
         text = read_limited(path, MAX_FILE).decode("utf-8")

@@ -32,7 +32,7 @@ def parse_question(name: str, rdtype: str) -> tuple[dns.name.Name, RdataType]:
         rdtype: for example `A`, `TLSA` or `TYPE257`.
 
     Raises:
-        InvalidValue: it can not be asked; the text says what is expected, and repeats nothing of it.
+        InvalidValue: it cannot be asked; the text says what is expected, and repeats nothing of it.
     """
     return parse_name(name), parse_type(rdtype)
 

@@ -25,7 +25,7 @@ _ERRORS_WITHOUT_QUESTION: Final = frozenset({1, 2, 4, 5})
 
 
 class Unfit(SluisError):  # noqa: N818  says what the answer is
-    """Something answered, and it can not be used; the text says why."""
+    """Something answered, and it cannot be used; the text says why."""
 
 
 async def exchange(query: bytes, address: tuple[str, int], seconds: float) -> bytes:

@@ -54,7 +54,7 @@ def open_dnssec(chosen: DnssecSettings, anchor_state: Path, following: Following
         following: in that process; None to read that file before each check, and never write it.
 
     Raises:
-        InvalidValue: an address, the mode, the anchors or the anchor file can not be used. Without `following` a check
+        InvalidValue: an address, the mode, the anchors or the anchor file cannot be used. Without `following` a check
             raises it too, when the anchor file was damaged meanwhile.
     """
     addresses = [parse_address(text) for text in chosen.resolvers]
@@ -72,11 +72,11 @@ def _configured(path: Path) -> tuple[TrustAnchor, ...]:
     try:
         return read_anchors(path)
     except OSError as error:
-        raise InvalidValue("the file with trust anchors can not be read") from error
+        raise InvalidValue("the file with trust anchors cannot be read") from error
 
 
 def _followed(path: Path) -> tuple[TrustAnchor, ...]:
     try:
         return AnchorFile(path, root_anchors()).anchors()
     except OSError as error:
-        raise InvalidValue("the file that follows the keys of the root can not be read") from error
+        raise InvalidValue("the file that follows the keys of the root cannot be read") from error

@@ -72,7 +72,7 @@ class AnchorFile:
 
     Raises:
         InvalidValue: the file is malformed, or the anchors are of more than one zone or of none.
-        OSError: the file can not be read, is no regular file, or is larger than `MAX_FILE`.
+        OSError: the file cannot be read, is no regular file, or is larger than `MAX_FILE`.
     """
 
     def __init__(self, path: Path, seed: tuple[TrustAnchor, ...]) -> None:

@@ -22,7 +22,7 @@ AUDITOR = AuditUser("os:auditor", "AUDITOR")
 
 
 class FullLog:
-    """A log that can not be written."""
+    """A log that cannot be written."""
 
     async def record(self, *_records: AuditRecord) -> None:
         raise AuditUnavailable

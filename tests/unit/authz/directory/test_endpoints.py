@@ -121,7 +121,7 @@ async def test_a_mismatch_is_believed_at_the_second_look(watched: Watched) -> No
     watched.eye.script = [MISMATCHED, MISMATCHED, UNREACHABLE]
     assert await watched.later(EVERY) is MISMATCHED
     assert watched.log.told() == [("matched", "mismatched")]
-    # What was seen to be wrong is not forgiven because it can not be looked at any more.
+    # What was seen to be wrong is not forgiven because it cannot be looked at any more.
     assert await watched.later(LONGEST_RETRY) is UNREACHABLE
 
 

@@ -60,7 +60,7 @@ def test_what_is_no_toml_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="can not be read"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(Outer, tmp_path / "absent.toml")
     with pytest.raises(SettingsError, match="--config or SLUIS_X"):
         load_settings(Outer, tmp_path / "absent.toml", variable="SLUIS_X")

@@ -1,4 +1,4 @@
-"""Acts and records: durable together, isolated from each other, refused when they can not be written."""
+"""Acts and records: durable together, isolated from each other, refused when they cannot be written."""
 
 import asyncio
 import os
