@@ -1,7 +1,7 @@
 """The desk where operators hand out enrolment codes, and where keys are blocked.
 
 Specification: shared `spec/pki.md`, "Issuing": a code is bound to the identity by an operator, and by two in
-production, each with a key of his own (`pki.operators`, decision 0106). Where one is enough, an operator may act under
+production, each with a key of his own (`pki.operators`, decision 0108). Where one is enough, an operator may act under
 the name that the command line established.
 """
 

@@ -1,6 +1,6 @@
 """What entitles to a certificate, decided in the transaction that takes the place of an identity in the register.
 
-Specification: shared `spec/pki.md`, "Issuing" (two-person in production); decision 0106. Where two persons are needed,
+Specification: shared `spec/pki.md`, "Issuing" (two-person in production); decision 0108. Where two persons are needed,
 nothing comes into the network but by a code that two operators vouched for with their keys: no first certificate, and
 no renewal with other names, another organisation or another key. A holder who asks with the certificate that he has
 chooses his own new key.

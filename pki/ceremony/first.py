@@ -177,10 +177,20 @@ def hold_ceremony(plan: CeremonyPlan, at: datetime) -> Mapping[str, Path]:
         f"Move {root_name}.key.pem and its passphrase to two offline places and destroy them here.",
         f"Before {(at + ROOT_CRL_LIFE).date().isoformat()}: sign a new CRL of the root (`pki ceremony-root-crl`).",
         "Write the SHA-256 of this transcript on the paper that is signed.",
+        *_operators(plan.environment),
     )
     occasion = Occasion(title, people, at, plan.command)
     files["transcript.md"] = write_transcript(occasion, (root.shown("Root"), issuing.shown("Issuing CA")), files, to_do)
     return write_all(plan.folder, files)
+
+
+def _operators(environment: str) -> tuple[str, ...]:
+    if environment != "PRD":
+        return ()
+    return (
+        "Two persons at least make a key each (`pki operator new`), with a passphrase that nobody else knows.",
+        "Put the blocks that it prints into pki.toml, both present: without two operators nothing is issued.",
+    )
 
 
 def first_crl(ca: Ca, published: Publication | None, at: datetime, life: timedelta) -> bytes:
@@ -221,4 +231,9 @@ port = {plan.listen_port}
 # Only names that are secure (DNSSEC) get a first certificate: name a resolver before the first one is issued.
 # [dnssec]
 # resolvers = ["127.0.0.1:53"]
+
+# For production two operators vouch for every certificate, each with a key of his own: `pki operator new`.
+# [[operators]]
+# name = "anna"
+# public_key = "..."
 """

@@ -1,6 +1,6 @@
 """Whether two operators vouched for a code: who they are, and whether they signed for what the register now says.
 
-Specification: shared `spec/pki.md`, "Issuing"; decision 0106. The row of a code is believed only as far as the two
+Specification: shared `spec/pki.md`, "Issuing"; decision 0108. The row of a code is believed only as far as the two
 statements reach, which name everything that a certificate will say, the hash of the secret, and the other statement.
 Who can write the database but has no two keys can therefore not make a code that gets a certificate.
 """

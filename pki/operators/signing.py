@@ -1,6 +1,6 @@
 """Statements that an operator signs: one text for one meaning, under a name of our own for what is signed.
 
-Specification: shared `spec/pki.md`, "Issuing" (two-person in production); decision 0106. A statement is JSON with
+Specification: shared `spec/pki.md`, "Issuing" (two-person in production); decision 0108. A statement is JSON with
 sorted names, without spaces, in ASCII, and goes behind `DOMAIN` when it is signed, so that a signature for it is one
 for nothing else. ECDSA on P-256 with SHA-256, DER, in base64. What a statement means is not looked at here
 (`pki.operators.roster`).

@@ -95,7 +95,7 @@ def test_a_code_in_a_file_of_its_owner(run: Run, tmp_path: Path) -> None:  # noq
 
 def new_operators(run: Run, tmp_path: Path, settings: Path) -> dict[str, tuple[str, ...]]:  # noqa: F811
     """Anna and Bram make their keys, and an administrator adds what was printed; the options of each."""
-    options = {}
+    options: dict[str, tuple[str, ...]] = {}
     for name in ("anna", "bram"):
         (tmp_path / f"{name}.pass").write_text(f"the passphrase of {name}\n")
         (tmp_path / f"{name}.pass").chmod(0o600)
