@@ -2,9 +2,9 @@
 
 Nothing of the environment is believed (LOGNAME, USER, SUDO_USER): anybody sets that, and what is recorded under a name
 must be of whoever has it. The login uid of the kernel can be changed by root alone once it is set, but whoever finds it
-unset (in containers, in services) may set it to anybody's. It is therefore believed only of a session of which the login
-manager knows the same; else the account of the process counts. Neither is a proof of who a person is: where two persons
-are needed, each has a key (decision 0108).
+unset (in containers, in services) may set it to anybody's. It is therefore believed only of a session of which the
+login manager knows the same; else the account of the process counts. Neither is a proof of who a person is: where two
+persons are needed, each has a key (decision 0108).
 """
 
 import os
