@@ -11,24 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from authz.domain.errors import InvalidValue, Refused, SluisError
+from authz.domain.errors import InvalidValue, Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.encoding import ToBeSigned, join_certificate
+from pki.certifying import IssuingError, new_serial_number, prepare, sign
+from pki.encoding import ToBeSigned
 from pki.lint import Around, lint_system_certificate
 from pki.lint_pkilint import lint_certificate
 from pki.names import CertificateIdentity, subject_name
 from pki.profiles import BACKDATE, SYSTEM_LIFETIME, Publication, system_certificate
 from pki.requests import CertificateRequest
 from pki.signer import Signer
-from pki.throwaway import certificate_to_lint
 
-
-class IssuingError(SluisError):
-    """The CA does not do what was asked of it; a fault of ours, not of the caller."""
+__all__ = ["Holder", "IssuingCa", "IssuingError", "Prepared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +120,9 @@ class IssuingCa:
         """
         start = (at - BACKDATE).replace(microsecond=0)
         end = min(start + lifetime, self.certificate.not_valid_after_utc)
-        serial_number = x509.random_serial_number() | 1 << 158  # 20 octets, whatever was drawn
+        serial_number = new_serial_number()
         try:
-            tbs = ToBeSigned(
+            fields = ToBeSigned(
                 serial_number=serial_number,
                 algorithm=self.signer.algorithm,
                 issuer=self.certificate.subject,
@@ -146,12 +143,10 @@ class IssuingCa:
                     holder.dns_names,
                     uzi_authority=self._uzi_authority,
                 ),
-            ).encode()
+            )
+            tbs = prepare(fields, self.signer, self._lint)
         except InvalidValue as error:
             raise Refused(Reason.REQUEST_MALFORMED, f"A certificate cannot be made: {error}.") from error
-        unsigned = certificate_to_lint(tbs, self.signer)
-        lint_system_certificate(x509.load_der_x509_certificate(unsigned), self._around)
-        lint_certificate(unsigned, self._around.local_names)
         self._outstanding.add(hashlib.sha256(tbs).digest())
         return Prepared(serial_number, tbs, start, end)
 
@@ -169,12 +164,11 @@ class IssuingCa:
         if digest not in self._outstanding:
             raise IssuingError("this certificate was not prepared here, or was signed before")
         self._outstanding.discard(digest)
-        der = join_certificate(prepared.tbs, self.signer.algorithm, self.signer.sign(prepared.tbs))
-        try:
-            x509.load_der_x509_certificate(der).verify_directly_issued_by(self.certificate)
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise IssuingError("the signer made a signature that does not verify") from error
-        return der
+        return sign(prepared.tbs, self.signer, self.certificate)
+
+    def _lint(self, unsigned: bytes) -> None:
+        lint_system_certificate(x509.load_der_x509_certificate(unsigned), self._around)
+        lint_certificate(unsigned, self._around.local_names)
 
     def forget(self, prepared: Prepared) -> None:
         """Let go of what will not be signed after all."""

@@ -2,8 +2,8 @@
 
 Specification: shared `spec/pki.md`, "Issuing"; RFC 5280 section 4.2. A profile only says what belongs in; `pki.lint`
 checks the result independently before it is signed. The subject is built in `pki.names.subject_name`: C, O,
-organizationIdentifier `NTRNL-<KvK>`, serialNumber, CN (spec/pki.md); the serial number in `pki.issuing`: 159 bits, of
-which at least 64 from a good random source (RFC 5280 4.1.2.2, CA/B Baseline Requirements 7.1).
+organizationIdentifier `NTRNL-<KvK>`, serialNumber, CN (spec/pki.md); the serial number in `pki.certifying`: 159 bits,
+of which at least 64 from a good random source (RFC 5280 4.1.2.2, CA/B Baseline Requirements 7.1).
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from pki.names import SYSTEM_POLICY_OID, CertificateIdentity, subject_alternativ
 SYSTEM_LIFETIME: Final = timedelta(days=397)
 """spec/pki.md, "Profile of a system certificate": 397 days, counted from notBefore to notAfter."""
 ROOT_LIFETIME: Final = timedelta(days=20 * 365)
+RESPONDER_LIFETIME: Final = timedelta(days=2)
+"""Of the certificate of an OCSP responder, which nobody checks for revocation (RFC 6960 section 4.2.2.2.1)."""
 ISSUING_LIFETIME: Final = timedelta(days=10 * 365)
 BACKDATE: Final = timedelta(minutes=5)
 """notBefore lies this much before the moment of issuing, for relying parties whose clock runs behind."""
@@ -142,6 +144,18 @@ def cross_certificate(public_key: bytes, by_key: bytes, by: Publication) -> Exte
         (_authority_key(by_key), False),  # RFC 5280 4.2.1.1
         (_distribution_point(by), False),  # RFC 5280 4.2.1.13: it can be revoked like any other
         (_authority_information(by), False),  # RFC 5280 4.2.2.1
+    )
+
+
+def ocsp_responder(public_key: bytes, issuer_key: bytes) -> Extensions:
+    """Extensions of the certificate of an OCSP responder with a key of its own."""
+    return (
+        (x509.BasicConstraints(ca=False, path_length=None), True),  # RFC 5280 4.2.1.9
+        (_usage("digital_signature"), True),  # RFC 5280 4.2.1.3
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False),  # RFC 6960 4.2.2.2
+        (x509.OCSPNoCheck(), False),  # RFC 6960 4.2.2.2.1: hence its short life
+        (_subject_key(public_key), False),  # RFC 5280 4.2.1.2
+        (_authority_key(issuer_key), False),  # RFC 5280 4.2.1.1
     )
 
 

@@ -12,20 +12,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from pki.encoding import ToBeSigned, join_certificate
-from pki.issuing import IssuingCa, IssuingError
+from pki.certifying import IssuingError, new_serial_number, prepare, sign
+from pki.encoding import ToBeSigned
+from pki.issuing import IssuingCa
 from pki.keys import load_spki
-from pki.lint_pkilint import lint_certificate
-from pki.profiles import BACKDATE
+from pki.lint_responder import lint_responder
+from pki.profiles import BACKDATE, RESPONDER_LIFETIME, ocsp_responder
 from pki.signer import KeySigner, new_key
 from pki.store.database import Database
 from pki.store.status import StatusRegister
-from pki.throwaway import certificate_to_lint
 
-RESPONDER_LIFE: Final = timedelta(days=2)
 RENEW_BEFORE: Final = timedelta(days=1)
 _COPIED: Final = (NameOID.COUNTRY_NAME, NameOID.ORGANIZATION_NAME)
 
@@ -57,10 +55,10 @@ async def new_responder_key(database: Database, ca: IssuingCa, at: datetime) -> 
         StoreUnavailable: it cannot be recorded, so it was not signed.
     """
     signer = KeySigner(new_key("ec-p256"))
-    serial_number = x509.random_serial_number() | 1 << 158
+    serial_number = new_serial_number()
     start = max((at - BACKDATE).replace(microsecond=0), ca.certificate.not_valid_before_utc)
-    end = min(start + RESPONDER_LIFE, ca.certificate.not_valid_after_utc)
-    tbs = ToBeSigned(
+    end = min(start + RESPONDER_LIFETIME, ca.certificate.not_valid_after_utc)
+    fields = ToBeSigned(
         serial_number=serial_number,
         algorithm=ca.signer.algorithm,
         issuer=ca.certificate.subject,
@@ -68,19 +66,14 @@ async def new_responder_key(database: Database, ca: IssuingCa, at: datetime) -> 
         public_key=signer.public_key,
         not_before=start,
         not_after=end,
-        extensions=_extensions(signer.public_key, ca.signer.public_key),
-    ).encode()
-    lint_certificate(certificate_to_lint(tbs, ca.signer))
+        extensions=ocsp_responder(signer.public_key, ca.signer.public_key),
+    )
+    tbs = prepare(fields, ca.signer, lambda der: lint_responder(der, ca.certificate))
     name = f"{serial_number:x}"
     async with database.write() as connection:
         await StatusRegister(connection).add_responder(ca.name, name, end, tbs)
     # The key of the CA may be in a token, which takes its time; requests go on meanwhile.
-    signature = await asyncio.to_thread(ca.signer.sign, tbs)
-    certificate = join_certificate(tbs, ca.signer.algorithm, signature)
-    try:
-        x509.load_der_x509_certificate(certificate).verify_directly_issued_by(ca.certificate)
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise IssuingError("the signer made a signature that does not verify") from error
+    certificate = await asyncio.to_thread(sign, tbs, ca.signer, ca.certificate)
     async with database.write() as connection:
         await StatusRegister(connection).complete_responder(ca.name, name, certificate)
     digest = x509.SubjectKeyIdentifier.from_public_key(load_spki(signer.public_key)).digest  # RFC 5280 4.2.1.2 (1)
@@ -111,22 +104,3 @@ def _key_bits(public_key: bytes) -> bytes:
 def _subject(ca: IssuingCa) -> x509.Name:
     copied = [item for item in ca.certificate.subject if item.oid in _COPIED]
     return x509.Name([*copied, x509.NameAttribute(NameOID.COMMON_NAME, f"OCSP responder of {ca.name}"[:64])])
-
-
-def _extensions(public_key: bytes, issuer_key: bytes) -> list[tuple[x509.ExtensionType, bool]]:
-    own, issuer = load_spki(public_key), load_spki(issuer_key)
-    usages = dict.fromkeys(
-        (
-            *("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
-            *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-        ),
-        False,
-    )
-    return [
-        (x509.BasicConstraints(ca=False, path_length=None), True),  # RFC 5280 4.2.1.9
-        (x509.KeyUsage(digital_signature=True, **usages), True),  # RFC 5280 4.2.1.3
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False),  # RFC 6960 4.2.2.2
-        (x509.OCSPNoCheck(), False),  # RFC 6960 4.2.2.2.1
-        (x509.SubjectKeyIdentifier.from_public_key(own), False),  # RFC 5280 4.2.1.2
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False),  # RFC 5280 4.2.1.1
-    ]

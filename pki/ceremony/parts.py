@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pki.ceremony.files import CeremonyError, Kind, Made
 from pki.ceremony.transcript import Shown
-from pki.encoding import ToBeSigned, join_certificate
+from pki.certifying import new_serial_number, prepare, sign
+from pki.encoding import ToBeSigned
 from pki.lint_authority import Above, lint_authority
 from pki.profiles import BACKDATE, Extensions, Publication
 from pki.signer import KeySigner, Signer, key_pem, new_key
 from pki.signer_pkcs11 import TokenKey, make_token_key
-from pki.throwaway import certificate_to_lint
 
 _MAX_NAME: Final = 64
 """RFC 5280 appendix A.1, ub-common-name and ub-organization-name; counted in UTF-8 bytes."""
@@ -176,15 +175,15 @@ def certify(
     Raises:
         Refused: LINT_FAILED; nothing was signed.
         SignerError: the key cannot be used.
-        CeremonyError: the signature does not verify.
+        IssuingError: the signature does not verify.
     """
     start = at.replace(microsecond=0) - BACKDATE
     end = start + lifetime
     if above is not None:
         start = max(start, above.certificate.not_valid_before_utc)
         end = min(end, above.certificate.not_valid_after_utc)
-    tbs = ToBeSigned(
-        serial_number=x509.random_serial_number() | 1 << 158,  # 20 octets, whatever was drawn
+    fields = ToBeSigned(
+        serial_number=new_serial_number(),
         algorithm=by.algorithm,
         issuer=above.certificate.subject if above else subject,
         subject=subject,
@@ -192,11 +191,6 @@ def certify(
         not_before=start,
         not_after=end,
         extensions=extensions,
-    ).encode()
-    lint_authority(certificate_to_lint(tbs, by), path_length, above)
-    certificate = x509.load_der_x509_certificate(join_certificate(tbs, by.algorithm, by.sign(tbs)))
-    try:
-        certificate.verify_directly_issued_by(above.certificate if above else certificate)
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise CeremonyError("the signature of the CA certificate does not verify") from error
-    return certificate
+    )
+    tbs = prepare(fields, by, lambda der: lint_authority(der, path_length, above))
+    return x509.load_der_x509_certificate(sign(tbs, by, above.certificate if above else None))
