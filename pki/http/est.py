@@ -127,8 +127,9 @@ class EstApplication:
         except Refused as refused:
             answer = _refusal(refused)
         except (Busy, StoreUnavailable, SignerError, IssuingError) as error:
-            _LOG.error("est_unavailable", why=type(error).__name__, trace_id=trace.trace_id)
             retry = error.seconds if isinstance(error, Busy) else None
+            if retry is None:  # else one code is tried many times at once, which is its holder's matter
+                _LOG.error("est_unavailable", why=type(error).__name__, trace_id=trace.trace_id)
             answer = _text(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable: try again later.", retry or BUSY_RETRY)
         except SluisError as error:
             _LOG.error("est_failed", why=type(error).__name__, trace_id=trace.trace_id)
