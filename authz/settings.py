@@ -12,7 +12,7 @@ from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from authz.participants.model import Environment
 from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 from pki.dnssec.settings import DnssecSettings, ResolverAddress
-from pki.issuer_settings import IssuerSettings
+from pki.issuer_settings import PinnedIssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$")]
@@ -47,7 +47,7 @@ class ClientSettings(Settings):
     """Root certificates (PEM) in which a path of a client must end."""
     intermediates: tuple[ExistingFile, ...] = Field(default=(), max_length=16)
     """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
-    issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
+    issuers: tuple[PinnedIssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
     """Fetched ahead of time and only from here, never from what a certificate names (cases/oauth.md 74)."""
     revocation_urls: tuple[HttpUrl, ...] = Field(default=(), max_length=50)

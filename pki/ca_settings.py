@@ -98,8 +98,7 @@ def _kind(value: Any) -> str:  # noqa: ANN401  whatever stands in the file
     return found if found in {"file", "pkcs11", "none"} else "file"
 
 
-WorkingIssuerSettings = FileIssuerSettings | TokenIssuerSettings
-IssuerSettings = Annotated[
+IssuingCaSettings = Annotated[
     Annotated[FileIssuerSettings, Tag("file")]
     | Annotated[TokenIssuerSettings, Tag("pkcs11")]
     | Annotated[RetiredIssuerSettings, Tag("none")],

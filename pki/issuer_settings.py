@@ -20,7 +20,7 @@ HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]
 PolicyOid = Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]{0,38})){1,31}$")]
 
 
-class IssuerSettings(Settings):
+class PinnedIssuerSettings(Settings):
     """An issuing CA whose certificates carry identities that count, pinned by its key."""
 
     certificate: ExistingFile

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from authz.domain.clock import Clock
-from pki.issuer_settings import IssuerSettings
+from pki.issuer_settings import PinnedIssuerSettings
 from pki.ocsp_folder import OcspFolder
 from pki.ocsp_following import OcspFollower
 from pki.ocsp_source import OcspSource
@@ -52,7 +52,7 @@ class OcspAnswers:
 
 
 def make_answers(
-    issuers: Sequence[tuple[IssuerSettings, bytes]],
+    issuers: Sequence[tuple[PinnedIssuerSettings, bytes]],
     authorities: Sequence[bytes],
     *,
     folder: Path | None,

@@ -1,8 +1,8 @@
 """OCSP answers that a relying party holds, verified when they come in; the counterpart of `pki.crl_store`.
 
 Specification: RFC 6960 sections 3.2 and 4.2.2; shared `spec/pki.md`, "Validating" rule 4: "OCSP where configured.
-Unknown = refuse", and nothing is fetched in the request path. The owner fetches answers ahead of time (`request_for`
-says what to ask) or receives them, and puts them in here. An answer counts when it is signed with the key of the CA
+Unknown = refuse", and nothing is fetched in the request path. The owner fetches answers ahead of time
+(`pki.ocsp_source`) or receives them, and puts them in here. An answer counts when it is signed with the key of the CA
 that issued the certificate, or with a key that this CA certified for OCSP and exempted from checking
 (id-pkix-ocsp-nocheck).
 
@@ -19,7 +19,6 @@ from asn1crypto import algos, keys
 from asn1crypto import ocsp as asn1
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
@@ -188,12 +187,6 @@ class _Signature:
         except (InvalidSignature, PSSParameterMismatch, ValueError, TypeError):  # a key of another kind, too
             return False
         return True
-
-
-def request_for(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
-    """The DER of the question about one certificate, without nonce, so that a responder may have answered it before."""
-    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
-    return builder.build().public_bytes(Encoding.DER)
 
 
 def _is_about(single: ocsp.OCSPSingleResponse, issuer: x509.Certificate) -> bool:

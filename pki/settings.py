@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
-from pki.ca_settings import IssuerSettings, RetiredIssuerSettings, RootSettings, Slug, choose_active
+from pki.ca_settings import IssuingCaSettings, RetiredIssuerSettings, RootSettings, Slug, choose_active
 from pki.notices.settings import DomainSettings, MetricsSettings, NoticesSettings
 from pki.operators.settings import OperatorSettings, require_distinct
 
@@ -172,7 +172,7 @@ class PkiSettings(Settings):
     root: RootSettings
     other_roots: Annotated[tuple[RootSettings, ...], Field(max_length=8)] = ()
     """Roots before or after it, whose certificates and CRLs are still, or already, published."""
-    issuers: Annotated[tuple[IssuerSettings, ...], Field(min_length=1, max_length=16)]
+    issuers: Annotated[tuple[IssuingCaSettings, ...], Field(min_length=1, max_length=16)]
     """The issuing CAs: each with its key in a file, in a token, or gone."""
     database: DatabaseSettings
     publication: PublicationSettings

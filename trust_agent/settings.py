@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
-from pki.issuer_settings import IssuerSettings
+from pki.issuer_settings import PinnedIssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/?#@]+(/[^\s?#]*)?$")]
@@ -54,7 +54,7 @@ class ClientSettings(Settings):
     """Root certificates (PEM) in which a path of a caller must end."""
     intermediates: tuple[ExistingFile, ...] = Field(default=(), max_length=16)
     """CA certificates between an anchor and an issuing CA, where there are such levels (PKIoverheid has them)."""
-    issuers: tuple[IssuerSettings, ...] = Field(min_length=1)
+    issuers: tuple[PinnedIssuerSettings, ...] = Field(min_length=1)
     crl_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=50)
     """Where the CRLs are; fetched ahead of time and only from here."""
     ocsp_folder: SettingsPath | None = None

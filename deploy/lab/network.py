@@ -6,7 +6,6 @@ and a zorgaanbieder. Two more parties were taken up with a domain that was in or
 refusal of an insecure and of a bogus domain can be seen.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -238,5 +237,3 @@ BROKEN_SERVICE: Final = _mediation("gebroken", BROKEN, runs=False)
 
 DATASTATIONS: Final = (INDICATIONS, MEDIATION)
 SERVICES: Final = (INDICATIONS, MEDIATION, UNSIGNED_SERVICE, BROKEN_SERVICE)
-
-PARTY_BY_KEY: Final[Mapping[str, Party]] = {party.key: party for party in PARTIES}

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from authz.edge.settings import Settings, SettingsError, load_settings
-from pki.issuer_settings import IssuerSettings
+from pki.issuer_settings import PinnedIssuerSettings
 from tests.fakes.certificates import FakeAuthority
 
 
 class Holder(Settings):
     """As authz and the agent hold them."""
 
-    issuers: tuple[IssuerSettings, ...]
+    issuers: tuple[PinnedIssuerSettings, ...]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(folder: Path, *lines: str) -> IssuerSettings:
+def load(folder: Path, *lines: str) -> PinnedIssuerSettings:
     path = folder / "x.toml"
     path.write_text("\n".join(["[[issuers]]", 'certificate = "ca.pem"', *lines]))
     return load_settings(Holder, path).issuers[0]

@@ -15,7 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.crl_store import CrlStore
-from pki.ocsp_store import OcspStore, request_for
+from pki.ocsp_source import question_about
+from pki.ocsp_store import OcspStore
 from pki.validation import CertificateValidator
 from tests.fakes.certificates import FakeAuthority, FakeCertificate, Odd, key_usage
 from tests.fakes.ocsp import answer, responder
@@ -286,8 +287,11 @@ def test_an_answer_lives_no_longer_than_the_key_that_signed_it(ca: FakeAuthority
 
 def test_the_question_names_the_certificate_and_carries_no_nonce(ca: FakeAuthority) -> None:
     leaf = ca.issue()
-    question = ocsp.load_der_ocsp_request(request_for(leaf.certificate, ca.issuing.certificate))
-    assert question.serial_number == leaf.certificate.serial_number
+    asked = question_about(ca.issuing.certificate, leaf.certificate.serial_number, hashes.SHA256())
+    # As pyca/cryptography itself would ask.
+    same = ocsp.OCSPRequestBuilder().add_certificate(leaf.certificate, ca.issuing.certificate, hashes.SHA256()).build()
+    assert asked == same.public_bytes(Encoding.DER)
+    question = ocsp.load_der_ocsp_request(asked)
     assert ExtensionOID.EXTENDED_KEY_USAGE not in {item.oid for item in question.extensions}
     assert not list(question.extensions)
 
