@@ -11,11 +11,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection, DateTime, bindparam, select, text
+from sqlalchemy.exc import IntegrityError
 
 import pki.store
 from pki.app import OpenAuthority
 from pki.key_names import name_of
 from pki.settings import PkiSettings
+from pki.store.codes import Codes
 from pki.store.crls import part_name
 from pki.store.database import Database, StoreUnavailable
 from pki.store.migrate import HEAD, migrate
@@ -122,6 +124,66 @@ async def test_a_register_of_before_keys_had_a_core_and_a_ura_one_spelling(setti
     assert [tuple(row) for row in owners] == [(f"n{number}.example.nl", f"1234567{number}") for number in range(3)]
     expected = {name.core for name in names}
     assert cores == [expected, expected, {names[2].core}]
+
+
+async def test_codes_of_before_operators_had_keys_are_kept_and_work_no_more(settings: PkiSettings) -> None:
+    database = Database(settings.database.address)
+    at = bindparam("at", type_=DateTime(timezone=True))
+    codes = (
+        ("AAAAAAAA", "uzovi:1000", "pending", True, None),
+        ("BBBBBBBB", "uzovi:2000", "ready", True, "operator:bram"),
+        ("CCCCCCCC", "uzovi:3000", "used", True, "operator:bram"),
+        ("DDDDDDDD", "uzovi:4000", "ready", False, None),
+    )
+    async with database.write() as connection:
+        await connection.run_sync(_up_to, "0007")
+        for selector, party, status, two, approved in codes:
+            await connection.execute(
+                text(
+                    "INSERT INTO enrolment_codes (selector, salt, verifier, environment, identifier, organization, kvk,"
+                    " dns_names, status, two_person, created_by, created_at, expires_at, approved_by) VALUES (:selector,"
+                    " :salt, :salt, 'PRD', :party, 'Test', '12345678', '[]', :status, :two, 'operator:anna', :at, :at,"
+                    " :approved)"
+                ).bindparams(at),
+                {
+                    "selector": selector, "salt": b"x", "party": party, "status": status, "two": two,
+                    "approved": approved, "at": NOW,
+                },
+            )  # fmt: skip
+        for number, (environment, status) in enumerate((("PRD", "issuing"), ("PRD", "active"), ("TST", "issuing"))):
+            await connection.execute(
+                text(
+                    "INSERT INTO certificates (issuer, serial_number, environment, identifier, status, subject_key,"
+                    " organization, common_name, kvk, dns_names, not_before, not_after, intent_at, tbs) VALUES ('ca',"
+                    " :serial, :environment, :party, :status, 'key', 'Test', 'Test', '12345678', '[]', :at, :at, :at,"
+                    " :tbs)"
+                ).bindparams(at),
+                {
+                    "serial": str(number), "environment": environment, "party": f"uzovi:100{number}", "status": status,
+                    "tbs": b"x", "at": NOW,
+                },
+            )  # fmt: skip
+    await migrate(database)
+    async with database.read() as connection:
+        found = {item.selector: item.status for item in await Codes(connection).find()}
+        rows = await Register(connection).find()
+        assert await connection.run_sync(_differences) == []
+    assert found == {"AAAAAAAA": "withdrawn", "BBBBBBBB": "withdrawn", "CCCCCCCC": "used", "DDDDDDDD": "ready"}
+    # An intent that nobody vouched for is given up, for the next CRL; what works goes on working.
+    assert [(row.environment, row.status) for row in rows] == [
+        ("PRD", "revoked"),
+        ("PRD", "active"),
+        ("TST", "issuing"),
+    ]
+    with pytest.raises(IntegrityError):
+        await _execute(database, "UPDATE enrolment_codes SET status = 'ready' WHERE selector = 'BBBBBBBB'")
+    await _execute(database, "UPDATE enrolment_codes SET status = 'withdrawn' WHERE selector = 'DDDDDDDD'")
+    await database.close()
+
+
+async def _execute(database: Database, statement: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(text(statement))
 
 
 def _up_to(connection: Connection, revision: str) -> None:
