@@ -7,9 +7,9 @@ the database and `pki.validation`; `pki.dnssec` is wired by `authz.dnssec` and `
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -29,6 +29,7 @@ from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.edge.background import keep_running
 from authz.edge.serving import serve_uds
+from authz.grants.audience import DomainStanding
 from authz.grants.records import SOURCE
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
@@ -107,86 +108,41 @@ async def opened(
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = KeyFiles.open(settings.keys.folder, settings.keys.passphrase_file)
     bundle, archive = load_configured(settings.policy.bundle, settings.policy.bundle_keys, clock.now())
-    pins = [pin_of(issuer.certificate) for issuer in settings.clients.issuers]
-    max_ages = _max_ages(settings, pins)
-    crls, answers, validator = _certificates(settings, pins, clock)
+    clients = _clients(settings, clock)
     database = Database(settings.database_url, clock)
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-        if answers is not None:
-            await stack.enter_async_context(answers)
-        mirror = CrlMirror(settings.clients.crl_urls, crls.put, settings.crl_folder, client)
+        # 1. What comes from elsewhere: CRLs and OCSP answers, as they were kept.
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        if clients.answers is not None:
+            await stack.enter_async_context(clients.answers)
+        mirror = CrlMirror(settings.clients.crl_urls, clients.crls.put, settings.crl_folder, http)
         mirror.load()
+        # 2. What is stored here, seen once before anybody asks.
         await database.start()
         stack.push_async_callback(database.close)
-
-        participants, services = StoredParticipants(database), StoredDirectory(database)
-        signing_keys, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
-        feeds = CertificateFeedMirror(
-            settings.clients.revocation_urls,
-            FeedReader([read_certificate(issuer.certificate) for issuer in settings.clients.issuers]).read,
-            revocations,
-            client,
-            clock,
-        )
-        registry = ParticipantRegistry(participants, settings.environment)
-        book = AddressBook(services, settings.environment)
-        keys = KeyRing(signing_keys, files, settings.tokens.overlap, {FEED_TYPE: files.feed})
-        feed = RevocationFeed(
-            revocations,
-            files.feed,
-            settings.issuer,
-            clock,
-            timedelta(seconds=settings.tokens.feed_lifetime),
-        )
-
-        async def refresh_keys() -> None:
-            await keys.refresh(clock.now())
-
-        follower = Follower(
-            [
-                Followed("revocations", revocations.version, lambda: feed.version, feed.refresh),
-                Followed("participants", participants.version, lambda: registry.version, registry.refresh),
-                Followed("address book", services.version, lambda: book.version, book.refresh),
-                Followed("signing keys", signing_keys.version, lambda: keys.version, refresh_keys),
-            ],
-            clock,
-        )
-        await follower.look()
-
+        state = _stored_state(settings, database, files, clock)
+        await state.follower.look()
+        # 3. Our own records and what signs the log.
         own = OwnRecords(database, clock, SOURCE)
-        note_signer = FileNoteSigner.load(settings.log_origin, files.checkpoint_path, files.passphrase)
-        checkpointer = Checkpointer(
-            store=StoredAuditLog(database),
-            own=own,
-            signer=note_signer,
-            kept=KeptNote(settings.keys.folder),
-            interval=timedelta(seconds=settings.audit.checkpoint_interval),
-        )
+        checkpointer = _checkpointer(settings, database, files, own)
+        # 4. Domains, tokens, and what is published.
         dnssec = dnssec or open_dnssec(settings, clock, own)
-        standing, every = dnssec.standing, float(settings.dnssec.check_seconds)
-        endpoints = EndpointWatch(book, registry, dnssec.eye, own, every)
-        metrics = None if settings.metrics is None else (settings.metrics.address, settings.metrics.port)
-        care = DomainCare(DomainWatch(book, standing, own, clock, every), endpoints, dnssec.keeper, metrics)
-        service = TokenService(
-            authenticator=ClientAuthenticator(validator, registry, settings.environment),
-            registry=registry,
-            directory=book,
-            standing=standing,
-            endpoints=endpoints,
+        care = _domain_care(settings, state, dnssec, own, clock)
+        service = _token_service(
+            settings,
+            state,
+            database=database,
+            clients=clients,
+            care=care,
+            standing=dnssec.standing,
             engine=WasmEngine(bundle),
-            signer=keys,
-            revocations=feed,
-            audit=database,
-            issuer=settings.issuer,
-            lifetime=settings.tokens.lifetime,
-            blind=lambda: follower.blind,
         )
         serial = await _serial(StoredBundleSerials(database), bundle, own)
         document = _document(sign_bundle(archive, _BundleSigner(files.bundle), serial=serial))
         bundles = Publication(lambda: document, Changed())
-        jwks = Publication(lambda: Document(*keys.jwks(clock.now())), keys.changed)
-        revoked = Publication(feed.current, feed.changed)
+        jwks = Publication(lambda: Document(*state.keys.jwks(clock.now())), state.keys.changed)
+        revoked = Publication(state.feed.current, state.feed.changed)
+        # 5. Everything behind its endpoint.
         parts = Parts(
             issuer=settings.issuer,
             service=service,
@@ -196,27 +152,111 @@ async def opened(
             keys=jwks,
             revocations=revoked,
             bundles={BUNDLE: bundles},
-            book=book,
-            standing=standing,
-            endpoints=endpoints,
+            book=state.book,
+            standing=dnssec.standing,
+            endpoints=care.endpoints,
             intake=Ingest(database, own),
             health=ServerHealth(
                 clock=clock,
-                follower=follower,
-                keys=keys,
+                follower=state.follower,
+                keys=state.keys,
                 checkpointer=checkpointer,
                 log_failing=lambda: database.failing,
-                crl_problems=lambda at: crl_problems(
-                    crls, max_ages, at, timedelta(seconds=settings.clients.max_authority_crl_age)
-                ),
+                crl_problems=clients.crl_problems,
             ),
         )
+        feeds = CertificateFeedMirror(
+            settings.clients.revocation_urls,
+            FeedReader([read_certificate(issuer.certificate) for issuer in settings.clients.issuers]).read,
+            state.revocations,
+            http,
+            clock,
+        )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
-        yield Server(create_app(parts), follower, mirror, feeds, checkpointer, [bundles, jwks, revoked], care)
+        yield Server(create_app(parts), state.follower, mirror, feeds, checkpointer, [bundles, jwks, revoked], care)
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
         # The stop is the last record, and signed like every other.
         checkpointer.stop()
         await checkpointer.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is stored, as this process sees it."""
+
+    registry: ParticipantRegistry
+    book: AddressBook
+    keys: KeyRing
+    revocations: StoredRevocations
+    feed: RevocationFeed
+    follower: Follower
+
+
+def _stored_state(settings: AuthzSettings, database: Database, files: KeyFiles, clock: Clock) -> _State:
+    participants, services = StoredParticipants(database), StoredDirectory(database)
+    signing_keys, revocations = StoredSigningKeys(database), StoredRevocations(database, clock)
+    registry = ParticipantRegistry(participants, settings.environment)
+    book = AddressBook(services, settings.environment)
+    keys = KeyRing(signing_keys, files, settings.tokens.overlap, {FEED_TYPE: files.feed})
+    lifetime = timedelta(seconds=settings.tokens.feed_lifetime)
+    feed = RevocationFeed(revocations, files.feed, settings.issuer, clock, lifetime)
+
+    async def refresh_keys() -> None:
+        await keys.refresh(clock.now())
+
+    follower = Follower(
+        [
+            Followed("revocations", revocations.version, lambda: feed.version, feed.refresh),
+            Followed("participants", participants.version, lambda: registry.version, registry.refresh),
+            Followed("address book", services.version, lambda: book.version, book.refresh),
+            Followed("signing keys", signing_keys.version, lambda: keys.version, refresh_keys),
+        ],
+        clock,
+    )
+    return _State(registry, book, keys, revocations, feed, follower)
+
+
+def _checkpointer(settings: AuthzSettings, database: Database, files: KeyFiles, own: OwnRecords) -> Checkpointer:
+    return Checkpointer(
+        store=StoredAuditLog(database),
+        own=own,
+        signer=FileNoteSigner.load(settings.log_origin, files.checkpoint_path, files.passphrase),
+        kept=KeptNote(settings.keys.folder),
+        interval=timedelta(seconds=settings.audit.checkpoint_interval),
+    )
+
+
+def _domain_care(settings: AuthzSettings, state: _State, dnssec: Dnssec, own: OwnRecords, clock: Clock) -> DomainCare:
+    every = float(settings.dnssec.check_seconds)
+    metrics = None if settings.metrics is None else (settings.metrics.address, settings.metrics.port)
+    endpoints = EndpointWatch(state.book, state.registry, dnssec.eye, own, every)
+    return DomainCare(DomainWatch(state.book, dnssec.standing, own, clock, every), endpoints, dnssec.keeper, metrics)
+
+
+def _token_service(
+    settings: AuthzSettings,
+    state: _State,
+    *,
+    database: Database,
+    clients: "_Clients",
+    care: DomainCare,
+    standing: DomainStanding,
+    engine: WasmEngine,
+) -> TokenService:
+    return TokenService(
+        authenticator=ClientAuthenticator(clients.validator, state.registry, settings.environment),
+        registry=state.registry,
+        directory=state.book,
+        standing=standing,
+        endpoints=care.endpoints,
+        engine=engine,
+        signer=state.keys,
+        revocations=state.feed,
+        audit=database,
+        issuer=settings.issuer,
+        lifetime=settings.tokens.lifetime,
+        blind=lambda: state.follower.blind,
+    )
 
 
 async def serve(settings: AuthzSettings, socket: Path) -> int:
@@ -249,37 +289,51 @@ async def _wake_at(stop: asyncio.Event, publications: Sequence[Publication]) -> 
         publication.wake()
 
 
-def _certificates(
-    settings: AuthzSettings, pins: Sequence[str], clock: Clock
-) -> tuple[CrlStore, OcspAnswers | None, CertificateValidator]:
-    anchors = [der for path in settings.clients.anchors for der in read_certificates(path)]
-    issuers = [(issuer, read_certificate(issuer.certificate)) for issuer in settings.clients.issuers]
-    intermediates = [der for path in settings.clients.intermediates for der in read_certificates(path)]
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """How certificates of clients are validated."""
+
+    crls: CrlStore
+    answers: OcspAnswers | None
+    validator: CertificateValidator
+    max_ages: Mapping[str, timedelta]
+    max_authority_age: timedelta
+
+    def crl_problems(self, at: datetime) -> Iterable[str]:
+        return crl_problems(self.crls, self.max_ages, at, self.max_authority_age)
+
+
+def _clients(settings: AuthzSettings, clock: Clock) -> _Clients:
+    chosen, environment = settings.clients, settings.environment.value
+    max_age = timedelta(seconds=chosen.max_crl_age)
+    max_authority_age = timedelta(seconds=chosen.max_authority_crl_age)
+    anchors = [der for path in chosen.anchors for der in read_certificates(path)]
+    issuers = [(issuer, read_certificate(issuer.certificate)) for issuer in chosen.issuers]
+    intermediates = [der for path in chosen.intermediates for der in read_certificates(path)]
     intermediates += [der for _, der in issuers]
+    pinned = [issuer.pin(pin_of(issuer.certificate), environment) for issuer in chosen.issuers]
     crls = CrlStore([*anchors, *intermediates])
     answers = make_answers(
         issuers,
         [*anchors, *intermediates],
-        folder=settings.clients.ocsp_folder,
+        folder=chosen.ocsp_folder,
         own_folder=settings.state_dir / "ocsp",
         clock=clock,
-        max_age=timedelta(seconds=settings.clients.max_crl_age),
+        max_age=max_age,
     )
     validator = CertificateValidator(
         anchors=anchors,
-        issuers=[
-            issuer.pin(pin, settings.environment.value)
-            for pin, issuer in zip(pins, settings.clients.issuers, strict=True)
-        ],
+        issuers=pinned,
         intermediates=intermediates,
         crls=crls,
         ocsp=answers.store if answers else None,
         saw=answers.saw if answers else None,
-        environment=settings.environment.value,
-        max_crl_age=timedelta(seconds=settings.clients.max_crl_age),
-        max_authority_crl_age=timedelta(seconds=settings.clients.max_authority_crl_age),
+        environment=environment,
+        max_crl_age=max_age,
+        max_authority_crl_age=max_authority_age,
     )
-    return crls, answers, validator
+    max_ages = {pin.spki_sha256: pin.max_crl_age or max_age for pin in pinned}
+    return _Clients(crls, answers, validator, max_ages, max_authority_age)
 
 
 async def _serial(serials: StoredBundleSerials, bundle: VerifiedBundle, own: OwnRecords) -> int:
@@ -304,9 +358,3 @@ class _BundleSigner:
 
     def sign(self, message: bytes) -> bytes:
         return self._signer.sign(message)
-
-
-def _max_ages(settings: AuthzSettings, pins: Sequence[str]) -> Mapping[str, timedelta]:
-    general = settings.clients.max_crl_age
-    issuers = zip(pins, settings.clients.issuers, strict=True)
-    return {pin: timedelta(seconds=issuer.max_crl_age or general) for pin, issuer in issuers}
