@@ -140,10 +140,10 @@ async def test_codes_of_before_operators_had_keys_are_kept_and_work_no_more(sett
         for selector, party, status, two, approved in codes:
             await connection.execute(
                 text(
-                    "INSERT INTO enrolment_codes (selector, salt, verifier, environment, identifier, organization, kvk,"
-                    " dns_names, status, two_person, created_by, created_at, expires_at, approved_by) VALUES (:selector,"
-                    " :salt, :salt, 'PRD', :party, 'Test', '12345678', '[]', :status, :two, 'operator:anna', :at, :at,"
-                    " :approved)"
+                    "INSERT INTO enrolment_codes (selector, salt, verifier, environment, identifier, organization,"
+                    " kvk, dns_names, status, two_person, created_by, created_at, expires_at, approved_by) VALUES"
+                    " (:selector, :salt, :salt, 'PRD', :party, 'Test', '12345678', '[]', :status, :two,"
+                    " 'operator:anna', :at, :at, :approved)"
                 ).bindparams(at),
                 {
                     "selector": selector, "salt": b"x", "party": party, "status": status, "two": two,
