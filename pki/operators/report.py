@@ -1,13 +1,12 @@
 """For an auditor: who asked for a code, who approved it, and whether what was made of it is what they signed."""
 
-import hashlib
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.keys import spki_sha256
 from pki.looking import OpenRegister
 from pki.operators.roster import Roster
 from pki.settings import PkiSettings
@@ -73,5 +72,4 @@ def _is_what_was_signed(made: Registered, code: EnrolmentCode) -> bool:
 
 
 def _key_of(der: bytes) -> str:
-    public = x509.load_der_x509_certificate(der).public_key()
-    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return spki_sha256(x509.load_der_x509_certificate(der))

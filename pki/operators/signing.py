@@ -17,10 +17,11 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.keys import spki_of
 from pki.signer import KeySigner
 
 DOMAIN: Final = b"sluis-pki-operator-statement-v1\0"
@@ -110,7 +111,7 @@ def _public(text: str) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise ValueError(expected)
     # A point has several encodings and base64 may have loose bits: a second spelling would be a second operator.
-    again = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    again = spki_of(key)
     if base64.b64encode(again).decode("ascii") != text:
         raise ValueError(expected)
     return key
