@@ -1,7 +1,8 @@
 """The composition root of the authorization server: settings become running parts, and nothing else happens here.
 
 Specification: shared `architecture.md`; style rule 13. The only module of authz, beside the command line, that knows
-the database and `pki.validation`; `pki.dnssec` is wired by `authz.dnssec` and `authz.dane` (docs/decisions/0001).
+the database and `pki.validation.validator`; `pki.dnssec` is wired by `authz.dnssec` and `authz.dane`
+(docs/decisions/0001).
 """
 
 import asyncio
@@ -59,10 +60,10 @@ from authz.tokens.keyfiles import KeyFiles
 from authz.tokens.keyring import KeyRing
 from authz.tokens.keys import Signer
 from pki.certificate_files import pin_of, read_certificate, read_certificates
-from pki.crl_health import crl_problems
-from pki.feed_reading import FeedReader
-from pki.ocsp_answers import OcspAnswers, make_answers
-from pki.validation import CertificateValidator, CrlStore
+from pki.validation.crl_health import crl_problems
+from pki.validation.ocsp_answers import OcspAnswers, make_answers
+from pki.validation.revocation_feed import FeedReader
+from pki.validation.validator import CertificateValidator, CrlStore
 
 BUNDLE = "default"
 

@@ -10,9 +10,9 @@ from authz.domain.claims import MAX_LIFETIME
 from authz.edge.addresses import check_network
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from authz.participants.model import Environment
-from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 from pki.dnssec.settings import DnssecSettings, ResolverAddress
-from pki.issuer_settings import PinnedIssuerSettings
+from pki.validation.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
+from pki.validation.settings import PinnedIssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^http://[^\s/?#@]+(/[^\s?#]*)?$")]

@@ -18,26 +18,26 @@ from authz.domain.clock import Clock, SystemClock
 from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
+from pki.audit.records import Actor, RecordMaker
 from pki.authority import Authority, Issued
 from pki.ca_settings import RetiredIssuerSettings
 from pki.certificate_files import read_certificate
+from pki.enrolment.onboarding import DomainGate
+from pki.enrolment.requests import CertificateRequest
+from pki.enrolment.warrants import Warrants
 from pki.issuing import Holder, IssuingCa
 from pki.looking import OpenRegister, chain_pem
-from pki.onboarding import DomainGate
 from pki.profiles import Publication
-from pki.publishing import CrlPublisher
-from pki.records import Actor, RecordMaker
-from pki.requests import CertificateRequest
-from pki.retirement import RetiredCa, Retirement, check_retired
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
+from pki.revocation.publishing import CrlPublisher
+from pki.revocation.retirement import RetiredCa, Retirement, check_retired
+from pki.revocation.withdrawal import Withdrawal, Withdrawn
 from pki.selecting import read_serial
 from pki.settings import PkiSettings
 from pki.store.database import Database
 from pki.store.migrate import migrate
 from pki.store.register import LIVE, UNDERWAY, Register, Registered
 from pki.store.tables import certificates
-from pki.warrants import Warrants
-from pki.withdrawal import Withdrawal, Withdrawn
 
 if TYPE_CHECKING:
     from pki.dnssec.standing import Validator

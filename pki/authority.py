@@ -2,8 +2,8 @@
 
 Specification: shared `spec/pki.md`, "One per AGB-code" and "Issuing". The order is the point: prepare and lint; record
 the intent, which takes the place of the identifier in the database; sign; record the outcome; only then hand over. A
-process killed anywhere leaves at most an intent, whose serial number is revoked when it is found (`pki.withdrawal`), so
-no signed certificate is outside the register.
+process killed anywhere leaves at most an intent, whose serial number is revoked when it is found
+(`pki.revocation.withdrawal`), so no signed certificate is outside the register.
 """
 
 import json
@@ -21,22 +21,22 @@ from authz.domain.domains import DomainsNotSecure
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
+from pki.audit.records import Actor, RecordMaker
+from pki.enrolment.onboarding import DomainGate
+from pki.enrolment.requests import CertificateRequest
+from pki.enrolment.warrants import ISSUE, RENEW, Warrants
 from pki.issuing import Holder, IssuingCa, IssuingError, Prepared
-from pki.onboarding import DomainGate
 from pki.profiles import SYSTEM_LIFETIME
-from pki.publishing import CrlPublisher
-from pki.records import Actor, RecordMaker
-from pki.requests import CertificateRequest
-from pki.revocation import RevocationReason
-from pki.signer import SignerError
+from pki.revocation.crl import RevocationReason
+from pki.revocation.publishing import CrlPublisher
+from pki.signing.signer import SignerError
 from pki.store.codes import EnrolmentCode
 from pki.store.database import Database
 from pki.store.dns_names import DnsNames
 from pki.store.keys import Keys
 from pki.store.register import UNDERWAY, Register, Registered
 from pki.store.tables import certificates
-from pki.validation import ValidatedCertificate
-from pki.warrants import ISSUE, RENEW, Warrants
+from pki.validation.validator import ValidatedCertificate
 
 OVERLAP: Final = timedelta(days=7)
 """spec/pki.md: how long the old certificate works beside its renewal."""

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, StringConstraints, Tag
 
 from authz.edge.settings import ExistingFile, Settings
-from pki.signer import KeySigner, load_key_file, read_passphrase
-from pki.signer_pkcs11 import TokenKey, TokenSigner, open_token_key
+from pki.signing.pkcs11_signer import TokenKey, TokenSigner, open_token_key
+from pki.signing.signer import KeySigner, load_key_file, read_passphrase
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 TokenText = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,64}$")]

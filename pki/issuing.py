@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.certifying import IssuingError, new_serial_number, prepare, sign
-from pki.encoding import ToBeSigned
-from pki.lint import Around, lint_system_certificate
-from pki.lint_pkilint import lint_certificate
+from pki.enrolment.requests import CertificateRequest
+from pki.lint.second_opinion import lint_certificate
+from pki.lint.system import Around, lint_system_certificate
 from pki.names import CertificateIdentity, subject_name
 from pki.profiles import BACKDATE, SYSTEM_LIFETIME, Publication, system_certificate
-from pki.requests import CertificateRequest
-from pki.signer import Signer
+from pki.signing.certifying import IssuingError, new_serial_number, prepare, sign
+from pki.signing.encoding import ToBeSigned
+from pki.signing.signer import Signer
 
 __all__ = ["Holder", "IssuingCa", "IssuingError", "Prepared"]
 

@@ -1,7 +1,7 @@
 """Public keys by their subjectPublicKeyInfo: encoded, named by its SHA-256, compared and read, in one way.
 
 The hash of a subjectPublicKeyInfo is the name of a CA that cannot be imitated, and what pins, feeds and the register
-name keys by. `pki.key_names` adds what tells that two of them are one key in two dresses.
+name keys by. `pki.enrolment.key_names` adds what tells that two of them are one key in two dresses.
 """
 
 import hashlib

@@ -11,9 +11,9 @@ from cryptography import x509
 
 from authz.domain.identifiers import Identifier
 from pki.certificate_files import read_certificate
-from pki.encoding import pem_chain
 from pki.selecting import read_serial
 from pki.settings import PkiSettings
+from pki.signing.encoding import pem_chain
 from pki.store.database import Database
 from pki.store.migrate import migrate
 from pki.store.register import Register, Registered

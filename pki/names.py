@@ -3,7 +3,7 @@
 Specification: shared `spec/pki.md`, "Issuing" and "Validating" rule 3; RFC 5280 section 4.2.1.6 (otherName). The
 identity is one otherName under our own arc and nothing else: not the common name, not the subject serialNumber, not a
 DNS name. This module reads and writes that name. It does not check who signed the certificate: an identity means
-something only after `pki.validation` has pinned it to the key of the issuing CA.
+something only after `pki.validation.validator` has pinned it to the key of the issuing CA.
 
 The arc is 2.25.<UUID as integer> (ITU-T X.667), which needs no registration authority: UUID
 0fbdd57b-86a8-4553-9ea1-58d5373e1b3c was drawn for Sluis.

@@ -1,9 +1,10 @@
 """What stands in each kind of certificate, with the clause beside each field.
 
-Specification: shared `spec/pki.md`, "Issuing"; RFC 5280 section 4.2. A profile only says what belongs in; `pki.lint`
-checks the result independently before it is signed. The subject is built in `pki.names.subject_name`: C, O,
-organizationIdentifier `NTRNL-<KvK>`, serialNumber, CN (spec/pki.md); the serial number in `pki.certifying`: 159 bits,
-of which at least 64 from a good random source (RFC 5280 4.1.2.2, CA/B Baseline Requirements 7.1).
+Specification: shared `spec/pki.md`, "Issuing"; RFC 5280 section 4.2. A profile only says what belongs in;
+`pki.lint.system` checks the result independently before it is signed. The subject is built in `pki.names.subject_name`:
+C, O, organizationIdentifier `NTRNL-<KvK>`, serialNumber, CN (spec/pki.md); the serial number in
+`pki.signing.certifying`: 159 bits, of which at least 64 from a good random source (RFC 5280 4.1.2.2, CA/B Baseline
+Requirements 7.1).
 """
 
 from collections.abc import Sequence

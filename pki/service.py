@@ -20,9 +20,10 @@ from authz.edge.logs import configure_logs
 from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
 from pki.app import open_authority
+from pki.audit.shipping import Shipper
+from pki.audit.tally import INTERVAL, Tally
 from pki.certificate_files import read_certificate
-from pki.enrolment import Enrolment
-from pki.feed import CertificateFeed
+from pki.enrolment.service import Enrolment
 from pki.http.application import create_application
 from pki.http.confirm import confirm_handler
 from pki.http.est import EstApplication
@@ -32,12 +33,11 @@ from pki.http.ocsp import OcspApplication
 from pki.http.peers import Peers
 from pki.http.published import Published
 from pki.notices.running import Notices
-from pki.responder import Responder
-from pki.responder_rounds import Rounds
+from pki.ocsp.responder import Responder
+from pki.ocsp.rounds import Rounds
+from pki.revocation.feed import CertificateFeed
 from pki.settings import PkiSettings
-from pki.shipping import Shipper
 from pki.store.database import StoreUnavailable
-from pki.tally import INTERVAL, Tally
 
 _LOG: Final = structlog.get_logger(__name__)
 SWEEP: Final = 1.0

@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
 from pki.ca_settings import IssuingCaSettings, RetiredIssuerSettings, RootSettings, Slug, choose_active
+from pki.enrolment.operators.settings import OperatorSettings, require_distinct
 from pki.notices.settings import DomainSettings, MetricsSettings, NoticesSettings
-from pki.operators.settings import OperatorSettings, require_distinct
 
 PlainUrl = Annotated[str, StringConstraints(pattern=r"^http://[a-z0-9.:\[\]-]+(/[a-z0-9/_-]*[a-z0-9])?$")]
 SecureUrl = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?$")]

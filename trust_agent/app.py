@@ -19,9 +19,9 @@ from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
 from pki.certificate_files import pin_of, read_certificate, read_certificates
-from pki.crl_store import CrlStore
-from pki.ocsp_answers import OcspAnswers, make_answers
-from pki.validation import CertificateValidator
+from pki.validation.crl_store import CrlStore
+from pki.validation.ocsp_answers import OcspAnswers, make_answers
+from pki.validation.validator import CertificateValidator
 from trust_agent.authz_client import AuthzClient
 from trust_agent.decision import Decider, ServiceRules
 from trust_agent.edge import ExtAuthz

@@ -32,7 +32,7 @@ from authz.domain.claims import AccessTokenClaims
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
 from authz.policy.engine import Decision
-from pki.validation import ValidatedCertificate
+from pki.validation.validator import ValidatedCertificate
 from trust_agent.graphql import CanonicalRequest
 
 # The encoding of the log: authz takes a record in exactly these bytes by a short way (`authz.audit.shipment`).

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from authz.edge.settings import ExistingFile, Port, Settings, SettingsPath
-from pki.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
-from pki.issuer_settings import PinnedIssuerSettings
+from pki.validation.ages import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
+from pki.validation.settings import PinnedIssuerSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/?#@]+(/[^\s?#]*)?$")]

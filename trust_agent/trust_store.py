@@ -25,10 +25,10 @@ from authz.policy.bundle import VerifiedBundle, verify_bundle
 from authz.policy.engine import PolicyEngine, PolicyUnavailable
 from authz.policy.signing import BundleKey
 from authz.policy.wasm import WasmEngine
-from pki.ages import MAX_AUTHORITY_CRL_AGE
-from pki.crl_health import CrlState, crl_states
-from pki.crl_store import CrlStore
-from pki.validation import CertificateValidator
+from pki.validation.ages import MAX_AUTHORITY_CRL_AGE
+from pki.validation.crl_health import CrlState, crl_states
+from pki.validation.crl_store import CrlStore
+from pki.validation.validator import CertificateValidator
 from trust_agent.jws import KeySet, KeysInvalid, parse_jws, verify_jws
 from trust_agent.material import Kept, MaterialFile, make_private_folder
 from trust_agent.newest_bundle import NewestBundle

@@ -22,7 +22,7 @@ from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
 from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
-from pki.validation import CertificateValidator, ValidatedCertificate
+from pki.validation.validator import CertificateValidator, ValidatedCertificate
 from trust_agent.jws import KeySet, parse_jws, verify_jws
 
 _TYPE: Final = "at+jwt"
@@ -210,7 +210,8 @@ class Verifier:
             self._presented.put(xfcc or "", presented)
         if verified_by_edge != "1":
             raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
-        # The other spelling of the same certificate has another thumbprint (`pki.twin`): a block on one is on both.
+        # The other spelling of the same certificate has another thumbprint (`pki.validation.twin`): a block on one is
+        # on both.
         if any(self._trust.is_credential_revoked(name) for name in (certificate.thumbprint, certificate.twin)):
             raise Refused(Reason.CREDENTIAL_REVOKED, "this credential was revoked")
         return certificate

@@ -5,7 +5,7 @@ removes what a client sends under this name and writes its own (SANITIZE_SET), s
 as long as the service listens on a Unix socket that only Envoy reaches. Reading it is strict all the same: one
 element, the three keys that we configured, Envoy's own way of escaping, and a hash that fits.
 
-This module does **not** check trust, validity or revocation: `pki.validation` does.
+This module does **not** check trust, validity or revocation: `pki.validation.validator` does.
 """
 
 import base64

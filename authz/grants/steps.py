@@ -84,7 +84,8 @@ def current_client(client: AuthenticatedClient, revocations: RevocationList) -> 
     Raises:
         Refused: CREDENTIAL_REVOKED, CERTIFICATE_REVOKED.
     """
-    # The other spelling of the same certificate has another thumbprint (`pki.twin`): a block on one is on both.
+    # The other spelling of the same certificate has another thumbprint (`pki.validation.twin`): a block on one is on
+    # both.
     names = (client.thumbprint, client.twin)
     if any(revocations.contains(RevocationKind.CREDENTIAL, name) for name in names):
         raise Refused(Reason.CREDENTIAL_REVOKED, "this certificate may no longer be used; enrol again")

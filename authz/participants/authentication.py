@@ -18,7 +18,7 @@ from authz.participants.registry import ParticipantRegistry
 
 
 class Certificate(Protocol):
-    """What is read of a validated certificate (`pki.validation.ValidatedCertificate`)."""
+    """What is read of a validated certificate (`pki.validation.validator.ValidatedCertificate`)."""
 
     @property
     def thumbprint(self) -> str:
@@ -47,7 +47,7 @@ class Certificate(Protocol):
 
 
 class CertificateValidator(Protocol):
-    """`pki.validation.CertificateValidator`, as this package needs it."""
+    """`pki.validation.validator.CertificateValidator`, as this package needs it."""
 
     def validate(self, leaf_der: bytes, chain_der: Sequence[bytes], at: datetime) -> Certificate:
         """Path, usage, identity and revocation at one moment.

@@ -21,7 +21,7 @@ from authz.domain.files import PUBLIC, write_whole
 from authz.edge.long_poll import LongPoll, Source
 
 MAX_CRL_BYTES: Final = 16 * 1024 * 1024
-"""Some 350,000 entries; what `pki.crl` reads at most."""
+"""Some 350,000 entries; what `pki.validation.crl` reads at most."""
 
 _log = structlog.get_logger()
 

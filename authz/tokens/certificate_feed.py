@@ -21,7 +21,7 @@ MAX_FEED_BYTES: Final = 4 * 1024 * 1024
 
 
 class RevokedLately(Protocol):
-    """A verified feed of one authority (`pki.feed_reading.VerifiedFeed`)."""
+    """A verified feed of one authority (`pki.validation.revocation_feed.VerifiedFeed`)."""
 
     @property
     def revoked(self) -> Mapping[str, datetime]:

@@ -23,7 +23,7 @@ from authz.domain.identifiers import Identifier
 from deploy.bench.rows import Row
 from pki.keys import spki_sha256
 from pki.names import CertificateIdentity, encode_identity
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer
 
 WARM_BUDGET: Final = 1.0
 """Milliseconds of a certificate that was seen before (budget of the issue on certificates)."""

@@ -28,10 +28,10 @@ from sqlalchemy import insert
 from authz.edge.settings import load_settings
 from deploy.bench.rows import Row
 from pki.app import OpenAuthority, open_authority
+from pki.audit.records import operator
 from pki.ceremony import CeremonyPlan, hold_ceremony
-from pki.publishing import CrlPublisher
-from pki.records import operator
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
+from pki.revocation.publishing import CrlPublisher
 from pki.settings import PkiSettings
 from pki.store.register import Register
 from pki.store.tables import certificates

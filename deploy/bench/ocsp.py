@@ -21,11 +21,11 @@ from cryptography.x509 import ocsp
 from deploy.bench import crl
 from deploy.bench.rows import Row
 from pki.app import OpenAuthority
-from pki.ocsp import GOOD
-from pki.responder import Responder
-from pki.responder_ahead import Wanted
-from pki.responder_key import issuer_hashes
-from pki.responder_rounds import PAGE, Rounds
+from pki.ocsp.ahead import Wanted
+from pki.ocsp.key import issuer_hashes
+from pki.ocsp.messages import GOOD
+from pki.ocsp.responder import Responder
+from pki.ocsp.rounds import PAGE, Rounds
 
 CERTIFICATES: Final = 4_000
 ASKED: Final = 300

@@ -29,13 +29,13 @@ from deploy.lab.running import RunningLab
 from deploy.lab.toml import to_toml
 from deploy.lab.zones import Records, zones_json
 from pki.app import open_authority
+from pki.audit.records import operator
 from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.dnssec import ChainValidator, Resolver, parse_anchors
 from pki.dnssec.dane import tlsa_for
 from pki.doctor.presented import chain_of
+from pki.enrolment.requests import parse_request
 from pki.issuing import Holder
-from pki.records import operator
-from pki.requests import parse_request
 from pki.settings import PkiSettings
 
 _OWNER_ONLY: Final = 0o700

@@ -8,7 +8,7 @@ from authz.settings import AuthzSettings
 from docs.reference.commands_pages import commands_page
 from docs.reference.decisions_page import decisions_page
 from docs.reference.settings_pages import settings_page
-from pki.cli import app as pki_app
+from pki.cli.main import app as pki_app
 from pki.settings import PkiSettings
 from trust_agent.cli import app as agent_app
 from trust_agent.settings import AgentSettings

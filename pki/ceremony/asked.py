@@ -17,8 +17,8 @@ from pki.ceremony.first import CeremonyPlan, HsmPlan, hold_ceremony
 from pki.ceremony.later import RootFiles
 from pki.ceremony.transcript import Occasion, People, hash_of
 from pki.names import ENVIRONMENTS
-from pki.revocation import RevocationReason
-from pki.signer import MIN_PASSPHRASE, read_passphrase
+from pki.revocation.crl import RevocationReason
+from pki.signing.signer import MIN_PASSPHRASE, read_passphrase
 
 _HTTP_PORT: Final = 80
 _PRODUCTION: Final = "PRD"

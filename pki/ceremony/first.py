@@ -18,7 +18,7 @@ from pki.ceremony.parts import Ca, FileKeyPlan, KeyPlan, TokenKeyPlan, ca_subjec
 from pki.ceremony.transcript import Occasion, People, write_transcript
 from pki.names import ENVIRONMENTS
 from pki.profiles import ISSUING_LIFETIME, ROOT_LIFETIME, Publication, issuing_authority, root_authority
-from pki.revocation import CRL_LIFE, CrlPlan, make_crl
+from pki.revocation.crl import CRL_LIFE, CrlPlan, make_crl
 
 ROOT_CRL_LIFE: Final = timedelta(days=180)
 """The root signs its CRL twice a year; relying parties allow 190 days."""

@@ -20,12 +20,12 @@ from pki.ceremony.files import CeremonyError, Kind, Made, refuse_existing, write
 from pki.ceremony.first import ROOT_CRL_LIFE, common_name, first_crl, issuer_settings, numbered
 from pki.ceremony.parts import Ca, KeyPlan, ca_subject, certify
 from pki.ceremony.transcript import Occasion, Shown, write_transcript
-from pki.encoding import CrlEntry
 from pki.keys import load_spki, spki_of
 from pki.names import ENVIRONMENTS
 from pki.profiles import ISSUING_LIFETIME, ROOT_LIFETIME, Publication, cross_certificate, issuing_authority
-from pki.revocation import CRL_LIFE, CrlPlan, RevocationReason, make_crl
-from pki.signer import load_key_file
+from pki.revocation.crl import CRL_LIFE, CrlPlan, RevocationReason, make_crl
+from pki.signing.encoding import CrlEntry
+from pki.signing.signer import load_key_file
 
 MAX_ENTRIES: Final = 1000
 """Certificates that a root ever withdrew; a list that is longer is not one of ours."""

@@ -11,12 +11,12 @@ from cryptography.x509.oid import NameOID
 
 from pki.ceremony.files import CeremonyError, Kind, Made
 from pki.ceremony.transcript import Shown
-from pki.certifying import new_serial_number, prepare, sign
-from pki.encoding import ToBeSigned
-from pki.lint_authority import Above, lint_authority
+from pki.lint.authority import Above, lint_authority
 from pki.profiles import BACKDATE, Extensions, Publication
-from pki.signer import KeySigner, Signer, key_pem, new_key
-from pki.signer_pkcs11 import TokenKey, make_token_key
+from pki.signing.certifying import new_serial_number, prepare, sign
+from pki.signing.encoding import ToBeSigned
+from pki.signing.pkcs11_signer import TokenKey, make_token_key
+from pki.signing.signer import KeySigner, Signer, key_pem, new_key
 
 _MAX_NAME: Final = 64
 """RFC 5280 appendix A.1, ub-common-name and ub-organization-name; counted in UTF-8 bytes."""

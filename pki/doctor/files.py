@@ -23,7 +23,7 @@ from pki.doctor.model import Finding, Installation, Result
 from pki.doctor.presented import chain_of
 from pki.keys import same_key
 from pki.names import dns_names_of, identity_of, organization_of
-from pki.path import PathChecker, parse
+from pki.validation.path import PathChecker, parse
 
 WARN: Final = timedelta(days=30)
 _MAX_KEY: Final = 64 * 1024

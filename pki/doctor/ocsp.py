@@ -18,9 +18,9 @@ from authz.domain.errors import Refused
 from pki.dnssec.handshake import NotReached
 from pki.doctor.model import Finding, Installation, Result
 from pki.doctor.revocation import fetch, spoken
-from pki.ocsp_source import question_about
-from pki.ocsp_store import OcspStore, VerifiedAnswer
-from pki.validation import MAX_CRL_AGE
+from pki.validation.ocsp_source import question_about
+from pki.validation.ocsp_store import OcspStore, VerifiedAnswer
+from pki.validation.validator import MAX_CRL_AGE
 
 _MAX_ERROR: Final = 5
 """Octets of an answer that only says why there is none."""

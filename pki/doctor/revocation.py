@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from pki.crl_store import CrlStore, Listing, distribution_points
 from pki.dnssec.handshake import TIMEOUT, NotReached
 from pki.doctor.model import Finding, Installation, Result
 from pki.doctor.presented import address_of, chain_of, is_host
 from pki.keys import spki_sha256
-from pki.validation import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
+from pki.validation.crl_store import CrlStore, Listing, distribution_points
+from pki.validation.validator import MAX_AUTHORITY_CRL_AGE, MAX_CRL_AGE
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_URLS: Final = 8

@@ -19,17 +19,18 @@ from authz.domain.reasons import Reason
 from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, LISTENER_HEADER, XFCC_HEADER
 from authz.edge.tracing import trace_of
 from pki.app import OpenAuthority
-from pki.confirming import CONFIRM_USE
+from pki.audit.records import Actor
+from pki.enrolment.renewal_limits import TooOften
+from pki.holder.confirming import CONFIRM_USE
 from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
-from pki.rate import RateLimiter
-from pki.records import Actor
-from pki.renewal_limits import TooOften
+from pki.http.rate import RateLimiter
 from pki.store.database import StoreUnavailable
 
 ROLE: Final = "CERTIFICATE_HOLDER"
 CONFIRMATIONS_PER_MINUTE: Final = 10
-"""Of one identity, in one instance. How much they can end is limited by how much is renewed (`pki.renewal_limits`)."""
+"""Of one identity, in one instance. How much they can end is limited by how much is renewed
+(`pki.enrolment.renewal_limits`)."""
 
 
 def confirm_handler(pki: OpenAuthority, peers: Peers) -> HTTPRouteHandler:

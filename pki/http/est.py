@@ -25,16 +25,16 @@ from authz.edge.client_certificate import (
     peer_address,
 )
 from authz.edge.tracing import trace_of
-from pki import est
-from pki.enrolment import Asker, Busy, Enrolment, Repeated
+from pki.audit.tally import Tally
+from pki.enrolment import est
+from pki.enrolment.renewal_limits import TooOften
+from pki.enrolment.service import Asker, Busy, Enrolment, Repeated
 from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
+from pki.http.rate import RateLimiter, network_of
 from pki.issuing import IssuingError
-from pki.rate import RateLimiter, network_of
-from pki.renewal_limits import TooOften
-from pki.signer import SignerError
+from pki.signing.signer import SignerError
 from pki.store.database import StoreUnavailable
-from pki.tally import Tally
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -13,11 +13,11 @@ from litestar.params import FromPath
 
 from authz.domain.errors import Refused
 from authz.edge.background import pause
-from pki.feed import CertificateFeed
 from pki.http.listeners import may_wait_at, source_of
 from pki.http.published import Published, wait_of
 from pki.issuing import IssuingError
-from pki.signer import SignerError
+from pki.revocation.feed import CertificateFeed
+from pki.signing.signer import SignerError
 from pki.store.database import StoreUnavailable
 
 FEED_MEDIA_TYPE: Final = "application/jwt"

@@ -17,8 +17,8 @@ from urllib.parse import unquote_to_bytes
 
 from authz.domain.clock import Clock
 from authz.edge.client_certificate import RAW_PATH_HEADER
-from pki.ocsp import MAX_REQUEST_BYTES
-from pki.responder import OcspAnswer, Responder
+from pki.ocsp.messages import MAX_REQUEST_BYTES
+from pki.ocsp.responder import OcspAnswer, Responder
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -11,10 +11,10 @@ from authz.domain.reasons import Reason
 from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
 from pki.app import OpenAuthority
 from pki.certificate_files import read_certificate
+from pki.enrolment.renewal_limits import TooOften
 from pki.http.published import Published
-from pki.rate import RateLimiter
-from pki.renewal_limits import TooOften
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer, ValidatedCertificate
+from pki.http.rate import RateLimiter
+from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer, ValidatedCertificate
 
 _LOG: Final = structlog.get_logger(__name__)
 LOOKS_PER_MINUTE: Final = 30

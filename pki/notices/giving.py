@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import EventType
-from pki.records import RecordMaker, itself
+from pki.audit.records import RecordMaker, itself
 from pki.store.register import Register
 from pki.store.tables import webhook_deliveries
 

@@ -13,6 +13,7 @@ from authz.domain.audit import EventType
 from authz.edge.background import Loop
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from pki.app import OpenAuthority
+from pki.audit.records import RecordMaker
 from pki.dnssec.keeping import AnchorKeeper
 from pki.dnssec.opening import Following, open_dnssec
 from pki.notices.authorities import AuthorityNotices, endings
@@ -22,7 +23,6 @@ from pki.notices.giving import Giver, Notice
 from pki.notices.metrics import samples
 from pki.notices.standing import StandingPatrol
 from pki.notices.webhook import Webhook
-from pki.records import RecordMaker
 from pki.store.database import StoreUnavailable
 
 LOOK: Final = 60.0

@@ -25,9 +25,9 @@ from sqlalchemy import delete, select, update
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock
 from authz.domain.errors import SluisError
+from pki.audit.records import RecordMaker, itself
 from pki.notices.settings import WebhookSettings
-from pki.records import RecordMaker, itself
-from pki.signer import read_secret
+from pki.signing.signer import read_secret
 from pki.store.database import Database, StoreUnavailable
 from pki.store.register import Register
 from pki.store.tables import webhook_deliveries

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.operators.signing import Signed
+from pki.enrolment.operators.signing import Signed
 from pki.store.tables import certificates, enrolment_codes
 
 OPEN: Final = ("pending", "ready")

@@ -1,8 +1,8 @@
 """What the register keeps of CRLs, each as one small step inside a transaction that the caller opened.
 
-A CRL is kept in parts (`pki.crl_parts`), each with the hash of what it says, so that a revocation among 100,000 reads
-what others changed since and writes one of them. `certificates.crl_pending` says what the CRL does not tell yet;
-whoever makes a CRL takes that up.
+A CRL is kept in parts (`pki.revocation.crl_parts`), each with the hash of what it says, so that a revocation among
+100,000 reads what others changed since and writes one of them. `certificates.crl_pending` says what the CRL does not
+tell yet; whoever makes a CRL takes that up.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pki.encoding import CrlEntry
-from pki.revocation import KEEP_AFTER_EXPIRY, RevocationReason, SignedCrl
+from pki.revocation.crl import KEEP_AFTER_EXPIRY, RevocationReason, SignedCrl
+from pki.signing.encoding import CrlEntry
 from pki.store.tables import certificates, changes, crl_parts, crls, issuers
 
 _HELD: Final = RevocationReason.CERTIFICATE_HOLD.value

@@ -1,7 +1,7 @@
 """Keys in the register: whose each one is, and which are never certified.
 
 Each step is inside a transaction that the caller opened, as in `pki.store.register`. A key in another dress
-(`pki.key_names`) is the same key: the database keeps one dress of each.
+(`pki.enrolment.key_names`) is the same key: the database keeps one dress of each.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.key_names import KeyName, cores_of
+from pki.enrolment.key_names import KeyName, cores_of
 from pki.store.tables import UtcDateTime, blocked_keys, certificates, subject_keys
 
 _BLOCK: Final = text(

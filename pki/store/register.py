@@ -17,8 +17,8 @@ from authz.domain.audit import AuditRecord
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.key_names import KeyName
-from pki.revocation import COMPROMISED, RevocationReason
+from pki.enrolment.key_names import KeyName
+from pki.revocation.crl import COMPROMISED, RevocationReason
 from pki.store.crls import CrlRegister, StoredCrl
 from pki.store.keys import is_blocked
 from pki.store.tables import certificates, outbox

@@ -10,8 +10,8 @@ from typing import Final
 from sqlalchemy import Column, ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pki.ocsp import GOOD, Status
-from pki.revocation import RevocationReason
+from pki.ocsp.messages import GOOD, Status
+from pki.revocation.crl import RevocationReason
 from pki.store.tables import certificates, changes, responders
 
 UNKNOWN: Final = Status(known=False)

@@ -20,9 +20,9 @@ import pytest
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.algorithms import AlgorithmRules
-from pki.crl_store import CrlStore
-from pki.path import Parsed, PathChecker, PolicyInputs, parse
-from pki.revocation_check import RevocationCheck
+from pki.validation.crl_store import CrlStore
+from pki.validation.path import Parsed, PathChecker, PolicyInputs, parse
+from pki.validation.revocation_check import RevocationCheck
 from tests.support import count
 
 DATA = Path(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"

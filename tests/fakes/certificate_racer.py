@@ -21,12 +21,12 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.edge.settings import load_settings
 from pki.app import OpenAuthority, open_authority
+from pki.audit.records import operator
+from pki.enrolment.requests import CertificateRequest, parse_request
 from pki.issuing import Holder
-from pki.records import operator
-from pki.requests import CertificateRequest, parse_request
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
 from pki.settings import PkiSettings
-from pki.signer import KeySigner
+from pki.signing.signer import KeySigner
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName
 

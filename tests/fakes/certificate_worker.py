@@ -24,11 +24,11 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.edge.settings import load_settings
 from pki.app import OpenAuthority, open_authority
+from pki.audit.records import operator
 from pki.authority import Issued
-from pki.code_desk import CodeDesk
+from pki.enrolment.desk import CodeDesk
 from pki.issuing import Holder, IssuingCa, Prepared
-from pki.records import operator
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
 from pki.settings import PkiSettings
 from pki.store.register import Register, Registered
 from tests.fakes.certificate_racer import new_request

@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from authz.domain.identifiers import Identifier
 from pki.names import CertificateIdentity, encode_identity
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CRL_URL = "http://pki.test/crl/issuing.crl"

@@ -16,9 +16,9 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.edge.settings import load_settings
 from pki.app import open_authority
-from pki.enrolment import Asker, Enrolment
+from pki.audit.records import new_trace
+from pki.enrolment.service import Asker, Enrolment
 from pki.issuing import IssuingCa, Prepared
-from pki.records import new_trace
 from pki.settings import PkiSettings
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName

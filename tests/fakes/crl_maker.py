@@ -12,9 +12,9 @@ from pathlib import Path
 
 from authz.edge.settings import load_settings
 from pki.app import OpenAuthority, open_authority
-from pki.publishing import CrlPublisher
-from pki.records import operator
-from pki.revocation import RevocationReason
+from pki.audit.records import operator
+from pki.revocation.crl import RevocationReason
+from pki.revocation.publishing import CrlPublisher
 from pki.settings import PkiSettings
 from pki.store.register import Register
 from tests.fakes.clock import FixedClock

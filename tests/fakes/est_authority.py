@@ -41,7 +41,7 @@ class Est:
     domains: RunningDns
 
     def pki(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "pki.cli", *arguments, "--config", str(self.folder / "ca" / "pki.toml")]
+        command = [sys.executable, "-m", "pki.cli.main", *arguments, "--config", str(self.folder / "ca" / "pki.toml")]
         done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -146,7 +146,7 @@ def _running(found: Est) -> Iterator[Est]:
         (folder / name).write_text("correct horse battery staple\n")
         (folder / name).chmod(0o600)
     command = [
-        *(sys.executable, "-m", "pki.cli", "ceremony", "--out", str(folder / "ca"), "--organization", "Test"),
+        *(sys.executable, "-m", "pki.cli.main", "ceremony", "--out", str(folder / "ca"), "--organization", "Test"),
         *("--environment", "TST", "--base-url", f"http://127.0.0.1:{found.plain}"),
         *("--root-passphrase-file", str(folder / "root.pass")),
         *("--issuing-passphrase-file", str(folder / "issuing.pass")),
@@ -163,7 +163,7 @@ def _running(found: Est) -> Iterator[Est]:
         # All tests come from one address and renew within minutes; these limits have tests of their own.
         file.write("\n[enrolment]\nattempts_per_minute = 600\n")
         file.write("\n[issuing]\nrenewal_after_hours = 0\nrenewals_per_day = 100\nrenewals_per_month = 1000\n")
-    process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "pki.cli.main", "serve", "--config", str(config)], cwd=ROOT)
     try:
         until_healthy(f"http://127.0.0.1:{found.plain}")
         yield found

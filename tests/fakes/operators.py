@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from pki.operators.keyfile import settings_block
-from pki.operators.settings import OperatorSettings
-from pki.operators.signing import KIND, public_text
+from pki.enrolment.operators.keyfile import settings_block
+from pki.enrolment.operators.settings import OperatorSettings
+from pki.enrolment.operators.signing import KIND, public_text
 from pki.settings import PkiSettings
-from pki.signer import KeySigner, new_key
+from pki.signing.signer import KeySigner, new_key
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer
 from tests.fakes.certificates import CLIENT_AND_SERVER, NOW, FakeCertificate, key_usage
 
 UZI_NAME = x509.ObjectIdentifier("2.5.5.5")

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pki.signer_pkcs11 import TokenKey
+from pki.signing.pkcs11_signer import TokenKey
 from tests.support import missing, require
 
 PIN = "246813"

@@ -27,7 +27,6 @@ from dns.rdatatype import RdataType
 
 from authz.domain.errors import InvalidValue, Refused
 from authz.edge.client_certificate import parse_xfcc
-from pki.crl_store import CrlStore
 from pki.dnssec import ChainValidator, ResolverUnreachable
 from pki.dnssec.anchors import parse_anchors
 from pki.dnssec.exchange import Unfit
@@ -36,15 +35,16 @@ from pki.dnssec.reading import read_answer
 from pki.dnssec.rollover import AnchorFile
 from pki.doctor.hello import TlsVersion, server_choice
 from pki.doctor.suites import EVERYTHING
-from pki.est import read_body, read_credentials
+from pki.enrolment.est import read_body, read_credentials
+from pki.enrolment.requests import parse_request
 from pki.names import decode_identity, dns_names_of, identity_of, organization_of
-from pki.ocsp import MalformedRequest
-from pki.ocsp import parse_request as parse_ocsp_request
-from pki.ocsp_store import OcspStore
-from pki.path import parse
-from pki.requests import parse_request
-from pki.schemes import pkio, uzi
-from pki.schemes.pin import PinnedIssuer
+from pki.ocsp.messages import MalformedRequest
+from pki.ocsp.messages import parse_request as parse_ocsp_request
+from pki.validation.crl_store import CrlStore
+from pki.validation.ocsp_store import OcspStore
+from pki.validation.path import parse
+from pki.validation.schemes import pkio, uzi
+from pki.validation.schemes.pin import PinnedIssuer
 from tests.fakes.certificates import FakeAuthority
 from tests.fakes.dns import NOW, FakeDns
 

@@ -93,7 +93,7 @@ def resolver(tmp_path: Path) -> Iterator[RunningDns]:
 
 
 def pki(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pki.cli", *arguments], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run([sys.executable, "-m", "pki.cli.main", *arguments], check=True, cwd=ROOT, capture_output=True)
 
 
 def test_a_serving_authority_notices_tells_and_does_not_repeat_itself(
@@ -126,7 +126,7 @@ def test_a_serving_authority_notices_tells_and_does_not_repeat_itself(
     resolver.serve(GOOD, LAPSING | {"state": "unsigned"})
     page = f"http://127.0.0.1:{metrics}/metrics"
     for _ in range(2):  # the second start finds that everything was said
-        process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
+        process = subprocess.Popen([sys.executable, "-m", "pki.cli.main", "serve", "--config", str(config)], cwd=ROOT)
         try:
             until(lambda: _told(page, 'sluis_pki_webhook_deliveries{state="delivered"} 2'), "two deliveries")
             text = httpx.get(page).text

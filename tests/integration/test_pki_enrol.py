@@ -26,7 +26,7 @@ def est(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Est]:
 
 def client(*arguments: str) -> subprocess.CompletedProcess[str]:
     # No settings of the authority, and nothing of its folder as working directory: a participant has neither.
-    command = [sys.executable, "-m", "pki.cli", *arguments]
+    command = [sys.executable, "-m", "pki.cli.main", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
 
 
@@ -153,11 +153,11 @@ def test_an_answer_that_got_lost_is_handed_over_by_the_operator(est: Est, tmp_pa
     code = est.code("uzovi:6500")["code"]
     script = """
 import os, signal, sys
-import pki.est_client as client
+import pki.holder.est_client as client
 def dying(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 client.EstClient._checked = dying
-from pki.cli import main
+from pki.cli.main import main
 main()
 """
     (tmp_path / "code").write_text(code)
@@ -201,7 +201,7 @@ def dying(self, *a, **k):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, *a, **k)
 pathlib.Path.{act} = dying
-from pki.cli import main
+from pki.cli.main import main
 sys.argv = ["pki", "reenrol", "--now", "--out-dir", {str(out)!r}]
 main()
 """
@@ -232,11 +232,11 @@ def test_the_daemon_renews_by_itself_and_repeats_a_hook_that_failed(est: Est, tm
 import sys
 from datetime import timedelta
 from authz.domain import clock
-import pki.renewal as renewal
+import pki.holder.renewal as renewal
 now = clock.SystemClock.now
 clock.SystemClock.now = lambda self: now(self) + timedelta(days=300)
 renewal.FIRST_RETRY = 0.2
-from pki.cli import main
+from pki.cli.main import main
 sys.argv = ["pki", "reenrol", "--daemon", "--out-dir", {str(out)!r},
             "--reload-hook", "sh -c 'echo >> {told}; test -e {ready}'"]
 main()
@@ -266,7 +266,7 @@ def test_two_in_one_folder_at_once(est: Est, tmp_path: Path) -> None:
     assert enrol(est, "uzovi:6400", out).returncode == 0
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "pki.cli", "reenrol", "--now", "--out-dir", str(out)],
+            [sys.executable, "-m", "pki.cli.main", "reenrol", "--now", "--out-dir", str(out)],
             cwd=ROOT,
             env=os.environ,
             stderr=subprocess.PIPE,

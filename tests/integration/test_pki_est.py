@@ -216,7 +216,7 @@ def test_production_needs_a_second_person(est: Est) -> None:
 
 
 def pki(*arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pki.cli", *arguments]
+    command = [sys.executable, "-m", "pki.cli.main", *arguments]
     return subprocess.run(
         command, check=False, cwd=ROOT, capture_output=True, text=True, env=os.environ | (environment or {})
     )
@@ -388,7 +388,17 @@ def test_an_identity_with_a_certificate_gets_no_second_and_keeps_its_code(est: E
     est.pki("revoke", "--serial", serial)
     est.keep("more", est.enrol("uzovi-5016", code, est.folder / "more.b64"))
     # Now no code for a first one is made any more, and one that renews is.
-    command = [sys.executable, "-m", "pki.cli", "code", "create", "--identity", "uzovi:5016", "--organization", "Test"]
+    command = [
+        sys.executable,
+        "-m",
+        "pki.cli.main",
+        "code",
+        "create",
+        "--identity",
+        "uzovi:5016",
+        "--organization",
+        "Test",
+    ]
     command += ["--kvk", "12345678", "--config", str(est.folder / "ca" / "pki.toml")]
     none = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert (none.returncode, none.stderr.split(":")[0]) == (2, "refused (identity_has_certificate)")

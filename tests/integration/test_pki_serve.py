@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from authz.edge.waiters import MOST_EACH
-from pki.confirming import ConfirmationFailed, confirm_use
-from pki.feed_reading import FeedReader
+from pki.holder.confirming import ConfirmationFailed, confirm_use
+from pki.validation.revocation_feed import FeedReader
 from tests.fakes.domains import EXAMPLE, running_dns
 from tests.support import require
 
@@ -38,7 +38,7 @@ class Serving:
     process: subprocess.Popen[bytes]
 
     def pki(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "pki.cli", *arguments, "--config", str(self.folder / "ca" / "pki.toml")]
+        command = [sys.executable, "-m", "pki.cli.main", *arguments, "--config", str(self.folder / "ca" / "pki.toml")]
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
 
     def issue(self, identity: str, name: str) -> None:
@@ -83,7 +83,7 @@ def _serving(folder: Path, domains: str) -> Iterator[Serving]:
         (folder / name).write_text("correct horse battery staple\n")
         (folder / name).chmod(0o600)
     command = [
-        *(sys.executable, "-m", "pki.cli", "ceremony", "--out", str(folder / "ca"), "--organization", "Test"),
+        *(sys.executable, "-m", "pki.cli.main", "ceremony", "--out", str(folder / "ca"), "--organization", "Test"),
         *("--environment", "TST", "--base-url", f"http://127.0.0.1:{plain}"),
         *("--root-passphrase-file", str(folder / "root.pass")),
         *("--issuing-passphrase-file", str(folder / "issuing.pass")),
@@ -95,7 +95,7 @@ def _serving(folder: Path, domains: str) -> Iterator[Serving]:
     found.issue("kvk:12345678", "pki")
     with config.open("a") as file:
         file.write(f'\n[tls]\nport = {tls}\ncertificate = "../pki.pem"\nkey = "../pki.key"\n')
-    found.process = subprocess.Popen([sys.executable, "-m", "pki.cli", "serve", "--config", str(config)], cwd=ROOT)
+    found.process = subprocess.Popen([sys.executable, "-m", "pki.cli.main", "serve", "--config", str(config)], cwd=ROOT)
     try:
         until_healthy(found.plain)
         yield found
@@ -219,7 +219,7 @@ def test_31_a_weak_suite_is_refused(serving: Serving) -> None:
 
 def test_a_second_one_on_the_same_ports_says_so_and_ends(serving: Serving) -> None:
     config = serving.folder / "ca" / "pki.toml"
-    command = [sys.executable, "-m", "pki.cli", "serve", "--config", str(config)]
+    command = [sys.executable, "-m", "pki.cli.main", "serve", "--config", str(config)]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert f"port {serving.plain.rpartition(':')[2]} of 127.0.0.1 is in use" in done.stderr + done.stdout

@@ -8,7 +8,7 @@ from litestar.routes import HTTPRoute
 
 from authz.http.endpoints import OPEN, PARTICIPANTS_ONLY, nowhere
 from authz.http.faces import IWLZ, OAUTH
-from pki.confirming import CONFIRM_USE
+from pki.holder.confirming import CONFIRM_USE
 from pki.http import est
 from pki.http.ocsp import PREFIX as OCSP
 

@@ -6,7 +6,7 @@ from asn1crypto import x509 as asn1
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.names import decode_identity
-from pki.schemes.uzi import permanent_identifier
+from pki.validation.schemes.uzi import permanent_identifier
 from tests.fakes.certificates import FakeAuthority
 
 

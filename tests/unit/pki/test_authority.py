@@ -17,15 +17,15 @@ from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
 from pki.app import OpenAuthority
+from pki.audit.records import Actor
 from pki.authority import Issued
 from pki.certificate_files import read_certificate
+from pki.enrolment.requests import CertificateRequest, parse_request
 from pki.issuing import Holder, IssuingError, Prepared
-from pki.records import Actor
-from pki.requests import CertificateRequest, parse_request
-from pki.revocation import RevocationReason
-from pki.signer import SignerError
+from pki.revocation.crl import RevocationReason
+from pki.signing.signer import SignerError
 from pki.store.register import Register
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer
 from tests.fakes.clock import FixedClock
 
 ZORGKANTOOR = Identifier.parse_subject("uzovi:5000")

@@ -19,11 +19,11 @@ from pki.ceremony.first import HsmPlan
 from pki.ceremony.later import RootFiles, cross_certify, hold_issuing, make_root_crl
 from pki.ceremony.parts import FileKeyPlan
 from pki.ceremony.transcript import Occasion, People, verify_transcript
-from pki.cli import main
-from pki.lint_authority import Above, lint_authority
+from pki.cli.main import main
+from pki.lint.authority import Above, lint_authority
 from pki.profiles import Publication
-from pki.revocation import RevocationReason
-from pki.signer import SignerError
+from pki.revocation.crl import RevocationReason
+from pki.signing.signer import SignerError
 from tests.fakes.certificates import FakeAuthority
 from tests.fakes.softhsm import SoftHsm
 

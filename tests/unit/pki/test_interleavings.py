@@ -33,9 +33,9 @@ from cryptography import x509
 
 from authz.domain.identifiers import Identifier
 from pki.app import OpenAuthority
+from pki.audit.records import operator
 from pki.issuing import Holder
-from pki.records import operator
-from pki.revocation import KEEP_AFTER_EXPIRY, RevocationReason
+from pki.revocation.crl import KEEP_AFTER_EXPIRY, RevocationReason
 from pki.store.register import Register, Registered
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock

@@ -17,14 +17,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
-from pki.encoding import CrlEntry, ToBeSigned, join_certificate
+from pki.enrolment.requests import CertificateRequest
 from pki.issuing import Holder, IssuingCa, IssuingError
-from pki.lint import Around, lint_system_certificate
+from pki.lint.system import Around, lint_system_certificate
 from pki.names import SYSTEM_POLICY_OID, CertificateIdentity
 from pki.profiles import Publication, system_certificate
-from pki.requests import CertificateRequest
-from pki.revocation import CrlPlan, RevocationReason, make_crl
-from pki.signer import KeySigner
+from pki.revocation.crl import CrlPlan, RevocationReason, make_crl
+from pki.signing.encoding import CrlEntry, ToBeSigned, join_certificate
+from pki.signing.signer import KeySigner
 from tests.fakes.certificates import NOW, FakeAuthority, key_usage
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +90,7 @@ def test_what_was_prepared_in_another_process_is_not_signed(world: World) -> Non
         "from cryptography.hazmat.primitives.serialization import load_pem_private_key\n"
         "from pki.issuing import IssuingCa, IssuingError\n"
         "certificate, key, published, prepared = pickle.load(sys.stdin.buffer)\n"
-        "from pki.signer import KeySigner\n"
+        "from pki.signing.signer import KeySigner\n"
         "ca = IssuingCa(certificate, KeySigner(load_pem_private_key(key, None)), published, 'TST')\n"
         "try: ca.redeem(prepared); print('signed')\n"
         "except IssuingError: print('refused')\n"

@@ -16,15 +16,15 @@ from authz.domain.errors import InvalidValue, Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
-from pki.blocking import key_name_of
-from pki.code_desk import CodeDesk
+from pki.audit.records import operator
+from pki.enrolment.blocking import key_name_of
+from pki.enrolment.desk import CodeDesk
+from pki.enrolment.key_names import KeyName, name_of
+from pki.enrolment.requests import CertificateRequest, parse_request
 from pki.issuing import Holder
-from pki.key_names import KeyName, name_of
 from pki.names import CertificateIdentity, decode_identity, encode_identity, subject_name
-from pki.records import operator
-from pki.requests import CertificateRequest, parse_request
-from pki.revocation import RevocationReason
-from pki.signer import PrivateKey
+from pki.revocation.crl import RevocationReason
+from pki.signing.signer import PrivateKey
 from pki.store.register import Registered
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
@@ -133,7 +133,7 @@ async def test_a_block_of_which_another_operator_did_the_revocation_is_done_to_t
         return await revoke(*given)
 
     monkeypatch.setattr(type(pki.withdrawal), "revoke", lambda _self, *given: beaten(*given))
-    monkeypatch.setattr("pki.code_desk._AT_ONCE", 1)
+    monkeypatch.setattr("pki.enrolment.desk._AT_ONCE", 1)
     added, revoked = await CodeDesk(pki).block_keys([name_of(key.public_key()) for key in keys], "weak", ANNA)
     assert (added, [item.identifier for item in revoked]) == (2, [SECOND.identifier])
     assert [item.status for item in await pki.find()] == ["revoked", "revoked"]

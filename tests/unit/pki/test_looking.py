@@ -9,7 +9,7 @@ from authz.edge.settings import SettingsError, load_settings
 from pki import ca_settings
 from pki.settings import PkiSettings
 from pki.store.database import Database, StoreUnavailable
-from tests.unit.pki.test_cli import ISSUE, Run, run  # noqa: F401  a fixture
+from tests.unit.pki.cli.test_main import ISSUE, Run, run  # noqa: F401  a fixture
 
 SQLITE = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
 

@@ -12,9 +12,9 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
+from pki.audit.records import operator
 from pki.issuing import Holder
-from pki.records import operator
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
 from pki.store.register import Register
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock

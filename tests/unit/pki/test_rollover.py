@@ -19,20 +19,20 @@ from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
 from authz.edge.settings import SettingsError, load_settings
 from pki.app import AuthorityError, OpenAuthority, open_authority
+from pki.audit.records import Actor
 from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.ceremony.first import HsmPlan
 from pki.ceremony.later import RootFiles, cross_certify, hold_issuing, make_root_crl
 from pki.ceremony.parts import FileKeyPlan, KeyPlan
 from pki.ceremony.transcript import Occasion, People
+from pki.enrolment.requests import CertificateRequest, parse_request
 from pki.http.published import Published
 from pki.issuing import Holder, IssuingError, Prepared
-from pki.records import Actor
-from pki.requests import CertificateRequest, parse_request
-from pki.retirement import RetirementError
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
+from pki.revocation.retirement import RetirementError
 from pki.settings import PkiSettings
 from pki.store.register import Register
-from pki.validation import CertificateValidator, CrlStore, PinnedIssuer
+from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName
 from tests.fakes.softhsm import SoftHsm

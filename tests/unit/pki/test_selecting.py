@@ -9,14 +9,14 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
+from pki.audit.records import operator
+from pki.enrolment.requests import parse_request
 from pki.issuing import Holder
-from pki.records import operator
-from pki.requests import parse_request
-from pki.revocation import RevocationReason
+from pki.revocation.crl import RevocationReason
 from pki.selecting import read_serial
 from pki.store.register import Registered
 from tests.fakes.requests import request_der
-from tests.unit.pki.test_cli import ISSUE, Run, run  # noqa: F401  a fixture
+from tests.unit.pki.cli.test_main import ISSUE, Run, run  # noqa: F401  a fixture
 
 NOTHING = ("", " ", "0x", "0", "00", "0x0", "0x00", ":", "00:00", "\t")
 ODD = ("zz", "0xzz", "12 34", "1%", "*", "a:b", "12:3", "12::34", ":12", "12:", "-1", "f" * 65, "1\x00", "--")

@@ -14,19 +14,19 @@ from authz.domain.errors import Refused
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority, open_authority
-from pki.code_desk import CodeDesk
-from pki.codes import draw_code, verifier_of
-from pki.enrolment import Asker, Enrolment
+from pki.audit.records import new_trace, operator
+from pki.enrolment.codes import draw_code, verifier_of
+from pki.enrolment.desk import CodeDesk
+from pki.enrolment.operators.report import verify_code
+from pki.enrolment.operators.signing import Signed, verify
+from pki.enrolment.requests import CertificateRequest, parse_request
+from pki.enrolment.service import Asker, Enrolment
 from pki.issuing import Holder
 from pki.looking import open_register
-from pki.operators.report import verify_code
-from pki.operators.signing import Signed, verify
-from pki.records import new_trace, operator
-from pki.requests import CertificateRequest, parse_request
 from pki.settings import PkiSettings
 from pki.store.codes import EnrolmentCode
 from pki.store.register import Register
-from pki.validation import ValidatedCertificate
+from pki.validation.validator import ValidatedCertificate
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName
 from tests.fakes.operators import ANNA_KEY, BRAM_KEY, CLARA_KEY, needing_two

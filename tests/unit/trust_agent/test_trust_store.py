@@ -370,7 +370,7 @@ def test_a_kept_crl_that_does_not_verify_is_thrown_away(store: TrustStore, tmp_p
 
 def test_the_file_of_a_crl_has_the_same_name_in_every_process() -> None:
     program = """
-from pki.crl import CrlScope, VerifiedCrl
+from pki.validation.crl import CrlScope, VerifiedCrl
 scope = CrlScope(frozenset(f"http://pki.test/{number}.crl" for number in range(9)))
 print(VerifiedCrl("ab" * 32, 1, None, None, scope, b"", None, -1, None).file_name)
 """

@@ -23,7 +23,7 @@ from trust_agent.jws import KeySet, KeysInvalid
 from trust_agent.verify import MAX_STRANGERS, TokenRefused, TokenRules, VerifiedToken, Verifier
 
 if TYPE_CHECKING:
-    from pki.validation import CertificateValidator
+    from pki.validation.validator import CertificateValidator
 
 CA = FakeAuthority()
 MINE, OTHER = CA.issue("uzovi:5000"), CA.issue("uzovi:5000")

@@ -379,7 +379,7 @@ async def test_what_a_certificate_unexpectedly_causes_is_recorded(
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("pki.validation.CertificateValidator.validate", broken)
+        patch.setattr("pki.validation.validator.CertificateValidator.validate", broken)
         answer = await authz.send("GET", "/revocations")
     assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
     record = await authz.last_record()

@@ -1,7 +1,7 @@
 """Refusals of the client certificate at the token endpoint: shared `cases/oauth.md` 17-32.
 
-What makes a certificate bad is `pki.validation`'s own subject; here every bad one gets the prescribed answer on both
-faces, its own reason in the record, and no token.
+What makes a certificate bad is `pki.validation.validator`'s own subject; here every bad one gets the prescribed answer
+on both faces, its own reason in the record, and no token.
 """
 
 import re

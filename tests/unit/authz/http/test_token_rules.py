@@ -15,7 +15,7 @@ from authz.domain.reasons import Reason
 from authz.grants.audience import DaneState, DomainState
 from authz.policy.engine import PolicyUnavailable
 from authz.store.database import Database
-from pki.validation import thumbprint_of
+from pki.validation.validator import thumbprint_of
 from tests.fakes.authorization_server import AUDIENCE, CIZ, ISSUER, SCOPE, ZORGKANTOOR, AuthorizationServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -12,7 +12,7 @@ from cryptography import x509
 from authz.domain.errors import Refused
 from authz.edge import long_poll
 from authz.participants.crl_mirror import CrlMirror
-from pki.crl_store import CrlStore
+from pki.validation.crl_store import CrlStore
 from tests.fakes.certificates import FakeAuthority
 
 URL = "http://pki.test/crl/issuing.crl"

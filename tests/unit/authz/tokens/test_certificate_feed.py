@@ -15,7 +15,7 @@ from authz.domain.errors import Refused
 from authz.edge import long_poll
 from authz.tokens.certificate_feed import CertificateFeedMirror
 from authz.tokens.revocation import Revocation
-from pki.feed_reading import FEED_TYPE, FeedReader
+from pki.validation.revocation_feed import FEED_TYPE, FeedReader
 from tests.fakes.certificates import FakeAuthority
 
 URL = "http://pki.test/revocations/issuing"

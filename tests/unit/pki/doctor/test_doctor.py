@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner
 
 from authz.edge.pages import PageServer
-from pki.cli import app
+from pki.cli.main import app
 from pki.doctor.clock import skew
 from pki.doctor.domains import check_dane_of
 from pki.doctor.hello import ServerChoice, TlsVersion, choose, client_hello, server_choice

@@ -15,7 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from authz.edge.pages import PageServer
 from pki.doctor.model import Finding, Installation, Result, passed
 from pki.doctor.ocsp import check_ocsp
-from pki.ocsp_source import question_about
+from pki.validation.ocsp_source import question_about
 from tests.fakes.certificates import FakeAuthority, FakeCertificate, Odd
 from tests.fakes.ocsp import answer
 

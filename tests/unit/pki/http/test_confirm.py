@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from authz.domain.identifiers import Identifier
 from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, LISTENER_HEADER, XFCC_HEADER
 from pki.app import OpenAuthority
+from pki.audit.records import operator
 from pki.authority import Issued
-from pki.confirming import CONFIRM_USE
+from pki.holder.confirming import CONFIRM_USE
 from pki.http.application import create_application
 from pki.http.confirm import CONFIRMATIONS_PER_MINUTE, confirm_handler
 from pki.http.peers import Peers
 from pki.http.published import Published
 from pki.issuing import Holder
-from pki.records import operator
 from tests.fakes.certificate_racer import new_request
 
 pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)

@@ -23,19 +23,19 @@ from authz.edge.client_certificate import (
     XFCC_HEADER,
 )
 from pki.app import OpenAuthority
+from pki.audit.records import operator
+from pki.audit.tally import Tally
 from pki.certificate_files import read_certificate
-from pki.code_desk import CodeDesk
-from pki.enrolment import Busy, Enrolment
+from pki.enrolment.desk import CodeDesk
+from pki.enrolment.renewal_limits import TooOften
+from pki.enrolment.service import Busy, Enrolment
 from pki.http.est import PREFIX, EstApplication, _refusal, _status_of
 from pki.http.peers import LOOKS_PER_MINUTE, Peers
 from pki.http.published import Published
+from pki.http.rate import RateLimiter
 from pki.issuing import Holder
-from pki.rate import RateLimiter
-from pki.records import operator
-from pki.renewal_limits import TooOften
 from pki.store.register import Register
-from pki.tally import Tally
-from pki.validation import CertificateValidator
+from pki.validation.validator import CertificateValidator
 from tests.fakes.authorization_server import xfcc
 from tests.fakes.certificates import FakeAuthority
 from tests.fakes.requests import request_der

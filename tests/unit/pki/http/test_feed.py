@@ -23,19 +23,19 @@ from authz.store.revocations import StoredRevocations
 from authz.tokens.certificate_feed import CertificateFeedMirror
 from authz.tokens.revocation import RevocationKind, RevocationList
 from pki.app import OpenAuthority, open_authority
+from pki.audit.records import operator
 from pki.authority import Issued
-from pki.feed import CertificateFeed
-from pki.feed_reading import WINDOW, FeedReader, VerifiedFeed
 from pki.http.application import create_application
 from pki.http.feed import feed_handler
 from pki.http.published import Published
 from pki.issuing import Holder
-from pki.records import operator
-from pki.responder import Responder
-from pki.revocation import RevocationReason
+from pki.ocsp.responder import Responder
+from pki.revocation.crl import RevocationReason
+from pki.revocation.feed import CertificateFeed
 from pki.settings import PkiSettings
-from pki.signer import KeySigner
+from pki.signing.signer import KeySigner
 from pki.store.status import StatusRegister
+from pki.validation.revocation_feed import WINDOW, FeedReader, VerifiedFeed
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.certificates import FakeAuthority
 from tests.fakes.clock import FixedClock

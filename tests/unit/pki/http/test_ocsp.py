@@ -18,19 +18,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authz.domain.identifiers import Identifier
 from pki.app import OpenAuthority, open_authority
+from pki.audit.records import operator
 from pki.certificate_files import read_certificate
 from pki.http.application import create_application
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Published
 from pki.issuing import Holder
-from pki.ocsp_folder import OcspFolder
-from pki.ocsp_following import OcspFollower
-from pki.ocsp_source import OcspSource
-from pki.ocsp_store import OcspStore
-from pki.records import operator
-from pki.responder import Responder
-from pki.revocation import RevocationReason
+from pki.ocsp.responder import Responder
+from pki.revocation.crl import RevocationReason
 from pki.settings import PkiSettings
+from pki.validation.ocsp_folder import OcspFolder
+from pki.validation.ocsp_following import OcspFollower
+from pki.validation.ocsp_source import OcspSource
+from pki.validation.ocsp_store import OcspStore
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock
 from tests.support import require

@@ -12,14 +12,14 @@ from cryptography import x509
 from authz.domain.identifiers import Identifier
 from authz.edge.waiters import MOST_EACH
 from pki.app import OpenAuthority, open_authority
-from pki.feed import CertificateFeed
+from pki.audit.records import operator
 from pki.http.application import create_application
 from pki.http.feed import feed_handler
 from pki.http.published import Published
 from pki.issuing import Holder
-from pki.records import operator
-from pki.responder import Responder
-from pki.revocation import RevocationReason
+from pki.ocsp.responder import Responder
+from pki.revocation.crl import RevocationReason
+from pki.revocation.feed import CertificateFeed
 from pki.settings import PkiSettings
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.clock import FixedClock

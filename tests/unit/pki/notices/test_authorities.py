@@ -14,9 +14,9 @@ from authz.audit.ingest import SHIPPED
 from authz.domain.audit import EventType
 from authz.edge.settings import load_settings
 from pki.app import OpenAuthority
+from pki.audit.records import RecordMaker
 from pki.notices.authorities import AuthorityNotices, Ending, endings, samples
 from pki.notices.giving import Giver
-from pki.records import RecordMaker
 from pki.settings import PkiSettings
 from pki.store.tables import outbox
 from tests.fakes.clock import FixedClock

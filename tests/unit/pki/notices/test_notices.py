@@ -20,7 +20,9 @@ from sqlalchemy import select
 
 from authz.domain.identifiers import Identifier
 from pki.app import OpenAuthority
+from pki.audit.records import RecordMaker, operator
 from pki.dnssec.model import Answer, DnssecResult, DnssecState
+from pki.enrolment.requests import parse_request
 from pki.issuing import Holder
 from pki.notices.expiry import ExpiryNotices
 from pki.notices.giving import Giver
@@ -28,10 +30,8 @@ from pki.notices.metrics import samples
 from pki.notices.settings import DomainSettings, NoticesSettings, WebhookSettings
 from pki.notices.standing import StandingPatrol
 from pki.notices.webhook import PATIENCE, Webhook, WebhookError
-from pki.records import RecordMaker, operator
-from pki.requests import parse_request
-from pki.revocation import RevocationReason
-from pki.signer import SignerError
+from pki.revocation.crl import RevocationReason
+from pki.signing.signer import SignerError
 from pki.store.tables import domain_standing, outbox, webhook_deliveries
 from tests.fakes.clock import FixedClock
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 import pki.store
 from pki.app import OpenAuthority
-from pki.key_names import name_of
+from pki.enrolment.key_names import name_of
 from pki.settings import PkiSettings
 from pki.store.codes import Codes
 from pki.store.crls import part_name

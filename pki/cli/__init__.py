@@ -1,0 +1,1 @@
+"""The command line of the certificate authority; `pki.cli.main` is where it starts."""

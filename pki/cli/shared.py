@@ -1,0 +1,107 @@
+"""What the commands of `pki` share: options, the open authority, and who the operator is.
+
+Everything slow is imported inside, so that showing help imports none of it.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from authz.domain.identifiers import Identifier
+    from pki.app import OpenAuthority
+    from pki.audit.records import Actor
+    from pki.looking import OpenRegister
+    from pki.settings import PkiSettings
+
+CONFIG_VARIABLE: Final = "SLUIS_PKI_CONFIG"
+Config = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="Settings file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
+Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
+CONFIG: Final = Path("pki.toml")
+Result = TypeVar("Result")
+
+
+def settings_of(config: Path) -> "PkiSettings":
+    """The checked settings.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    from authz.edge.settings import load_settings  # noqa: PLC0415
+    from pki.settings import PkiSettings  # noqa: PLC0415
+
+    return load_settings(PkiSettings, config, variable=CONFIG_VARIABLE)
+
+
+def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, Any, Result]]") -> Result:
+    """Open the authority, do one thing with it, close it.
+
+    Args:
+        config: settings file.
+        act: the one thing.
+    """
+    from pki.app import open_authority  # noqa: PLC0415
+
+    settings = settings_of(config)
+
+    async def work() -> Result:
+        async with open_authority(settings) as pki:
+            return await act(pki)
+
+    return asyncio.run(work())
+
+
+def with_register(config: Path, act: "Callable[[OpenRegister], Coroutine[Any, Any, Result]]") -> Result:
+    """Open the register to look at it, without a key of the authority; see `with_authority`."""
+    from pki.looking import open_register  # noqa: PLC0415
+
+    settings = settings_of(config)
+
+    async def work() -> Result:
+        async with open_register(settings) as register:
+            return await act(register)
+
+    return asyncio.run(work())
+
+
+def identifier(text: str) -> "Identifier":
+    """What `--identity` says.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED.
+    """
+    from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
+    from authz.domain.identifiers import Identifier  # noqa: PLC0415
+    from authz.domain.reasons import Reason  # noqa: PLC0415
+
+    try:
+        return Identifier.parse_subject(text)
+    except InvalidValue as error:
+        raise Refused(Reason.PARAMETER_MALFORMED, f"--identity: {error}.") from error
+
+
+def operator() -> "Actor":
+    """Who is at the keyboard."""
+    from authz.edge.operator import operator_login  # noqa: PLC0415
+    from pki.audit.records import operator as named  # noqa: PLC0415
+
+    return named(operator_login())
+
+
+def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401, FBT001  a JSON value
+    """Print for a program or for a person."""
+    typer.echo(json.dumps(value, indent=2) if as_json else text())
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Columns for a person; the first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -1,0 +1,1 @@
+"""Who may have a certificate, and with which key: codes, operators, requests, EST."""

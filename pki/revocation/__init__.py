@@ -1,0 +1,1 @@
+"""Withdrawing certificates, and telling the world: CRLs and the feed."""

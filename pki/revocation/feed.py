@@ -1,0 +1,103 @@
+"""The feed of lately revoked certificates of one CA: small, signed, versioned, by thumbprint.
+
+Specification: shared `spec/pki.md`, "Revocation" ("within 2 seconds by the revocation feed, and within the hour by CRL
+alone"); docs/decisions/0018. It is a compact JWS of `typ: certificate-revocations+jwt` with `iss` (hex SHA-256 of the
+CA's key), `iat`, `exp`, `version` and `revoked` (thumbprint -> moment after which every CRL in use has it). The key
+that answers OCSP for this CA signs it, and its certificate comes along as `x5c`: it may speak about revocation.
+
+It only hurries: who reads no feed learns everything from the CRL, and nothing that is absent here is thereby good.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from authz.domain import base64url
+from authz.domain.clock import Clock
+from pki.issuing import IssuingCa
+from pki.ocsp.responder import Responder
+from pki.store.database import Database
+from pki.store.status import StatusRegister
+from pki.validation.revocation_feed import FEED_TYPE, WINDOW
+from pki.validation.validator import thumbprint_of
+
+LIFE: Final = timedelta(minutes=10)
+RENEW_AFTER: Final = timedelta(seconds=60)
+"""A new signature over the same list at least this often, while somebody asks."""
+MAX_ENTRIES: Final = 20_000
+"""Newest first; those left out by a still larger mass revocation travel by CRL."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFeed:
+    """One signed state of the feed."""
+
+    body: bytes
+    etag: str
+    version: int
+    renew_at: datetime
+
+
+class CertificateFeed:
+    """The feeds of the issuing CAs of one installation.
+
+    Args:
+        database: the register.
+        cas: issuing CAs.
+        responder: whose keys sign.
+        clock: read once for each request.
+    """
+
+    def __init__(self, database: Database, cas: tuple[IssuingCa, ...], responder: Responder, clock: Clock) -> None:
+        self._database = database
+        self._cas = {ca.name: ca for ca in cas}
+        self._responder = responder
+        self._clock = clock
+        self._signed: dict[str, SignedFeed] = {}
+
+    async def current(self, name: str) -> SignedFeed | None:
+        """The feed of a CA, as new as the register; None when there is no such CA.
+
+        Raises:
+            StoreUnavailable, SignerError, IssuingError: it cannot be made now.
+        """
+        ca = self._cas.get(name)
+        if ca is None:
+            return None
+        at = self._clock.now()
+        async with self._database.read() as connection:
+            register = StatusRegister(connection)
+            version = await register.version()
+            held = self._signed.get(name)
+            if held is not None and held.version == version and at < held.renew_at:
+                return held
+            found = await register.recently_revoked(name, at - WINDOW, MAX_ENTRIES)
+        revoked = {thumbprint_of(der): int((when + WINDOW).timestamp()) for der, when in found}
+        self._signed[name] = await self._sign(ca, version, revoked, at)
+        return self._signed[name]
+
+    async def _sign(self, ca: IssuingCa, version: int, revoked: dict[str, int], at: datetime) -> SignedFeed:
+        key = await self._responder.key(ca.name)
+        issued = int(at.timestamp())
+        header = {"alg": "ES256", "typ": FEED_TYPE, "x5c": [base64.b64encode(key.certificate).decode("ascii")]}
+        payload = {
+            "iss": ca.key,
+            "iat": issued,
+            "exp": issued + int(LIFE.total_seconds()),
+            "version": version,
+            "revoked": revoked,
+        }
+        message = f"{_json(header)}.{_json(payload)}".encode("ascii")
+        r, s = decode_dss_signature(key.signer.sign(message))
+        signature = base64url.encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        body = message + b"." + signature.encode("ascii")
+        return SignedFeed(body, f'"{version}-{issued}"', version, at + RENEW_AFTER)
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return base64url.encode(json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii"))

@@ -1,0 +1,1 @@
+"""Keys behind a `Signer`, and the exact bytes that they sign."""
