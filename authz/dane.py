@@ -22,8 +22,8 @@ from pki.dnssec.standing import Validator
 
 LOOK_SECONDS: Final = 20.0
 """The longest that one look may take, DNS and handshakes together."""
-MAX_ADDRESSES: Final = 4
-"""Addresses of one endpoint that are connected to."""
+MAX_ADDRESSES: Final = 16
+"""Addresses of one endpoint, all of which are connected to; who has more is not looked at, instead of in part."""
 _OUTCOMES: Final = {
     DaneOutcome.MATCHED: DaneState.MATCHED,
     DaneOutcome.MISMATCHED: DaneState.MISMATCHED,
@@ -79,7 +79,7 @@ class EndpointEye:
                 raise _Ended(DaneState.UNREACHABLE, found.message)
             return found
         addresses = await self._addresses(host, at)
-        looks = (self._look_at(found, (address, port), at) for address in addresses[:MAX_ADDRESSES])
+        looks = (self._look_at(found, (address, port), at) for address in addresses)
         results = await asyncio.gather(*looks)
         seen = [result for result in results if isinstance(result, DaneResult)]
         if not seen:
@@ -94,6 +94,8 @@ class EndpointEye:
         found = [address for check in checks if check.answer is Answer.DATA for address in check.records]
         if not found:
             raise _Ended(DaneState.UNREACHABLE, f"{host} has no address")
+        if len(found) > MAX_ADDRESSES:
+            raise _Ended(DaneState.FAILED, f"{host} has more than {MAX_ADDRESSES} addresses")
         if any(not self._reachable.allows(address) for address in found):
             why = f"{host} leads to an address that is not public, nor in dnssec.dane_networks"
             raise _Ended(DaneState.ADDRESS, why)

@@ -19,7 +19,7 @@ from tests.fakes.dns import FakeDns
 from tests.fakes.tls import tls_endpoint
 
 HOST = "pep.ciz.nl"
-LEAF = FakeAuthority().issue("uzovi:5000", dns=(HOST,))
+LEAF, OTHER = (FakeAuthority().issue("uzovi:5000", dns=(HOST,)) for _ in range(2))
 
 
 class Validator:
@@ -44,17 +44,24 @@ async def test_a_mistake_of_ours_is_no_match_and_no_end_of_the_watch() -> None:
     assert await EndpointEye(Validator(ValueError()), FixedClock()).look(HOST, 443) is DaneState.UNREACHABLE
 
 
-async def test_of_many_addresses_only_some_are_connected_to() -> None:
-    with tls_endpoint(LEAF, address=("127.0.0.5", 0)) as endpoint:
+async def test_every_address_is_connected_to_and_who_has_too_many_is_not_looked_at() -> None:
+    others = [f"127.0.0.{number}" for number in range(6, 22)]
+    with (
+        tls_endpoint(LEAF, address=("127.0.0.5", 0)) as endpoint,
+        tls_endpoint(OTHER, address=(others[-1], endpoint.port)) as last,
+    ):
         for addresses, state in (
             (["127.0.0.5"], DaneState.MATCHED),
-            ([f"127.0.1.{number}" for number in range(1, 30)], DaneState.UNREACHABLE),
+            (["127.0.0.5", *others[:15]], DaneState.MATCHED),
+            # The one that does not fit is the sixteenth; and the seventeenth.
+            (["127.0.0.5", *others[1:]], DaneState.MISMATCHED),
+            (["127.0.0.5", *others], DaneState.FAILED),
         ):
             records = {"pep": addresses, f"_{endpoint.port}._tcp.pep": {"TLSA": [tlsa_for(LEAF.der)]}}
             network = FakeDns({"name": "ciz.nl", "records": records})
             eye = EndpointEye(network.validator(), FixedClock(), ("127.0.0.0/8",))
             assert await eye.look(HOST, endpoint.port) is state
-    assert endpoint.connections == 1
+    assert (endpoint.connections, last.connections) == (3, 1)
 
 
 async def test_an_address_of_the_other_family_counts_as_well() -> None:
