@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 from granian.constants import Interfaces
 from litestar import Litestar
 
@@ -29,6 +28,7 @@ from authz.dnssec import Dnssec, DomainCare, open_dnssec
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.edge.background import keep_running
+from authz.edge.http_client import http_client
 from authz.edge.serving import serve_uds
 from authz.grants.audience import DomainStanding
 from authz.grants.records import SOURCE
@@ -113,7 +113,7 @@ async def opened(
     database = Database(settings.database_url, clock)
     async with contextlib.AsyncExitStack() as stack:
         # 1. What comes from elsewhere: CRLs and OCSP answers, as they were kept.
-        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        http = await stack.enter_async_context(http_client())
         if clients.answers is not None:
             await stack.enter_async_context(clients.answers)
         mirror = CrlMirror(settings.clients.crl_urls, clients.crls.put, settings.crl_folder, http)

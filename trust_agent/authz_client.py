@@ -9,6 +9,8 @@ from typing import Any, Final
 import httpx
 import structlog
 
+from authz.edge.http_client import http_client
+
 _LOG: Final = structlog.get_logger(__name__)
 _LINGER: Final = 120.0
 """Seconds in which requests of the old client may end after a renewal; longer than the longest long poll."""
@@ -66,7 +68,7 @@ class AuthzClient:
         for path in self._anchors:
             context.load_verify_locations(path)
         context.load_cert_chain(self._certificate, self._key)
-        return httpx.AsyncClient(verify=context, trust_env=False)
+        return http_client(verify=context)
 
     def _state(self) -> tuple[int, ...]:
         found = []

@@ -13,6 +13,7 @@ import httpx
 import structlog
 
 from authz.domain.errors import SluisError
+from authz.edge.http_client import http_client
 from authz.edge.long_poll import LongPoll, Source
 from trust_agent.authz_client import AuthzClient
 from trust_agent.trust_store import TrustStore
@@ -59,7 +60,7 @@ class Fetcher:
         self._store = store
         self._sources = sources
         self._authz = authz
-        self._plain = httpx.AsyncClient(trust_env=False)
+        self._plain = http_client()
         self._timeout = timeout
         self._tasks: list[asyncio.Task[None]] = []
         self._last_refetch = float("-inf")

@@ -13,6 +13,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from authz.edge.http_client import http_client
 from authz.policy.engine import (
     ENTRYPOINTS,
     Decision,
@@ -67,9 +68,7 @@ class OpaServerEngine:
         # Always an explicit context, by itself one that trusts nobody: httpx would else trust every public CA.
         trust = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         transport = httpx.AsyncHTTPTransport(verify=trust, uds=socket, limits=limits)
-        self._client = httpx.AsyncClient(
-            base_url=url, transport=transport, timeout=timeout, trust_env=False, follow_redirects=False
-        )
+        self._client = http_client(base_url=url, transport=transport, timeout=timeout)
 
     @property
     def revision(self) -> str:

@@ -16,6 +16,7 @@ import httpx
 import structlog
 
 from authz.domain.clock import Clock
+from authz.edge.http_client import http_client
 from authz.edge.shipment import ShipmentSize, Verdict
 from pki.settings import AuditSettings
 from pki.store.database import Database, StoreUnavailable
@@ -117,12 +118,12 @@ class Shipper:
 
     def _client(self) -> httpx.AsyncClient:
         if self._transport is not None:
-            return httpx.AsyncClient(transport=self._transport, timeout=_TIMEOUT)
+            return http_client(transport=self._transport, timeout=_TIMEOUT)
         # Made anew after each failure, so that a renewed certificate is taken up.
         context = ssl.create_default_context(cafile=str(self._settings.ca))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(str(self._settings.certificate), str(self._settings.key))
-        return httpx.AsyncClient(verify=context, timeout=_TIMEOUT, trust_env=False)
+        return http_client(verify=context, timeout=_TIMEOUT)
 
 
 def _fitting(rows: list[tuple[int, str]]) -> list[tuple[int, str]]:

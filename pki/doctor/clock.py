@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 
+from authz.edge.http_client import http_client
 from pki.dnssec.handshake import TIMEOUT, NotReached
 from pki.doctor.model import Endpoint, Finding, Installation, Result
 from pki.doctor.presented import address_of
@@ -26,7 +27,7 @@ async def check_clock(installation: Installation, authz: Endpoint) -> list[Findi
         context = client_context(installation, with_certificate=True)
         address, port = await address_of(authz.host, authz.port, authz.connect, installation.validator, installation.at)
         asked = datetime.now(UTC)
-        async with httpx.AsyncClient(verify=context, timeout=TIMEOUT, trust_env=False) as client:
+        async with http_client(verify=context, timeout=TIMEOUT) as client:
             host = f"[{address}]" if ":" in address else address
             answer = await client.get(
                 f"https://{host}:{port}/health",

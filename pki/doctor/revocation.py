@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from authz.edge.http_client import http_client
 from pki.dnssec.handshake import TIMEOUT, NotReached
 from pki.doctor.model import Finding, Installation, Result
 from pki.doctor.presented import address_of, chain_of, is_host
@@ -98,7 +99,7 @@ async def fetch(installation: Installation, url: str) -> bytes:
     try:
         async with (
             asyncio.timeout(FETCH_TIME),
-            httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
+            http_client(timeout=TIMEOUT) as client,
             client.stream("GET", target, headers={"host": parts.netloc}) as answer,
         ):
             if answer.status_code != httpx.codes.OK:

@@ -17,6 +17,7 @@ import httpx
 
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
+from authz.edge.http_client import http_client
 from pki.names import is_host_name
 
 DEADLINE: Final = 60.0
@@ -111,7 +112,7 @@ async def _exchange(
     try:
         async with (
             asyncio.timeout(seconds),
-            httpx.AsyncClient(verify=context, timeout=seconds, trust_env=False, follow_redirects=False) as client,
+            http_client(verify=context, timeout=seconds) as client,
             client.stream(method, f"{server.base}{path}", extensions=extensions, **options) as answer,
         ):
             async for part in answer.aiter_bytes():

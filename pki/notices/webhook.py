@@ -25,6 +25,7 @@ from sqlalchemy import delete, select, update
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock
 from authz.domain.errors import SluisError
+from authz.edge.http_client import http_client
 from pki.audit.records import RecordMaker, itself
 from pki.notices.settings import WebhookSettings
 from pki.signing.signer import read_secret
@@ -212,8 +213,8 @@ class Webhook:
 
     def _client(self) -> httpx.AsyncClient:
         if self._transport is not None:
-            return httpx.AsyncClient(transport=self._transport, timeout=TIMEOUT, follow_redirects=False)
-        return httpx.AsyncClient(verify=self._context, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+            return http_client(transport=self._transport, timeout=TIMEOUT)
+        return http_client(verify=self._context, timeout=TIMEOUT)
 
 
 def sign(secret: bytes, delivery_id: str, timestamp: str, body: bytes) -> str:

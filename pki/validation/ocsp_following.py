@@ -29,6 +29,7 @@ import structlog
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused
 from authz.edge.background import keep_running
+from authz.edge.http_client import http_client
 from pki.validation.ocsp_folder import OcspFolder
 from pki.validation.ocsp_source import Asker, NotAnswered, OcspSource
 from pki.validation.ocsp_store import VerifiedAnswer
@@ -78,7 +79,7 @@ class OcspFollower:
         client: httpx.AsyncClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client or httpx.AsyncClient(trust_env=False)
+        self._client = client or http_client()
         self._sources = {source.issuer_key: source for source in sources}
         self._askers = {key: Asker(source, self._client) for key, source in self._sources.items()}
         self._folder = folder
