@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
+
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
@@ -22,6 +24,7 @@ from pki.audit.records import Actor, RecordMaker
 from pki.authority import Authority, Issued
 from pki.ca_settings import RetiredIssuerSettings
 from pki.certificate_files import read_certificate
+from pki.enrolment.certified import KnownIssuer
 from pki.enrolment.onboarding import DomainGate
 from pki.enrolment.requests import CertificateRequest
 from pki.enrolment.warrants import Warrants
@@ -223,7 +226,11 @@ async def open_authority(
     domains = DomainGate(settings, clock, validator)
     # Those that issue first: new statements of operators name one of them.
     keys = [ca.key for ca in sorted(cas, key=lambda ca: ca.name not in active)]
-    warrants = Warrants(settings, [*keys, *(ca.key for ca in retired)])
+    issuers = [
+        *(KnownIssuer(ca.name, ca.environment, ca.certificate) for ca in cas),
+        *(KnownIssuer(ca.name, ca.environment, x509.load_der_x509_certificate(ca.der)) for ca in retired),
+    ]
+    warrants = Warrants(settings, [*keys, *(ca.key for ca in retired)], issuers)
     try:
         await migrate(database)
         await publisher.introduce(database)

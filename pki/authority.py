@@ -177,20 +177,22 @@ class Authority:
             claim: called in the transaction of the intent; what it refuses leaves no trace of a certificate.
 
         Raises:
-            Refused: TWO_PERSONS_REQUIRED, CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, what `claim` refuses, and those of
-                `issue`.
+            Refused: TWO_PERSONS_REQUIRED, CERTIFICATE_NOT_ACTIVE, RENEWAL_UNDERWAY, REGISTER_CONTRADICTS_CERTIFICATE,
+                what `claim` refuses, and those of `issue`.
             DomainsNotSecure: a DNS name that was not in the old certificate is not secure.
             SignerError: the key of the CA cannot be used.
         """
-        holder = _renewed(old, dns_names, code)
-        async with self._refusals_recorded(EventType.CERTIFICATE_RENEW, holder.identifier, actor):
+        async with self._refusals_recorded(EventType.CERTIFICATE_RENEW, old.identifier, actor):
             if not timedelta(0) <= overlap <= MAX_OVERLAP:
                 raise Refused(Reason.PARAMETER_MALFORMED, f"An overlap has at most {MAX_OVERLAP.days} days.")
             if old.status != "active" or old.held_at is not None:
                 raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
-            ca = self._issuer(old.environment)
-            self._warrants.require_for_renewal(old, holder, request, code=code, shown=shown)
-            added = [name for name in holder.dns_names if name not in old.dns_names]
+            # From here on the certificate says who it is, not the row.
+            certified = self._warrants.certified(old)
+            had, holder = certified.holder, _renewed(certified.holder, dns_names, code)
+            ca = self._issuer(certified.environment)
+            self._warrants.require_for_renewal(old, certified, holder, request, code=code, shown=shown)
+            added = [name for name in holder.dns_names if name not in had.dns_names]
             prepared = await self._prepare(ca, holder, request, added)
             at = self._clock.now()
             serial_number = f"{prepared.serial_number:x}"
@@ -208,8 +210,8 @@ class Authority:
                     intent_at=at,
                     replaces=old.serial_number,
                 )
-                await Keys(connection).reserve(request.name, old.environment, holder.identifier)
-                await DnsNames(connection).take(added if holder.kvk == old.kvk else holder.dns_names, holder.kvk)
+                await Keys(connection).reserve(request.name, certified.environment, holder.identifier)
+                await DnsNames(connection).take(added if holder.kvk == had.kvk else holder.dns_names, holder.kvk)
                 await self._use(connection, code, holder, ca, prepared, RENEW)
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             failure = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared, failed=True)
@@ -345,18 +347,12 @@ class Authority:
             raise
 
 
-def _renewed(old: Registered, dns_names: Sequence[str] | None, code: EnrolmentCode | None) -> Holder:
-    """Who gets the renewal: as before, unless names were given or a code says otherwise."""
+def _renewed(had: Holder, dns_names: Sequence[str] | None, code: EnrolmentCode | None) -> Holder:
+    """Who gets the renewal: as certified before, unless names were given or a code says otherwise."""
     if code is not None:
-        same = (code.organization, code.dns_names) == (old.organization, old.dns_names)
-        return Holder(old.identifier, code.organization, code.kvk, code.dns_names, old.common_name if same else "")
-    return Holder(
-        old.identifier,
-        old.organization,
-        old.kvk,
-        old.dns_names if dns_names is None else tuple(dns_names),
-        old.common_name if dns_names is None else "",
-    )
+        same = (code.organization, code.dns_names) == (had.organization, had.dns_names)
+        return Holder(had.identifier, code.organization, code.kvk, code.dns_names, had.common_name if same else "")
+    return had if dns_names is None else Holder(had.identifier, had.organization, had.kvk, tuple(dns_names))
 
 
 def _columns(

@@ -46,6 +46,7 @@ MAX_DNS_NAME_LENGTH: Final = 253
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _KVK = re.compile(r"[0-9]{8}")
+_KVK_NAME = re.compile(r"NTRNL-(?P<kvk>[0-9]{8})")
 _OIN_OF_KVK: Final = "00000003"
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,9})){2,15}")
 _UZI_REPEATS = re.compile(rf"{_OID.pattern}-1-000000000-S-00000000-00\.000-(?P<agb>[0-9]{{8}})".encode("ascii"))
@@ -179,6 +180,34 @@ def organization_of(certificate: x509.Certificate) -> str:
     if len(organizations) != 1:
         raise _no_identity("its subject must name exactly one organisation")
     return str(organizations[0].value)
+
+
+def kvk_of(certificate: x509.Certificate) -> str:
+    """The KvK number in the organizationIdentifier of a system certificate.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY, there is not exactly one.
+    """
+    said = _KVK_NAME.fullmatch(_only(certificate, NameOID.ORGANIZATION_IDENTIFIER))
+    if said is None:
+        raise _no_identity("its subject must name a KvK number")
+    return said["kvk"]
+
+
+def common_name_of(certificate: x509.Certificate) -> str:
+    """The one commonName of the subject; display only.
+
+    Raises:
+        Refused: CERTIFICATE_IDENTITY, there is not exactly one.
+    """
+    return _only(certificate, NameOID.COMMON_NAME)
+
+
+def _only(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str:
+    found = certificate.subject.get_attributes_for_oid(oid)
+    if len(found) != 1:
+        raise _no_identity("a part of its subject is missing, or is there twice")
+    return str(found[0].value)
 
 
 def subject_name(*, organization: str, common_name: str, kvk: str, identifier: Identifier) -> x509.Name:

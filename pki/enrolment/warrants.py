@@ -6,13 +6,14 @@ no renewal with other names, another organisation or another key. A holder who a
 chooses his own new key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.enrolment.certified import Certificates, Certified, KnownIssuer
 from pki.enrolment.operators.roster import Roster
 from pki.enrolment.requests import CertificateRequest
 from pki.issuing import Holder
@@ -32,10 +33,12 @@ class Warrants:
     Args:
         settings: where two persons are needed, and who the operators are.
         authorities: see `Roster`.
+        issuers: the CAs whose certificates are renewed.
     """
 
-    def __init__(self, settings: PkiSettings, authorities: Sequence[str]) -> None:
+    def __init__(self, settings: PkiSettings, authorities: Sequence[str], issuers: Iterable[KnownIssuer]) -> None:
         self._settings = settings
+        self._certificates = Certificates(issuers)
         self.roster = Roster(settings.operators, authorities)
 
     def needs_two(self, environment: str) -> bool:
@@ -55,9 +58,18 @@ class Warrants:
                 " then `--code`.",
             )
 
+    def certified(self, old: Registered) -> Certified:
+        """What was certified, to be renewed. Who could write the row, but not sign, chooses none of it.
+
+        Raises:
+            Refused: REGISTER_CONTRADICTS_CERTIFICATE.
+        """
+        return self._certificates.read(old)
+
     def require_for_renewal(
         self,
         old: Registered,
+        certified: Certified,
         holder: Holder,
         request: CertificateRequest,
         *,
@@ -68,6 +80,7 @@ class Warrants:
 
         Args:
             old: what is renewed.
+            certified: what its certificate says.
             holder: as the new certificate will name it.
             request: proved key.
             code: that entitles to it, looked at in the transaction (`use`).
@@ -76,10 +89,13 @@ class Warrants:
         Raises:
             Refused: TWO_PERSONS_REQUIRED.
         """
-        if code is not None or not self.needs_two(old.environment):
+        if code is not None or not self.needs_two(certified.environment):
             return
-        unchanged = (holder.organization, holder.kvk, holder.dns_names) == (old.organization, old.kvk, old.dns_names)
-        if unchanged and (request.subject_key == old.subject_key or _is(shown, old)):
+        had = certified.holder
+        unchanged = (holder.identifier, holder.organization, holder.kvk, holder.dns_names) == (
+            had.identifier, had.organization, had.kvk, had.dns_names
+        )  # fmt: skip
+        if unchanged and (request.subject_key == certified.subject_key or _is(shown, old)):
             return
         raise Refused(
             Reason.TWO_PERSONS_REQUIRED,

@@ -253,6 +253,7 @@ _STATUS: Final = {
     # Not for the holder to repair: an operator makes a new code.
     Reason.TWO_PERSONS_REQUIRED: HTTPStatus.FORBIDDEN,
     Reason.OPERATOR_SIGNATURE: HTTPStatus.FORBIDDEN,
+    Reason.REGISTER_CONTRADICTS_CERTIFICATE: HTTPStatus.FORBIDDEN,
 }
 _RETRY: Final = {
     HTTPStatus.ACCEPTED: APPROVAL_RETRY,

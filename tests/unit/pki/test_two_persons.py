@@ -5,9 +5,11 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from cryptography import x509
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import IntegrityError
 
 from authz.domain.errors import Refused
@@ -23,9 +25,11 @@ from pki.enrolment.requests import CertificateRequest, parse_request
 from pki.enrolment.service import Asker, Enrolment
 from pki.issuing import Holder
 from pki.looking import open_register
+from pki.names import dns_names_of
 from pki.settings import PkiSettings
 from pki.store.codes import EnrolmentCode
 from pki.store.register import Register
+from pki.store.tables import certificates
 from pki.validation.validator import ValidatedCertificate
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName
@@ -299,3 +303,75 @@ async def test_an_auditor_sees_who_asked_and_who_approved(
     assert stated[0]["key"] == "any"
     with pytest.raises(Refused):
         verify(Signed(signed[0]["statement"], signed[1]["operator_key"], signed[0]["signature"]))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "dns_names",
+        "organization",
+        "kvk",
+        "common_name",
+        "identifier",
+        "not_after",
+        "subject_key",
+        "certificate",
+        "issuer",
+    ],
+)
+async def test_whoever_changes_a_row_of_the_register_renews_nothing_with_it(
+    pki: OpenAuthority, desk: CodeDesk, clock: FixedClock, column: str
+) -> None:
+    done, _ = await approved(desk)
+    mine, evil = request(), request()
+    first = await pki.authority.issue("TST", HOLDER, mine, TYPED, code=done)
+    shown = validated(first.certificate)
+    forged = {
+        "dns_names": '["register.victim.nl"]',
+        "organization": "Victim BV",
+        "kvk": "87654321",
+        "common_name": "register.victim.nl",
+        "identifier": "uzovi:9999",
+        "not_after": clock.now() + timedelta(days=900),
+        "subject_key": evil.subject_key,
+        "certificate": first.issuer,
+        "issuer": "another",
+    }
+    kept = (await pki.find())[0]
+    statement = text(f"UPDATE certificates SET {column} = :value")  # noqa: S608  names above
+    typed = statement.bindparams(bindparam("value", type_=certificates.c[column].type))
+    async with pki.database.write() as connection:
+        await connection.execute(typed, {"value": forged[column]})
+    old = (await pki.find())[0]
+    wanted = Reason.REGISTER_CONTRADICTS_CERTIFICATE
+    for key in (mine, evil):
+        await refused(wanted, pki.authority.renew(old, key, TYPED, shown=shown))
+        await refused(wanted, pki.renew(old.identifier, key, TYPED))
+    assert [item.status for item in await pki.find()] == ["active"]
+    async with pki.database.read() as connection:
+        records = [json.loads(record) for _, record in await Register(connection).unshipped(100)]
+    assert "register_contradicts_certificate" in json.dumps(records[-1])
+    # The row as it was is renewed, by the holder with a new key.
+    was = {"identifier": WHO.subject, "dns_names": json.dumps(kept.dns_names)}.get(column, getattr(kept, column))
+    async with pki.database.write() as connection:
+        await connection.execute(typed, {"value": was})
+    new = await pki.renew(WHO, request(), TYPED, shown=shown)
+    assert new.registered.dns_names == HOLDER.dns_names
+
+
+async def test_a_holder_who_reenrols_gets_nothing_of_what_was_written_into_the_register(
+    pki: OpenAuthority, desk: CodeDesk, clock: FixedClock
+) -> None:
+    done, _ = await approved(desk)
+    first = await pki.authority.issue("TST", HOLDER, request(), TYPED, code=done)
+    clock.advance(days=3)
+    leaf = x509.load_der_x509_certificate(first.certificate)
+    shown = validated(first.certificate)
+    for name, value in {"identity": WHO, "environment": "TST", "serial_number": leaf.serial_number}.items():
+        object.__setattr__(shown, name, value)
+    work = Enrolment(pki)
+    await change(pki, "UPDATE certificates SET dns_names = '[\"register.victim.nl\"]', kvk = '87654321'")
+    await refused(Reason.REGISTER_CONTRADICTS_CERTIFICATE, work.reenrol(shown, first.certificate, request_der(), ASKER))
+    await change(pki, "UPDATE certificates SET dns_names = '[\"a.example.nl\"]', kvk = '12345678'")
+    der = await work.reenrol(shown, first.certificate, request_der(), ASKER)
+    assert dns_names_of(x509.load_der_x509_certificate(der)) == HOLDER.dns_names
