@@ -8,7 +8,7 @@ Each step is inside a transaction that the caller opened, as in `pki.store.regis
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.errors import Refused
@@ -16,11 +16,11 @@ from authz.domain.reasons import Reason
 from pki.store.tables import certificates, dns_owners
 
 _LIVING: Final = ("active", "superseding", "issuing", "renewing")
-_HOLD: Final = text(
-    "INSERT INTO dns_owners (name, kvk) VALUES (:name, :kvk)"
-    " ON CONFLICT (name) DO UPDATE SET kvk = dns_owners.kvk RETURNING kvk"
+_ADD: Final = text(
+    "INSERT INTO dns_owners (name, kvk) VALUES (:name, :kvk) ON CONFLICT (name) DO NOTHING RETURNING name"
 )
-"""Who has a name. Nobody changes that until the transaction ends: of two that want it, the second sees the first."""
+_HOLD: Final = text("UPDATE dns_owners SET kvk = :kvk WHERE name = :name")
+"""Who has a name. Nobody changes that until the transaction ends: of two that want it, the second waits."""
 
 
 class DnsNames:
@@ -37,12 +37,12 @@ class DnsNames:
         """
         # In one order, so that two transactions never wait for each other.
         for name in _owned(names):
-            owner = str((await self._db.execute(_HOLD, {"name": name, "kvk": kvk})).scalar_one())
-            if owner == kvk:
-                continue
-            if await self._lives(name, owner):
-                raise _taken()
-            await self._db.execute(update(dns_owners).where(dns_owners.c.name == name).values(kvk=kvk))
+            row = {"name": name, "kvk": kvk}
+            # A name that was never owned stands in no live certificate, which is told without reading them.
+            if (await self._db.execute(_ADD, row)).first() is None:
+                await self._db.execute(_HOLD, row)
+                if await self._is_anothers(name, kvk):
+                    raise _taken()
 
     async def require_free(self, names: Iterable[str], kvk: str) -> None:
         """What `take` would refuse at this moment; takes nothing.
@@ -51,13 +51,18 @@ class DnsNames:
             Refused: DNS_NAME_TAKEN.
         """
         for name in _owned(names):
-            owner = (await self._db.execute(select(dns_owners.c.kvk).where(dns_owners.c.name == name))).scalar()
-            if owner not in {None, kvk} and await self._lives(name, str(owner)):
+            known = (await self._db.execute(select(dns_owners.c.kvk).where(dns_owners.c.name == name))).first()
+            if known is not None and await self._is_anothers(name, kvk):
                 raise _taken()
 
-    async def _lives(self, name: str, kvk: str) -> bool:
+    async def _is_anothers(self, name: str, kvk: str) -> bool:
+        """Whether a live certificate of any other organisation has a name.
+
+        Asked of the certificates and not of the recorded owner: a register of before names had owners may hold a name
+        that several organisations live with, and only one of them is recorded.
+        """
         query = select(certificates.c.id).where(
-            certificates.c.kvk == kvk,
+            certificates.c.kvk != kvk,
             certificates.c.status.in_(_LIVING),
             # A JSON list of host names, in which neither a quote nor a wildcard of LIKE can stand.
             certificates.c.dns_names.like(f'%"{name}"%'),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pki.issuing import Holder
 from pki.names import CertificateIdentity, decode_identity, encode_identity, subject_name
 from pki.revocation.crl import RevocationReason
 from pki.signing.signer import PrivateKey
+from pki.store.dns_names import DnsNames
 from pki.store.register import Registered
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
@@ -231,6 +233,32 @@ async def test_of_two_organisations_that_ask_for_a_name_at_once_one_gets_it(pki:
     found = await asyncio.gather(*(issue(pki, holder) for holder in holders), return_exceptions=True)
     assert [item.reason for item in found if isinstance(item, Refused)] == [Reason.DNS_NAME_TAKEN] * 3
     assert [item.status for item in await pki.find()] == ["active"]
+
+
+@pytest.mark.parametrize("who", ["third", "owner"])
+async def test_a_name_that_two_organisations_live_with_is_nobodys_until_the_other_one_goes(
+    pki: OpenAuthority, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a register of before names had owners comes to this version: the first is recorded, the second lives as well.
+    await issue(pki, FIRST)
+    with monkeypatch.context() as before:
+        before.setattr(DnsNames, "take", _unasked)
+        await issue(pki, replace(SECOND, dns_names=FIRST.dns_names))
+    await pki.revoke(RevocationReason.SUPERSEDED, ANNA, identifier=FIRST.identifier)
+    third = Holder(Identifier.parse_subject("uzovi:7000"), "Derde", "11112222", FIRST.dns_names)
+    heir = third if who == "third" else FIRST
+    await refused(Reason.DNS_NAME_TAKEN, issue(pki, heir))
+    await refused(Reason.DNS_NAME_TAKEN, CodeDesk(pki).create("TST", heir, ANNA))
+    assert [item.kvk for item in await pki.find(status="active")] == [SECOND.kvk]
+    await issue(pki, replace(third, dns_names=("aa.example.nl",)))
+    # The second goes on with it, and when it is gone the name is free.
+    await pki.renew(SECOND.identifier, parse_request(request_der()), ANNA, overlap=timedelta(0))
+    await pki.revoke(RevocationReason.SUPERSEDED, ANNA, identifier=SECOND.identifier)
+    await issue(pki, replace(heir, identifier=Identifier.parse_subject("uzovi:8000")))
+
+
+async def _unasked(*_: object) -> None:
+    pass
 
 
 # Identities.
