@@ -14,6 +14,11 @@ from pki.store.register import Register, Registered
 
 DAY: Final = timedelta(days=1)
 MONTH: Final = timedelta(days=30)
+UNSIGNED_PER_DAY: Final = 10
+"""Renewals of one party that come to nothing in a day by a fault of the authority, before its holder has to wait.
+
+Each has a serial number that goes on the CRL. There are more of them than of the others: it is not the holder's doing.
+"""
 
 
 class TooOften(Refused):
@@ -34,9 +39,9 @@ class RenewalLimits:
 
     Attributes:
         after: age that a certificate has before its holder renews it; half its life when that is less.
-        per_day: renewals that may be begun in a day, also those that came to nothing by a fault of the authority:
-            each has a serial number that goes on the CRL.
-        per_month: renewals in thirty days that came to something.
+        per_day: renewals in a day. One that came to nothing by a fault of the authority, and was never signed, counts
+            against a limit of its own.
+        per_month: renewals in thirty days, without those.
     """
 
     after: timedelta
@@ -62,12 +67,17 @@ class RenewalLimits:
                 ripe - at,
             )
         begun = await register.renewals(old.environment, old.identifier, at - MONTH)
-        made = [moment for moment, given_up in begun if not given_up]
-        lately = [moment for moment, _ in begun if moment > at - DAY]
-        for moments, most, window in ((lately, self.per_day, DAY), (made, self.per_month, MONTH)):
+        made = [moment for moment, unsigned in begun if not unsigned]
+        lately = [moment for moment in made if moment > at - DAY]
+        failed = [moment for moment, unsigned in begun if unsigned and moment > at - DAY]
+        for moments, most, window, what in (
+            (lately, self.per_day, DAY, "renewed"),
+            (made, self.per_month, MONTH, "renewed"),
+            (failed, UNSIGNED_PER_DAY, DAY, "was failed by this authority"),
+        ):
             if len(moments) >= most:
                 raise TooOften(
                     Reason.RENEWALS_EXHAUSTED,
-                    f"This party renewed {most} times within {window.days} days; ask an operator if it must be now.",
+                    f"This party {what} {most} times within {window.days} days; ask an operator if it must be now.",
                     moments[most - 1] + window - at,
                 )

@@ -227,14 +227,14 @@ class Register(CrlRegister):
         return await self.find(certificates.c.status.in_(UNDERWAY), certificates.c.intent_at < before)
 
     async def renewals(self, environment: str, identifier: Identifier, since: datetime) -> list[tuple[datetime, bool]]:
-        """Renewals of a party that were begun since then, newest first: when, and whether it was given up."""
+        """Renewals of a party that were begun since then, newest first: when, and whether it was given up unsigned."""
         query = (
-            select(certificates.c.intent_at, certificates.c.given_up)
+            select(certificates.c.intent_at, and_(certificates.c.given_up, certificates.c.certificate.is_(None)))
             .where(certificates.c.identifier == identifier.subject, certificates.c.environment == environment)
             .where(certificates.c.replaces.isnot(None), certificates.c.intent_at > since)
             .order_by(certificates.c.intent_at.desc())
         )
-        return [(begun, bool(given_up)) for begun, given_up in await self._db.execute(query)]
+        return [(begun, bool(unsigned)) for begun, unsigned in await self._db.execute(query)]
 
     async def overlaps_ended(self, at: datetime) -> list[Registered]:
         """Superseding certificates whose overlap is over."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from pydantic import ValidationError
+from sqlalchemy import select, update
 
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
@@ -17,10 +18,12 @@ from pki.audit.records import new_trace, operator
 from pki.enrolment.renewal_limits import TooOften
 from pki.enrolment.requests import parse_request
 from pki.enrolment.service import Asker, Enrolment
-from pki.issuing import Holder
+from pki.issuing import Holder, IssuingCa
 from pki.names import identity_of
 from pki.settings import IssuingSettings, PkiSettings
+from pki.signing.signer import SignerError
 from pki.store.register import Registered
+from pki.store.tables import certificates
 from pki.validation.validator import ValidatedCertificate
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
@@ -132,6 +135,52 @@ async def test_the_limit_of_a_day_and_the_first_moment_after_it(pki: OpenAuthori
     await refused(Reason.RENEWALS_EXHAUSTED, cycle(pki))
     clock.advance(seconds=1)
     await cycle(pki)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_faults_of_our_signer_lock_no_honest_holder_out_and_a_crl_of_them_has_an_end(
+    pki: OpenAuthority, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await issue(pki)
+    clock.advance(minutes=10)
+
+    async def fail(times: int) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(IssuingCa, "redeem", _away)
+            for _ in range(times):
+                with pytest.raises(SignerError):
+                    await cycle(pki)
+
+    # More than he may renew, and he still may: the signer works again.
+    await fail(9)
+    await cycle(pki)
+    # The near miss: one fault more, and he waits until the first is a day ago.
+    await fail(1)
+    assert await refused(Reason.RENEWALS_EXHAUSTED, cycle(pki)) == 86_401
+    clock.advance(hours=24)
+    await cycle(pki)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_renewal_that_was_signed_and_then_given_up_counts_as_one(pki: OpenAuthority, clock: FixedClock) -> None:
+    await issue(pki)
+    clock.advance(minutes=10)
+    for _ in range(3):
+        await cycle(pki)
+    made = certificates.c.replaces.isnot(None)
+    gone = {"status": "revoked", "revoked_at": clock.now(), "revocation_reason": "cessationOfOperation"}
+    async with pki.database.write() as connection:
+        found = (await connection.execute(select(certificates.c.id).where(made))).scalars().all()
+        kept = certificates.c.id == found[0]
+        await connection.execute(update(certificates).where(kept).values(**gone, given_up=True))
+    await refused(Reason.RENEWALS_EXHAUSTED, cycle(pki))
+    async with pki.database.write() as connection:
+        await connection.execute(update(certificates).where(kept).values(certificate=None))
+    await cycle(pki)
+
+
+def _away(*_: object) -> None:
+    raise SignerError("the token is away")
 
 
 def test_limits_that_would_let_certificates_lapse_are_refused_at_the_start() -> None:
