@@ -150,9 +150,15 @@ class CrlPublisher:
                 raise IssuingError(f"the register knows issuing CA {name} with another key: it is of another ceremony")
 
     async def due(self, register: Register, at: datetime) -> list[str]:
-        """Names of the CAs whose CRL is missing or due for a refresh.
+        """Names of the CAs whose CRL is missing or due for a refresh, or does not tell all that the register does.
 
-        One from the future is due as well: a clock ran ahead and was set back, and nobody believes that CRL yet.
+        One from the future is due as well: a clock ran ahead and was set back, and nobody believes that CRL yet. Who
+        revokes makes the CRL in the same transaction; a migration has no key to sign with and leaves it to be found.
         """
         made = await register.crls_made()
-        return [name for name in self._cas if name not in made or not made[name] <= at < made[name] + self._refresh]
+        pending = await register.crls_behind()
+        return [
+            name
+            for name in self._cas
+            if name in pending or name not in made or not made[name] <= at < made[name] + self._refresh
+        ]

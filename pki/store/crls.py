@@ -205,6 +205,11 @@ class CrlRegister:
         """When the newest CRL of each CA was made."""
         return {str(issuer): made for issuer, made in await self._db.execute(select(crls.c.issuer, crls.c.this_update))}
 
+    async def crls_behind(self) -> set[str]:
+        """CAs of which something is to be taken up by the next CRL."""
+        query = select(certificates.c.issuer).where(text("crl_pending")).distinct()
+        return set((await self._db.execute(query)).scalars())
+
     async def version(self) -> int:
         """The change counter."""
         return int((await self._db.execute(select(changes.c.version))).scalar_one())

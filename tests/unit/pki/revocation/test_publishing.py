@@ -102,6 +102,30 @@ async def test_what_another_maker_wrote_is_on_the_next_crl_of_one_that_remembers
     assert listed(pki, await newest(pki)) == {one, two, three}
 
 
+async def test_what_a_migration_revoked_is_told_at_the_next_look_and_not_at_the_next_refresh(
+    pki: OpenAuthority, clock: FixedClock
+) -> None:
+    one, two = await active(pki, 2)
+    await pki.withdrawal.sweep()
+    before = await newest(pki)
+    clock.advance(seconds=1)
+    await pki.withdrawal.sweep()
+    assert await newest(pki) == before  # nothing is pending, nothing is made
+    async with pki.database.write() as connection:
+        version = await Register(connection).version()
+        # As migrations 0006 and 0008 do it: they have no key to sign a CRL with.
+        gone = {"status": "revoked", "revoked_at": clock.now(), "revocation_reason": "superseded", "crl_pending": True}
+        await connection.execute(update(certificates).where(certificates.c.serial_number == one).values(**gone))
+    await pki.withdrawal.sweep()
+    after = await newest(pki)
+    assert listed(pki, after) == {one}
+    assert after.number == before.number + 1
+    async with pki.database.read() as connection:
+        assert await Register(connection).version() > version
+    await revoke(pki, two)
+    assert listed(pki, await newest(pki)) == {one, two}
+
+
 async def test_what_was_rolled_back_is_neither_remembered_nor_forgotten(pki: OpenAuthority) -> None:
     one, two = await active(pki, 2)
     publisher = CrlPublisher(pki.cas)
