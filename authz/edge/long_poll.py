@@ -4,10 +4,16 @@ Specification: RFC 9110 section 13 (`If-None-Match`), RFC 7240 section 4.3 (`Pre
 plain HTTP, from whoever answers; those of authz come over mutual TLS, from a server that may not be well. So every
 answer is bounded in size and time, none is unpacked (a kilobyte may say it is a gigabyte), no redirect is followed, and
 nothing that an answer holds or causes ends the following. What a document is worth, its taker decides.
+
+Documents are signed, their tags are not: an old list under the tag of the newest would make every later honest answer
+"not modified". So a tag is believed of a document that was new, or that came under the same tag twice in a row; and
+where anybody on the path can answer, for `TAG_LIFE` only.
 """
 
 import asyncio
+import hashlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +30,8 @@ TIMEOUT: Final = 10.0
 """Seconds beyond that for connecting, and between two pieces of an answer."""
 WHOLE: Final = 60.0
 """Seconds beyond `WAIT` for a whole answer: who sends one byte every few seconds is given up."""
+TAG_LIFE: Final = 300.0
+"""Seconds after which a document that came over plain HTTP is asked for as a whole, whatever its tag."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _AFTER_NEW: Final = 0.05
@@ -80,6 +88,8 @@ class LongPoll:
         self.etag = etag
         """What is asked with the next time; None asks for the whole document, at once."""
         self.trouble = Trouble(source.name)
+        self._last: tuple[bytes, str | None] | None = None
+        self._tagged = time.monotonic()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -109,12 +119,15 @@ class LongPoll:
             Whether something new was taken.
 
         Raises:
-            SourceRefused: another status than 200 or 304, too much, or packed.
+            SourceRefused: another status than 200 or 304, too much, or packed; or another document than before that is
+                not newer than what is held.
             httpx.HTTPError: no answer.
             TimeoutError: no whole answer.
             SluisError: what `take` said.
         """
         source, asked_with = self._source, self.etag
+        if source.url.startswith("http:") and time.monotonic() - self._tagged > TAG_LIFE:
+            asked_with = None
         wait = source.wait if waiting and asked_with is not None else 0
         async with asyncio.timeout(wait + WHOLE):
             content, etag = await self._ask(asked_with, wait)
@@ -122,8 +135,16 @@ class LongPoll:
             source.confirm()
             return False
         new = await source.take(content, etag)
-        self.etag = etag
+        self._believe(content, etag, new=new)
         return new
+
+    def _believe(self, content: bytes, etag: str | None, *, new: bool) -> None:
+        """Ask with this tag from now on, or not."""
+        before, self._last = self._last, (hashlib.sha256(content).digest(), etag)
+        self.etag = etag if new or self._last == before else None
+        self._tagged = time.monotonic()
+        if not new and before is not None and before[0] != self._last[0]:
+            raise SourceRefused("the source sent another document, which is not newer than what is held")
 
     async def _ask(self, asked_with: str | None, wait: int) -> tuple[bytes | None, str | None]:
         """The document and its tag; None when the one with the tag that was asked with is current."""

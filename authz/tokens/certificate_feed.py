@@ -7,6 +7,7 @@ the CRL, and refuses without a fresh one.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
@@ -68,6 +69,7 @@ class CertificateFeedMirror:
         self._repository = repository
         self._clock = clock
         self._known: dict[str, frozenset[str]] = {}
+        self._bodies: dict[str, bytes] = {}
         self.polls = {url: self._poll(url, client) for url in urls}
         """What follows each URL."""
 
@@ -83,7 +85,7 @@ class CertificateFeedMirror:
         return LongPoll(Source(name, url, "application/jwt", MAX_FEED_BYTES, take, lambda: client))
 
     async def _take(self, url: str, body: bytes) -> bool:
-        """Take a feed in; tells whether another set of certificates stands on it than before.
+        """Take a feed in; tells whether it is another one than before.
 
         Raises:
             Refused: not a feed that counts here.
@@ -97,4 +99,6 @@ class CertificateFeedMirror:
         gone = sorted((before or frozenset()) - named)
         await self._repository.follow(present, gone)
         self._known[url] = named
-        return named != before
+        digest = hashlib.sha256(body).digest()
+        another, self._bodies[url] = self._bodies.get(url) != digest, digest
+        return another

@@ -153,3 +153,107 @@ async def test_a_source_that_never_waits_is_not_asked_without_pause(monkeypatch:
     with pytest.raises(asyncio.CancelledError):
         await poll(lambda _: httpx.Response(304), Taker(), '"1"').run()
     assert min(pauses) > 0.4
+
+
+class Publisher:
+    """Publishes numbered documents under tags of their own; somebody on the path may answer instead, once each."""
+
+    def __init__(self, newest: int) -> None:
+        self.newest = newest
+        self.forged: list[tuple[int, int]] = []
+        self.asked_whole = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked_whole += "if-none-match" not in request.headers
+        content, tag = self.forged.pop(0) if self.forged else (self.newest, self.newest)
+        if not self.forged and request.headers.get("if-none-match") == f'"{tag}"' and content == tag:
+            return httpx.Response(304)
+        return httpx.Response(200, content=b"%d" % content, headers={"etag": f'"{tag}"'})
+
+
+class Newest(Taker):
+    """Takes what is newer than what it holds."""
+
+    def __init__(self, held: int = 0) -> None:
+        super().__init__()
+        self.held = held
+
+    async def __call__(self, content: bytes, etag: str | None) -> bool:
+        await super().__call__(content, etag)
+        newer = int(content) > self.held
+        self.held = max(self.held, int(content))
+        return newer
+
+
+def tag_of(follower: LongPoll) -> str | None:
+    return follower.etag
+
+
+@pytest.mark.parametrize("old", [6, 7])
+async def test_an_old_document_under_the_tag_of_the_newest_hides_it_for_one_question(old: int) -> None:
+    publisher, taker = Publisher(7), Newest()
+    follower = poll(publisher, taker)
+    assert await follower.fetch()
+    assert not await follower.fetch()
+    assert tag_of(follower) == '"7"'
+    publisher.newest = 8
+    publisher.forged.append((old, 8))
+    if old == taker.held:  # what is held, under another tag, is not wrong in itself
+        assert not await follower.fetch()
+    else:
+        with pytest.raises(SourceRefused, match="not newer"):
+            await follower.fetch()
+    assert tag_of(follower) is None
+    assert await follower.fetch()
+    assert (taker.held, tag_of(follower)) == (8, '"8"')
+
+
+@pytest.mark.parametrize("forged", [False, True])
+async def test_after_a_restart_a_tag_is_believed_when_it_comes_twice(forged: bool) -> None:  # noqa: FBT001
+    publisher, taker = Publisher(8 if forged else 7), Newest(held=7)
+    publisher.forged = [(7, 8)] if forged else []
+    follower = poll(publisher, taker)
+    assert not await follower.fetch()
+    assert tag_of(follower) is None
+    assert await follower.fetch() is forged
+    assert tag_of(follower) == f'"{publisher.newest}"'
+    assert taker.held == publisher.newest
+    assert not await follower.fetch()
+    assert publisher.asked_whole == 2
+
+
+async def test_ever_other_old_documents_are_trouble_and_asked_for_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            raise asyncio.CancelledError
+
+    publisher = Publisher(8)
+    publisher.forged = [(number, 8) for number in (1, 2) * 9]
+    follower = poll(publisher, Newest(held=7))
+    monkeypatch.setattr("authz.edge.long_poll.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await follower.run()
+    assert follower.trouble.count == 8
+    assert pauses[-1] >= 4
+
+
+@pytest.mark.parametrize(("scheme", "whole"), [("http", 2), ("https", 1)])
+async def test_over_plain_http_no_tag_is_believed_for_ever(
+    scheme: str, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(9)
+    publisher.forged = [(8, 9)]  # a newer one than is held, and not the newest
+    taker = Newest(held=7)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(publisher))
+    follower = LongPoll(Source("x", f"{scheme}://pki.test/x", "text/plain", 100, taker, lambda: client))
+    assert await follower.fetch()
+    assert not await follower.fetch()
+    assert taker.held == 8
+    monkeypatch.setattr(long_poll, "TAG_LIFE", -1.0)
+    assert await follower.fetch() is (scheme == "http")
+    assert publisher.asked_whole == whole
