@@ -3,13 +3,15 @@
 Specification: shared `spec/dnssec.md`: "Optional by default, per deelnemer enforceable"; docs/decisions/0103. Tokens
 and the listing ask only what is remembered, so nobody can make this server connect by asking for a token. A change of
 outcome is an audit record. How an endpoint is looked at is not decided here (`EndpointLook`).
+
+A look at an endpoint that hangs takes long, and its holder decides that it hangs. So each look goes its own way, of one
+holder at most `MAX_OF_ONE_HOLDER` at a time, and what fails again and again has half of the room and comes last.
 """
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -30,7 +32,8 @@ REMEMBERED_INTERVALS: Final = 2
 FIRST_RETRY: Final = 0.5
 """Seconds until an endpoint that did not match is looked at again; doubled each time."""
 LONGEST_RETRY: Final = 60.0
-MAX_CONCURRENT_LOOKS: Final = 8
+MAX_CONCURRENT_LOOKS: Final = 32
+MAX_OF_ONE_HOLDER: Final = 2
 TICK: Final = 0.25
 """Seconds between questions what is due; a change of the scheme is seen as soon."""
 PATIENCE: Final = 5.0
@@ -67,6 +70,12 @@ class _Seen:
     matched: float | None = None
     told: DaneState = DaneState.UNCHECKED
     retry: float = FIRST_RETRY
+    failures: int = 0
+
+    @property
+    def keeps_failing(self) -> bool:
+        """Not new, did not match lately, and not only once."""
+        return self.failures > 1
 
 
 class EndpointWatch:
@@ -102,7 +111,9 @@ class EndpointWatch:
         self._monotonic = monotonic
         self._versions: tuple[int, int] | None = None
         self._required: Mapping[str, Endpoint] = {}
+        self._holders: dict[Endpoint, str] = {}
         self._seen: dict[Endpoint, _Seen] = {}
+        self._running: dict[Endpoint, asyncio.Task[None]] = {}
         self.looked = asyncio.Event()
         """Set once everything that was due at the start has been looked at."""
 
@@ -125,55 +136,97 @@ class EndpointWatch:
         return {state.value: found[state] for state in DaneState}
 
     async def look(self) -> None:
-        """Look at every endpoint that is due.
+        """Look at every endpoint that is due now, to the end.
 
         Raises:
             AuditUnavailable: a change could not be recorded; it counts all the same, and is recorded later.
         """
+        now = self._monotonic()
+        while self._start(now):
+            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+        await self._tell_all()
+
+    def _start(self, now: float) -> bool:
+        """Begin with as many looks that are due as there is room for.
+
+        Returns:
+            Whether any look goes on.
+        """
         wanted = dict.fromkeys(self._follow().values())
         # Those that left the address book, or need no DANE any more, are forgotten.
         self._seen = {endpoint: self._seen.get(endpoint) or _Seen() for endpoint in wanted}
-        now = self._monotonic()
-        due = [(endpoint, seen) for endpoint, seen in self._seen.items() if seen.due <= now]
-        gate = asyncio.Semaphore(MAX_CONCURRENT_LOOKS)
+        self._running = {endpoint: task for endpoint, task in self._running.items() if not task.done()}
+        if all(seen.newest is not DaneState.UNCHECKED for seen in self._seen.values()):
+            self.looked.set()
+        due = [item for item in self._seen.items() if item[1].due <= now and item[0] not in self._running]
+        of_holder = Counter(self._holders.get(endpoint, "") for endpoint in self._running)
+        failing = sum(endpoint in self._seen and self._seen[endpoint].keeps_failing for endpoint in self._running)
+        for endpoint, seen in sorted(due, key=lambda item: (item[1].keeps_failing, item[1].due)):
+            holder = self._holders[endpoint]
+            if len(self._running) >= MAX_CONCURRENT_LOOKS:
+                break
+            if of_holder[holder] >= MAX_OF_ONE_HOLDER:
+                continue
+            if seen.keeps_failing and failing >= MAX_CONCURRENT_LOOKS // 2:
+                break
+            of_holder[holder] += 1
+            failing += seen.keeps_failing
+            self._running[endpoint] = asyncio.create_task(self._look_at(endpoint, seen), name=f"dane {endpoint}")
+        return bool(self._running)
 
-        async def one(endpoint: Endpoint, seen: _Seen) -> None:
-            async with gate:
-                # The age of an outcome counts from before it was looked for.
-                began = self._monotonic()
-                self._keep(seen, await self._believed(endpoint, seen), began)
+    async def _look_at(self, endpoint: Endpoint, seen: _Seen) -> None:
+        # The age of an outcome counts from before it was looked for.
+        began = self._monotonic()
+        try:
+            found = await self._believed(endpoint, seen)
+        except Exception as error:  # noqa: BLE001  a mistake of ours is not a match, and not the end of the watch
+            _log.error("endpoint not looked at", endpoint=str(endpoint), error_kind=type(error).__name__)
+            found = DaneState.UNREACHABLE
+        self._keep(seen, found, began)
 
-        await asyncio.gather(*(one(endpoint, seen) for endpoint, seen in due))
-        self.looked.set()
+    async def _tell_all(self) -> None:
         for endpoint, seen in list(self._seen.items()):
             await self._tell(endpoint, seen)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look at what is due, again and again, until `stop`."""
-        while not stop.is_set():
-            pause = TICK
-            try:
-                await self.look()
-            except AuditUnavailable:
-                _log.warning("endpoint standing not recorded")
-                pause = PATIENCE
-            except Exception as error:  # noqa: BLE001  what is not looked at stops counting by itself
-                _log.error("endpoints not looked at", error_kind=type(error).__name__)
-                pause = PATIENCE
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+        ended = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                pause = TICK
+                try:
+                    self._start(self._monotonic())
+                    await self._tell_all()
+                except AuditUnavailable:
+                    _log.warning("endpoint standing not recorded")
+                    pause = PATIENCE
+                except Exception as error:  # noqa: BLE001  what is not looked at stops counting by itself
+                    _log.error("endpoints not looked at", error_kind=type(error).__name__)
+                    pause = PATIENCE
+                # Room that comes free is used at once, unless something is wrong.
+                looks = self._running.values() if pause == TICK else ()
+                await asyncio.wait({ended, *looks}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            going = [ended, *self._running.values()]
+            for task in going:
+                task.cancel()
+            await asyncio.gather(*going, return_exceptions=True)
 
     def _follow(self) -> Mapping[str, Endpoint]:
         """Audiences whose holder requires DANE, by the scheme of this moment."""
         versions = (self._book.version, self._registry.version)
         if versions != self._versions:
-            required = {}
+            required: dict[str, Endpoint] = {}
+            holders: dict[Endpoint, str] = {}
             for service in self._book.services:
                 holder = self._registry.by_identifier(service.holder)
                 # A holder that is not known yet may require it: the two snapshots are not read in one moment.
                 if holder is None or holder.dane is DaneRule.REQUIRED:
-                    required[service.audience] = Endpoint(service.host, service.port)
-            self._required, self._versions = required, versions
+                    endpoint = Endpoint(service.host, service.port)
+                    required[service.audience] = endpoint
+                    # By deelnemer and not by identifier, of which it may have several.
+                    holders.setdefault(endpoint, str(service.holder if holder is None else holder.id))
+            self._required, self._holders, self._versions = required, holders, versions
         return self._required
 
     def _standing(self, seen: _Seen) -> DaneState:
@@ -183,20 +236,29 @@ class EndpointWatch:
         return seen.newest if now - seen.looked <= life else DaneState.UNCHECKED
 
     async def _believed(self, endpoint: Endpoint, seen: _Seen) -> DaneState:
-        """What a look found, confirmed by a second one where a match would end."""
+        """What a look found, confirmed by a second one where a match would end.
+
+        Where the second differs, a third one decides. Who was seen once not to fit, and not to fit since, does not keep
+        a match by being out of reach in between.
+        """
         first = await self._eye.look(endpoint.host, endpoint.port)
         if first is DaneState.MATCHED or self._standing(seen) is not DaneState.MATCHED:
             return first
         # A lost packet, or a moment between two versions of a zone or two certificates, is not a change.
         await asyncio.sleep(self._pause)
         second = await self._eye.look(endpoint.host, endpoint.port)
-        return second if second in {first, DaneState.MATCHED} else DaneState.UNREACHABLE
+        if second in {first, DaneState.MATCHED}:
+            return second
+        await asyncio.sleep(self._pause)
+        third = await self._eye.look(endpoint.host, endpoint.port)
+        return next(found for found in (third, second, first) if found is not DaneState.UNREACHABLE)
 
     def _keep(self, seen: _Seen, found: DaneState, now: float) -> None:
         seen.newest, seen.looked = found, now
         if found is DaneState.MATCHED:
-            seen.matched, seen.retry, seen.due = now, FIRST_RETRY, now + self._every
+            seen.matched, seen.retry, seen.due, seen.failures = now, FIRST_RETRY, now + self._every, 0
             return
+        seen.failures += 1
         if found is not DaneState.UNREACHABLE:
             seen.matched = None
         seen.due = now + min(seen.retry, self._every)
