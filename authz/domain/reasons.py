@@ -166,6 +166,7 @@ class Reason(StrEnum):
     APPROVER_IS_CREATOR = "approver_is_creator"
     OPERATOR_KEY_REQUIRED = "operator_key_required"
     OPERATOR_UNKNOWN = "operator_unknown"
+    STATEMENT_DIFFERS = "statement_differs"
     OPERATOR_SIGNATURE = "operator_signature"
     TWO_PERSONS_REQUIRED = "two_persons_required"
     KEY_BLOCKED = "key_blocked"

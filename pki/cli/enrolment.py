@@ -74,6 +74,9 @@ def create(
 @code_app.command("approve")
 def approve(
     reference: Reference,
+    statement: Annotated[
+        str | None, typer.Option("--statement", help="Hash of what you read, as `pki code list` shows it; else asked.")
+    ] = None,
     operator_key: OperatorKey = None,
     operator_passphrase_file: OperatorPassphrase = None,
     config: Config = CONFIG,
@@ -82,13 +85,17 @@ def approve(
 ) -> None:
     """Agree, as a second operator with your own key, with the identity and names of a code.
 
-    Check them with `pki code list` first. The DNS names must be secure (DNSSEC) at this moment too.
+    Shows what the first operator signed, and asks. The DNS names must be secure (DNSSEC) at this moment too.
     """
 
     async def act(pki: "OpenAuthority") -> "EnrolmentCode":
+        from pki.cli.showing import agree  # noqa: PLC0415
         from pki.enrolment.desk import CodeDesk  # noqa: PLC0415
 
-        return await CodeDesk(pki).approve(_selector(reference), operator(), key=key)
+        desk, who, selector = CodeDesk(pki), operator(), _selector(reference)
+        shown = await desk.look(selector, who, key=key)
+        named = agree(shown) if statement is None else statement.strip().lower()
+        return await desk.approve(selector, who, statement=named, key=key)
 
     key = opened(operator_key, operator_passphrase_file)
     done = with_authority(config, act)
@@ -138,12 +145,13 @@ def list_codes(
                 "KvK",
                 "organisation",
                 "DNS names",
+                "statement",
             )
         ]
         rows += [
             (item.selector, str(item.identifier), item.environment, item.purpose, item.status,
              f"{item.expires_at:%Y-%m-%d %H:%M}", item.created_by, item.approved_by or "-", item.kvk,
-             item.organization, " ".join(item.dns_names))
+             item.organization, " ".join(item.dns_names), item.statement or "-")
             for item in found
         ]  # fmt: skip
         return table(rows)
@@ -209,6 +217,7 @@ def _told(made: "EnrolmentCode", where: str) -> str:
     ]
     if made.status == "pending":
         lines.append(f"It works after another operator has said, with his key: pki code approve {made.selector}")
+        lines.append(f"What you signed, and he signs: {made.statement}")
     return "\n".join(lines)
 
 
@@ -226,6 +235,7 @@ def _shown(item: "EnrolmentCode") -> dict[str, Any]:
         "created_at": item.created_at.isoformat(),
         "expires_at": item.expires_at.isoformat(),
         "approved_by": item.approved_by,
+        "statement": item.statement,
         "used_at": item.used_at.isoformat() if item.used_at else None,
         "certificate": f"{item.issuer}/{item.serial_number}" if item.serial_number else None,
     }

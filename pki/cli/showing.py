@@ -3,9 +3,12 @@
 Kept out of `pki.cli.main` so that showing help imports none of it.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+import typer
 
 from authz.domain.errors import Refused, SluisError
 from authz.domain.files import PRIVATE, Draft, read_limited
@@ -20,6 +23,7 @@ from pki.enrolment.requests import CertificateRequest
 from pki.enrolment.service import Asker, Enrolment
 from pki.enrolment.warrants import RENEW
 from pki.issuing import Holder
+from pki.names import is_display_text
 from pki.store.codes import EnrolmentCode
 from pki.store.register import Registered
 
@@ -156,6 +160,44 @@ async def make_code(
     finally:
         place.drop()
     return made, text
+
+
+def agree(code: EnrolmentCode) -> str | None:
+    """Show a person what he is about to sign for, and have him say yes; on stderr, for stdout may be a program's.
+
+    Args:
+        code: of which the statement of the first operator was verified.
+
+    Returns:
+        The hash of that statement.
+
+    Raises:
+        Refused: PARAMETER_MISSING, nobody is there to read it, or he did not agree.
+    """
+    parts = (
+        ("reference", code.selector),
+        ("to", code.purpose),
+        ("identity", code.identifier.subject),
+        ("environment", code.environment),
+        ("organisation", code.organization),
+        ("KvK", code.kvk),
+        ("DNS names", " ".join(code.dns_names) or "none"),
+        ("until", f"{code.expires_at:%Y-%m-%d %H:%M} UTC"),
+        ("asked for by", code.created_by),
+        ("statement", code.statement or ""),
+    )
+    # The first operator wrote this; what moves a cursor is spelled out.
+    for name, said in parts:
+        typer.echo(f"{name + ':':14}{said if is_display_text(said) else ascii(said)}", err=True)
+    if not sys.stdin.isatty():
+        raise Refused(
+            Reason.PARAMETER_MISSING,
+            "--statement: nobody is there to agree; name the hash of the statement that was read.",
+        )
+    typer.echo("Is this the party that you vouch for, and what it may have? Type yes: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise Refused(Reason.PARAMETER_MISSING, "You did not agree; nothing was signed, and the code keeps waiting.")
+    return code.statement
 
 
 def shown(item: Registered) -> dict[str, Any]:

@@ -113,40 +113,69 @@ class CodeDesk:
                 await self._trail.code(connection, EventType.CODE_CREATE, operator, made, signed_details(made.request))
         return made, code.text()
 
-    async def approve(self, selector: str, operator: Actor, *, key: KeySigner | None = None) -> EnrolmentCode:
+    async def look(self, selector: str, operator: Actor, *, key: KeySigner | None = None) -> EnrolmentCode:
+        """What waits for the agreement of a second operator, its statement verified, so that he reads before he signs.
+
+        Args:
+            selector: reference of the code.
+            operator: who types, for the record of what is refused.
+            key: of the second operator.
+
+        Raises:
+            Refused: those of `approve` but STATEMENT_DIFFERS.
+        """
+        waiting = await self._waiting(selector)
+        async with self._trail.refusals(EventType.CODE_APPROVE, operator, _subject(waiting)):
+            found, signer, _ = self._second(waiting, operator, key)
+            self._pki.warrants.roster.asked(signer, found)
+            return found
+
+    async def approve(
+        self, selector: str, operator: Actor, *, statement: str | None, key: KeySigner | None = None
+    ) -> EnrolmentCode:
         """A second operator agrees with identity and names, which must be secure at this moment too.
 
         Args:
             selector: reference of the code.
             operator: who types, for the record of what is refused.
+            statement: hash of the request that he read (`EnrolmentCode.statement`); nothing else is signed.
             key: of the operator.
 
         Raises:
             Refused: OPERATOR_KEY_REQUIRED, OPERATOR_UNKNOWN; APPROVER_IS_CREATOR; CODE_UNKNOWN, no code with that
                 reference waits for approval; OPERATOR_SIGNATURE or TWO_PERSONS_REQUIRED, what waits is not what the
-                first operator signed.
+                first operator signed; STATEMENT_DIFFERS, it is not what the second one read.
             DomainsNotSecure: a DNS name is not secure any more; the code keeps waiting.
         """
-        async with self._pki.database.read() as connection:
-            waiting = await Codes(connection).by_selector(selector)
-        subject = "unknown" if waiting is None else waiting.identifier.subject
-        async with self._trail.refusals(EventType.CODE_APPROVE, operator, subject):
-            if waiting is None or waiting.status != "pending":
-                raise _nothing_waits()
-            operator = self._proven(operator, key, needed=True)
+        waiting = await self._waiting(selector)
+        async with self._trail.refusals(EventType.CODE_APPROVE, operator, _subject(waiting)):
+            found, signer, operator = self._second(waiting, operator, key)
             at = self._pki.clock.now()
-            if key is None:
-                raise LookupError("an operator was proven without a key")
-            approval = self._pki.warrants.roster.approve(key, waiting, at)
-            await self._pki.domains.require_secure(waiting.dns_names)
+            approval = self._pki.warrants.roster.approve(signer, found, at, statement)
+            await self._pki.domains.require_secure(found.dns_names)
             async with self._pki.database.write() as connection:
                 codes = Codes(connection)
-                # Whether it still waits is decided here; nothing changes what the code says.
+                # Whether it still waits is decided here. What it says is not: who changes that meanwhile has a code
+                # that the approval does not fit, and that gets nothing.
                 if not await codes.approve(selector, operator.id, at, approval):
                     raise _nothing_waits()
                 approved = await _known(codes, selector)
                 await self._trail.code(connection, EventType.CODE_APPROVE, operator, approved, signed_details(approval))
         return approved
+
+    async def _waiting(self, selector: str) -> EnrolmentCode | None:
+        async with self._pki.database.read() as connection:
+            return await Codes(connection).by_selector(selector)
+
+    def _second(
+        self, waiting: EnrolmentCode | None, operator: Actor, key: KeySigner | None
+    ) -> tuple[EnrolmentCode, KeySigner, Actor]:
+        if waiting is None or waiting.status != "pending":
+            raise _nothing_waits()
+        operator = self._proven(operator, key, needed=True)
+        if key is None:
+            raise LookupError("an operator was proven without a key")
+        return waiting, key, operator
 
     async def withdraw(self, selector: str, operator: Actor) -> EnrolmentCode:
         """The code will not work any more.
@@ -270,6 +299,10 @@ def _columns(made: EnrolmentCode) -> dict[str, object]:
         "purpose": made.purpose,
         **({} if made.request is None else columns_of("request", made.request)),
     }
+
+
+def _subject(code: EnrolmentCode | None) -> str:
+    return "unknown" if code is None else code.identifier.subject
 
 
 def _nothing_waits() -> Refused:

@@ -53,6 +53,11 @@ class EnrolmentCode:
     request: Signed | None = None
     approval: Signed | None = None
 
+    @property
+    def statement(self) -> str | None:
+        """Hash of what the first operator signed: names it for the second one, who agrees with nothing else."""
+        return None if self.request is None else self.request.hash
+
 
 class Codes:
     """Codes within one transaction."""

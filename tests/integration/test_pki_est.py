@@ -203,7 +203,7 @@ def test_production_needs_a_second_person(est: Est) -> None:
     assert waiting.status == 202
     assert int(waiting.headers["retry-after"]) > 0
     assert waiting.text.startswith("code_unapproved")
-    approve = ["code", "approve", code["reference"]]
+    approve = ["code", "approve", code["reference"], "--statement", code["statement"]]
     # No account and no environment makes somebody another operator.
     own = pki(*approve, *keys["anna"], environment={"LOGNAME": "bram", "SUDO_USER": "bram"})
     assert own.returncode == 2

@@ -80,8 +80,8 @@ class Roster:
         """
         return sign(signer, self._facts(code, REQUEST, self.name_of(signer), code.created_at, self._authorities[0]))
 
-    def approve(self, signer: KeySigner, code: EnrolmentCode, at: datetime) -> Signed:
-        """Agree with what another one asked for.
+    def asked(self, signer: KeySigner, code: EnrolmentCode) -> Vouched:
+        """What another operator asked for, verified, for the one who is about to agree with it.
 
         Raises:
             Refused: OPERATOR_UNKNOWN; OPERATOR_SIGNATURE or TWO_PERSONS_REQUIRED, what is asked was not signed so, or
@@ -91,7 +91,27 @@ class Roster:
         asked = self._acting(self._asked(code))
         if asked.operator == name or asked.signed.key == public_text(signer):
             raise Refused(Reason.APPROVER_IS_CREATOR, "Expected another operator than the one who made the code.")
-        facts = self._facts(code, APPROVAL, name, at, self._authorities[0])
+        return asked
+
+    def approve(self, signer: KeySigner, code: EnrolmentCode, at: datetime, statement: str | None) -> Signed:
+        """Agree with what another one asked for.
+
+        Args:
+            signer: key of the second operator.
+            code: as the register has it.
+            at: the moment.
+            statement: hash of the request that he saw and agrees with.
+
+        Raises:
+            Refused: those of `asked`; STATEMENT_DIFFERS, another request stands there than the one that he saw.
+        """
+        asked = self.asked(signer, code)
+        if asked.signed.hash != statement:
+            raise Refused(
+                Reason.STATEMENT_DIFFERS,
+                "What waits for approval under this reference is not the statement that you named; read it again.",
+            )
+        facts = self._facts(code, APPROVAL, self.name_of(signer), at, self._authorities[0])
         return sign(signer, facts | {"request": asked.signed.hash})
 
     def require_two(self, code: EnrolmentCode) -> None:

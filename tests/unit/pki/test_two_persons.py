@@ -64,7 +64,7 @@ async def refused(reason: Reason, work: Awaitable[object]) -> None:
 
 async def approved(desk: CodeDesk, holder: Holder = HOLDER, *, renewal: bool = False) -> tuple[EnrolmentCode, str]:
     made, code = await desk.create("TST", holder, TYPED, key=ANNA_KEY.key, renewal=renewal)
-    return await desk.approve(made.selector, TYPED, key=BRAM_KEY.key), code
+    return await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key), code
 
 
 async def redeem(pki: OpenAuthority, code: str) -> None:
@@ -81,15 +81,62 @@ async def test_two_operators_with_two_keys(pki: OpenAuthority, desk: CodeDesk) -
     made, code = await desk.create("TST", HOLDER, TYPED, key=ANNA_KEY.key)
     assert (made.status, made.created_by) == ("pending", "operator-key:anna")
     await refused(Reason.CODE_UNAPPROVED, redeem(pki, code))
-    await refused(Reason.APPROVER_IS_CREATOR, desk.approve(made.selector, operator("another"), key=ANNA_KEY.key))
-    await refused(Reason.OPERATOR_UNKNOWN, desk.approve(made.selector, TYPED, key=CLARA_KEY.key))
-    await refused(Reason.OPERATOR_KEY_REQUIRED, desk.approve(made.selector, operator("bram")))
+    await refused(
+        Reason.APPROVER_IS_CREATOR,
+        desk.approve(made.selector, statement=made.statement, operator=operator("another"), key=ANNA_KEY.key),
+    )
+    await refused(
+        Reason.OPERATOR_UNKNOWN,
+        desk.approve(made.selector, statement=made.statement, operator=TYPED, key=CLARA_KEY.key),
+    )
+    await refused(
+        Reason.OPERATOR_KEY_REQUIRED, desk.approve(made.selector, statement=made.statement, operator=operator("bram"))
+    )
     await refused(Reason.CODE_UNAPPROVED, redeem(pki, code))
-    done = await desk.approve(made.selector, TYPED, key=BRAM_KEY.key)
+    done = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
     assert (done.status, done.approved_by) == ("ready", "operator-key:bram")
-    await refused(Reason.CODE_UNKNOWN, desk.approve(made.selector, TYPED, key=BRAM_KEY.key))
+    await refused(
+        Reason.CODE_UNKNOWN, desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
+    )
     await redeem(pki, code)
     assert [item.status for item in await pki.find()] == ["active"]
+
+
+async def test_nobody_signs_for_what_he_did_not_read(pki: OpenAuthority, desk: CodeDesk) -> None:
+    """Anna, who can write the database, has Bram look at one party and then puts another in its place."""
+    made, code = await desk.create("TST", HOLDER, TYPED, key=ANNA_KEY.key)
+    read = await desk.look(made.selector, TYPED, key=BRAM_KEY.key)
+    assert read.statement == made.statement == (await desk.find(still_open=True))[0].statement
+    evil = replace(
+        made, identifier=Identifier.parse_subject("uzovi:9999"), organization="Victim BV", kvk="87654321", dns_names=()
+    )
+    signed = pki.warrants.roster.request(ANNA_KEY.key, evil)
+    change_row = (
+        "UPDATE enrolment_codes SET identifier = :identifier, organization = :organization, kvk = :kvk,"
+        " dns_names = :names, request_statement = :stated, request_signature = :signature"
+    )
+    names = {"identifier": "uzovi:9999", "organization": "Victim BV", "kvk": "87654321", "names": "[]"}
+    await change(pki, change_row, **names, stated=signed.statement, signature=signed.signature)
+    for statement in (read.statement, None, "", "0" * 64):
+        await refused(
+            Reason.STATEMENT_DIFFERS, desk.approve(made.selector, TYPED, statement=statement, key=BRAM_KEY.key)
+        )
+    assert [item.status for item in await desk.find(still_open=True)] == ["pending"]
+    assert made.request is not None
+    names = {"identifier": WHO.subject, "organization": HOLDER.organization, "kvk": HOLDER.kvk}
+    kept = {"stated": made.request.statement, "signature": made.request.signature}
+    await change(pki, change_row, **names, names=json.dumps(HOLDER.dns_names), **kept)
+    await desk.approve(made.selector, TYPED, statement=read.statement, key=BRAM_KEY.key)
+    await redeem(pki, code)
+
+
+async def test_what_the_second_operator_reads_was_signed_by_another(pki: OpenAuthority, desk: CodeDesk) -> None:
+    made, _ = await desk.create("TST", HOLDER, TYPED, key=ANNA_KEY.key)
+    await refused(Reason.APPROVER_IS_CREATOR, desk.look(made.selector, TYPED, key=ANNA_KEY.key))
+    await refused(Reason.OPERATOR_KEY_REQUIRED, desk.look(made.selector, TYPED))
+    await refused(Reason.CODE_UNKNOWN, desk.look("00000000", TYPED, key=BRAM_KEY.key))
+    await change(pki, "UPDATE enrolment_codes SET organization = 'Victim BV'")
+    await refused(Reason.OPERATOR_SIGNATURE, desk.look(made.selector, TYPED, key=BRAM_KEY.key))
 
 
 async def test_no_code_without_a_key_that_is_known(desk: CodeDesk) -> None:
@@ -107,7 +154,7 @@ async def test_one_operator_alone_issues_nothing_at_any_door(pki: OpenAuthority,
     for code in (made, replace(made, status="ready", approved_by="operator-key:bram", two_person=False)):
         await refused(Reason.CODE_USED, pki.authority.issue("TST", HOLDER, request(), TYPED, code=code))
     assert await pki.find() == []
-    done = await desk.approve(made.selector, TYPED, key=BRAM_KEY.key)
+    done = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
     assert await pki.authority.issue("TST", HOLDER, request(), TYPED, code=done)
 
 
@@ -257,10 +304,13 @@ async def test_what_an_operator_signed_who_acts_no_more_gets_nobody_a_certificat
     await refused(Reason.OPERATOR_UNKNOWN, CodeDesk(later).create("TST", HOLDER, TYPED, key=BRAM_KEY.key))
     # Nor can what he asked for be approved by another; what two others vouch for can.
     asked, _ = await desk.create("TST", HOLDER, TYPED, key=BRAM_KEY.key)
-    await refused(Reason.TWO_PERSONS_REQUIRED, CodeDesk(later).approve(asked.selector, TYPED, key=CLARA_KEY.key))
+    await refused(
+        Reason.TWO_PERSONS_REQUIRED,
+        CodeDesk(later).approve(asked.selector, statement=asked.statement, operator=TYPED, key=CLARA_KEY.key),
+    )
     await desk.withdraw(asked.selector, TYPED)
     good, code = await CodeDesk(later).create("TST", HOLDER, TYPED, key=ANNA_KEY.key)
-    await CodeDesk(later).approve(good.selector, TYPED, key=CLARA_KEY.key)
+    await CodeDesk(later).approve(good.selector, statement=good.statement, operator=TYPED, key=CLARA_KEY.key)
     await redeem(later, code)
 
 

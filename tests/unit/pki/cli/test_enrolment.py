@@ -1,5 +1,6 @@
 """`pki code`, `pki block-key`, `pki enrol` and `pki reenrol` as people type them."""
 
+import io
 import json
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_a_code_in_a_file_of_its_owner(run: Run, tmp_path: Path) -> None:  # noq
     assert (tmp_path / "code.txt").read_text().strip() == text
 
 
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def new_operators(run: Run, tmp_path: Path, settings: Path) -> dict[str, tuple[str, ...]]:  # noqa: F811
     """Anna and Bram make their keys, and an administrator adds what was printed; the options of each."""
     options: dict[str, tuple[str, ...]] = {}
@@ -133,8 +141,22 @@ def test_two_operators_in_an_authority_that_asks_for_two(
     wrong = run("code", "approve", reference, *keys["bram"][:3], "anna.pass")
     assert (wrong.status, wrong.err.split(":")[0]) == (1, "failed (signer)")
     assert run("operator", "verify", reference).err.startswith("refused (two_persons_required): ")
-    done = run("code", "approve", reference, *keys["bram"])
+    # Nobody is there to read and agree; then somebody is, and says another thing than yes; then a hash that is another.
+    read = json.loads(made.out)["statement"]
+    assert json.loads(run("code", "list", "--json").out)[0]["statement"] == read
+    approve = ("code", "approve", reference, *keys["bram"])
+    alone = run(*approve)
+    assert (alone.status, alone.out) == (2, "")
+    assert "refused (parameter_missing): --statement" in alone.err
+    assert run(*approve, "--statement", "0" * 64).err.startswith("refused (statement_differs): ")
+    monkeypatch.setattr("sys.stdin", Terminal("ok\n"))
+    assert run(*approve).status == 2
+    assert json.loads(run("code", "list", "--json").out)[0]["status"] == "pending"
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    done = run(*approve)
     assert done.status == 0, done.err
+    for said in ("uzovi:5000", "Zorgkantoor Test", "12345678", "a.example.nl", read):
+        assert said in done.err
     assert json.loads(run("code", "list", "--json").out)[0]["approved_by"] == "operator-key:bram"
     told = json.loads(run("operator", "verify", reference, "--json").out)
     assert [(item["act"], item["operator"]) for item in told["vouched"]] == [
@@ -240,7 +262,8 @@ def test_production_asks_for_two_whatever_the_settings_say(
     with_code = (*issue[:3], "--code", "code.txt", *issue[-6:])
     assert run(*with_code).err.startswith("refused (code_unapproved): ")
     assert run("code", "approve", made["reference"], *keys["anna"], *at).status == 2
-    assert run("code", "approve", made["reference"], *keys["bram"], *at).status == 0
+    agreed = ("--statement", made["statement"])
+    assert run("code", "approve", made["reference"], *agreed, *keys["bram"], *at).status == 0
     # The code says who and what; the command may only repeat it.
     other = (*with_code[:3], "--dns", "b.example.nl", *with_code[3:])
     assert run(*other).err.startswith("refused (parameter_malformed): --dns")
@@ -257,7 +280,8 @@ def test_production_asks_for_two_whatever_the_settings_say(
     assert again.err.startswith("refused (identity_has_certificate): ")
     renewal = (*CREATE, "--dns", "b.example.nl", "--renewal", "--out", "renewal.txt", "--json", *keys["anna"], *at)
     second = json.loads(run(*renewal).out)
-    assert run("code", "approve", second["reference"], *keys["bram"], *at).status == 0
+    agreed = ("--statement", second["statement"])
+    assert run("code", "approve", second["reference"], *agreed, *keys["bram"], *at).status == 0
     wrong = run(
         "issue", "--identity", "uzovi:5000", "--code", "renewal.txt", "--new-key", "x.pem", "--out", "x.crt", *at
     )

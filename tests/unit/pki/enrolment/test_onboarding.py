@@ -177,7 +177,9 @@ async def test_a_second_operator_cannot_approve_a_name_that_lapsed_meanwhile(  #
     made, code = await desk.create("TST", holder("pep.goed.nl"), ANNA, key=ANNA_KEY.key)
     clock.advance(hours=2)
     dns.world = world(LAPSED)
-    await refused(Reason.DOMAIN_INSECURE, desk.approve(made.selector, BRAM, key=BRAM_KEY.key))
+    await refused(
+        Reason.DOMAIN_INSECURE, desk.approve(made.selector, statement=made.statement, operator=BRAM, key=BRAM_KEY.key)
+    )
     record = await last_record(pki)
     assert (record["event"]["type"], record["event"]["reason"]) == ("enrolment.code_approve", "domain_insecure")
     assert record["objects"][0]["identifier"] == "uzovi:5000"
@@ -188,11 +190,13 @@ async def test_a_second_operator_cannot_approve_a_name_that_lapsed_meanwhile(  #
     # Who made the code is told that, whatever the domain: and asks nothing of DNS.
     asked = len(dns.checked)
     with pytest.raises(Refused) as caught:
-        await desk.approve(made.selector, ANNA, key=ANNA_KEY.key)
+        await desk.approve(made.selector, statement=made.statement, operator=ANNA, key=ANNA_KEY.key)
     assert (caught.value.reason, len(dns.checked)) == (Reason.APPROVER_IS_CREATOR, asked)
     dns.world = world()
     clock.advance(seconds=Limits().negative_seconds + 1)
-    assert (await desk.approve(made.selector, BRAM, key=BRAM_KEY.key)).status == "ready"
+    assert (
+        await desk.approve(made.selector, statement=made.statement, operator=BRAM, key=BRAM_KEY.key)
+    ).status == "ready"
     assert await redeem(pki, code, asker)
 
 

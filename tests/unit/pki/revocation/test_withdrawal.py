@@ -264,7 +264,7 @@ async def test_a_revoked_party_does_not_come_back_with_a_code_that_was_open(
     assert [(item.selector, item.status) for item in done.codes] == [(selector, "withdrawn")]
     assert len(done.certificates) == certified
     await refused(Reason.CODE_WITHDRAWN, redeem(pki, code))
-    await refused(Reason.CODE_UNKNOWN, CodeDesk(pki).approve(selector, operator("bram")))
+    await refused(Reason.CODE_UNKNOWN, CodeDesk(pki).approve(selector, operator("bram"), statement=None))
     assert ("enrolment.code_withdraw", "") in await events(pki)
     # Another party's code is another party's, and who was revoked is taken up anew with a new code.
     assert (await redeem(pki, theirs, other)).registered.status == "active"
