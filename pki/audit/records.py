@@ -31,6 +31,7 @@ _ACTIONS = {
     EventType.DOMAIN_STANDING: Action.UPDATE,
     EventType.ANCHOR_CHANGE: Action.UPDATE,
     EventType.WEBHOOK_GIVEN_UP: Action.DELETE,
+    EventType.COMPONENT_GAP: Action.UPDATE,
 }
 
 

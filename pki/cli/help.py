@@ -41,6 +41,7 @@ ARRANGED: Final[dict[str, tuple[str, str]]] = {
     "operator": (_OPERATORS, ""),
     "block-key": (_OPERATORS, "pki block-key --key leaked.pem"),
     "retire": (_OPERATORS, "pki retire --issuer issuing-prd"),
+    "restored": (_OPERATORS, "pki restored --crl issuing-prd.crl"),
     "ceremony": (
         _CEREMONIES,
         f'pki ceremony --out ca --organization "Vertrouwensleverancier" --environment PRD {_CEREMONY}',

@@ -17,6 +17,7 @@ from pki.cli.enrolment import block_key, code_app
 from pki.cli.help import arrange
 from pki.cli.holder import enrol, reenrol
 from pki.cli.operators import operator_app
+from pki.cli.restored import restored
 from pki.cli.shared import (
     CONFIG,
     AsJson,
@@ -53,6 +54,7 @@ app.command()(doctor)
 app.add_typer(code_app, name="code")
 app.add_typer(operator_app, name="operator")
 app.command("block-key")(block_key)
+app.command("restored")(restored)
 app.command("enrol")(enrol)
 app.command("reenrol")(reenrol)
 

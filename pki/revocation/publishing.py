@@ -14,6 +14,7 @@ from pki.issuing import IssuingCa, IssuingError
 from pki.lint import second_opinion
 from pki.revocation.crl import CRL_LIFE, CRL_REFRESH, CrlPlan, sign_crl
 from pki.revocation.crl_parts import parts_of, take_up
+from pki.signing.encoding import CrlEntry
 from pki.store.database import Database
 from pki.store.kept_parts import KeptParts
 from pki.store.register import Register, StoredCrl
@@ -50,7 +51,13 @@ class CrlPublisher:
                     await self._kept.read(Register(connection), name)
 
     async def publish(
-        self, register: Register, ca: IssuingCa, at: datetime, *, until: datetime | None = None
+        self,
+        register: Register,
+        ca: IssuingCa,
+        at: datetime,
+        *,
+        until: datetime | None = None,
+        also: Mapping[int, CrlEntry] | None = None,
     ) -> StoredCrl:
         """Make a new CRL with everything that the register says at this point of the transaction.
 
@@ -61,8 +68,10 @@ class CrlPublisher:
             ca: whose.
             at: thisUpdate.
             until: nextUpdate of a last CRL; after the usual life when None.
+            also: entries of certificates that the register does not know, by serial number. They stay on the list, and
+                only `rebuild` takes them off.
         """
-        return await self._make(register, ca, at, await register.next_crl_number(ca.name), until)
+        return await self._make(register, ca, at, await register.next_crl_number(ca.name), until=until, also=also)
 
     async def publish_named(self, register: Register, names: Collection[str], at: datetime) -> None:
         """Publish for the CAs of certificates that changed; each once.
@@ -95,10 +104,17 @@ class CrlPublisher:
         return kept
 
     async def _make(
-        self, register: Register, ca: IssuingCa, at: datetime, number: int, until: datetime | None = None
+        self,
+        register: Register,
+        ca: IssuingCa,
+        at: datetime,
+        number: int,
+        *,
+        until: datetime | None = None,
+        also: Mapping[int, CrlEntry] | None = None,
     ) -> StoredCrl:
         parts = await self._kept.read(register, ca.name)
-        changed = take_up(parts, await register.crl_changes(ca.name, at))
+        changed = take_up(parts, {**(also or {}), **await register.crl_changes(ca.name, at)})
         return await self._put(register, ca, self._plan(number, at, until), parts | changed, changed)
 
     def _plan(self, number: int, at: datetime, until: datetime | None = None) -> CrlPlan:
@@ -120,7 +136,8 @@ class CrlPublisher:
     async def rebuild(self, database: Database, at: datetime) -> list[StoredCrl]:
         """Make every CRL anew from the register alone, without what was kept of the ones before.
 
-        Nothing needs it in daily work. It holds the writers of the register for as long as it takes.
+        Nothing needs it in daily work, and it would take off what only `pki restored` knows of. It holds the writers of
+        the register for as long as it takes.
         """
         made = []
         for name in sorted(self._cas):
