@@ -10,6 +10,7 @@ becomes unreadable changes nothing: what is known grows old, and then refuses.
 import asyncio
 import contextlib
 import re
+import stat
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final, Self
 import structlog
 
 from authz.domain.errors import Refused
+from authz.domain.files import read_limited, write_whole
 from authz.domain.reasons import Reason
 from authz.edge.background import Loop
 from pki.validation.ocsp_store import MAX_OCSP_BYTES, OcspStore
@@ -109,11 +111,9 @@ class OcspFolder:
     def _write(self, name: str, der: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / name
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(der)
-        temporary.replace(path)
-        stat = path.stat()
-        self._seen[name] = (stat.st_mtime_ns, stat.st_size)
+        write_whole(path, der)
+        written = path.stat()
+        self._seen[name] = (written.st_mtime_ns, written.st_size)
 
     async def __aenter__(self) -> Self:
         self.refresh()
@@ -133,15 +133,21 @@ class OcspFolder:
     def _changed(self) -> list[tuple[str, bytes]]:
         changed = []
         try:
-            for path in sorted(self._folder.glob("*.ocsp"))[:MAX_FILES]:
-                stat = path.stat()
-                mark = (stat.st_mtime_ns, stat.st_size)
-                if self._seen.get(path.name) != mark:
-                    with path.open("rb") as file:
-                        changed.append((path.name, file.read(MAX_OCSP_BYTES + 1)))
-                    self._seen[path.name] = mark
+            paths = sorted(self._folder.glob("*.ocsp"))[:MAX_FILES]
         except OSError as error:
             _LOG.warning("ocsp_folder_unreadable", why=error.strerror)
+            return []
+        for path in paths:
+            try:
+                found = path.stat()
+                mark = (found.st_mtime_ns, found.st_size)
+                if not stat.S_ISREG(found.st_mode) or self._seen.get(path.name) == mark:
+                    continue
+                # One that cannot be read is told once, and holds up no other.
+                self._seen[path.name] = mark
+                changed.append((path.name, read_limited(path, MAX_OCSP_BYTES)))
+            except OSError as error:
+                _LOG.warning("ocsp_answer_unreadable", file=path.name, why=error.strerror)
         return changed
 
     def _take(self, files: Sequence[tuple[str, bytes]]) -> int:

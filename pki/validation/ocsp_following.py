@@ -187,6 +187,10 @@ class OcspFollower:
         except (NotAnswered, Refused) as problem:
             self._failed(named, str(problem) if isinstance(problem, NotAnswered) else problem.detail)
             return problem
+        except Exception as mistake:  # noqa: BLE001  whatever a responder brings: others go on, and this one waits
+            why = f"an unforeseen {type(mistake).__name__}"
+            self._failed(named, why)
+            return NotAnswered(why)
         followed, answer = self._followed.get(named), self._folder.store.about(*named)
         if followed is not None:
             # A responder that has nothing newer is asked less and less; a hold may be released any moment.

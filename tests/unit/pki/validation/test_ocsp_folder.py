@@ -43,3 +43,30 @@ async def test_it_goes_on_looking(tmp_path: Path, ca: FakeAuthority, monkeypatch
         async with asyncio.timeout(5):
             while not folder.store.version:  # noqa: ASYNC110  what is waited for has no event
                 await asyncio.sleep(0.01)
+
+
+async def test_what_is_fetched_goes_through_no_link_that_lies_ready(tmp_path: Path, ca: FakeAuthority) -> None:
+    key, leaf = tmp_path / "signing-key.pem", ca.issue()
+    key.write_text("a key")
+    named = (ca.pin.spki_sha256, leaf.certificate.serial_number)
+    kept = tmp_path / "answers" / f"{named[0][:16]}-{named[1]:x}.ocsp"
+    kept.parent.mkdir()
+    for ready in (kept, kept.with_suffix(".new")):
+        ready.symlink_to(key)
+    folder = OcspFolder(kept.parent, [ca.issuing.der])
+    assert await folder.keep(answer(ca, leaf), named, ca.now, timedelta(minutes=1))
+    assert key.read_text() == "a key"
+    assert not kept.is_symlink()
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_left_alone_and_holds_up_no_other(tmp_path: Path, ca: FakeAuthority) -> None:
+    os.mkfifo(tmp_path / "a.ocsp")
+    (tmp_path / "b.ocsp").mkdir()
+    (tmp_path / "c.ocsp").symlink_to("/dev/zero")
+    (tmp_path / "d.ocsp").symlink_to(tmp_path / "nothing")
+    (tmp_path / "e.ocsp").write_bytes(bytes(100_000))
+    (tmp_path / "elsewhere").write_bytes(answer(ca, ca.issue()))
+    (tmp_path / "f.ocsp").symlink_to(tmp_path / "elsewhere")
+    assert OcspFolder(tmp_path, [ca.issuing.der]).refresh() == 1

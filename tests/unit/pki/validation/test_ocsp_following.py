@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -325,6 +325,35 @@ async def test_one_certificate_in_trouble_holds_up_no_other(place: Place, ca: Fa
     assert [place.held(leaf) for leaf in good] == [False] * len(good)
     assert place.held(bad) is None
     assert len(place.asked) == 1 + len(good)
+
+
+async def test_a_mistake_about_one_certificate_waits_as_a_failure_and_holds_up_no_other(
+    place: Place, ca: FakeAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = ca.issue(), ca.issue()
+    place.says_of(bad, good)
+    keep, tried = place.folder.keep, []
+
+    async def mistaken(der: bytes, named: tuple[str, int], at: datetime, skew: timedelta) -> bool:
+        if named[1] == bad.certificate.serial_number:
+            tried.append(named)
+            raise RecursionError
+        return await keep(der, named, at, skew)
+
+    monkeypatch.setattr(place.folder, "keep", mistaken)
+    place.saw(bad, good)
+    assert await place.look() == 0
+    assert (place.held(good), place.held(bad)) == (False, None)
+    assert await place.look() == LOOK
+    assert len(tried) == 1
+    place.wait(3)
+    assert await place.look() > 0  # the near miss: after its pause it is tried again
+    assert len(tried) == 2
+    assert place.follower.failures == {URL: 1}
+    monkeypatch.undo()
+    place.wait(10)
+    await place.look()
+    assert place.held(bad) is False
 
 
 async def test_a_responder_that_knows_no_sha256(place: Place, ca: FakeAuthority) -> None:
