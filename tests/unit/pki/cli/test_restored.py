@@ -56,7 +56,6 @@ def issue(run: Run, number: int) -> None:
 
 
 def test_a_register_of_before_a_revocation_learns_of_it(run: Run, config: Path, ca_folder: Path) -> None:
-
     file = config.parent / "pki.sqlite3"
     issue(run, 5000)
     issue(run, 6000)
