@@ -170,16 +170,19 @@ class Codes:
         """Use the code for the certificate that is about to be signed; False when it is not there to be used.
 
         A code whose certificate was never signed (the key of the CA did not answer, or the process died and the intent
-        was given up) may be used again: it has made nothing.
+        was given up) may be used again: it has made nothing. What was signed for it is asked of the certificates,
+        whatever the row of the code says.
         """
         table = enrolment_codes.c
         unsigned = exists().where(
             certificates.c.issuer == table.issuer, certificates.c.serial_number == table.serial_number, *_UNSIGNED
         )
+        signed = exists().where(certificates.c.code == table.selector, certificates.c.certificate.isnot(None))
         return await self._change(
             and_(
                 table.selector == selector,
                 table.purpose == purpose,
+                ~signed,
                 ~table.before_keys,
                 table.expires_at > at,
                 or_(table.status == "ready", and_(table.status == "used", unsigned)),
