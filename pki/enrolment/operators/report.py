@@ -6,12 +6,14 @@ from cryptography import x509
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from pki.enrolment.certified import Certificates, KnownIssuer
 from pki.enrolment.operators.roster import Roster
+from pki.issuing import Holder
 from pki.keys import spki_sha256
 from pki.looking import OpenRegister
 from pki.settings import PkiSettings
 from pki.store.codes import Codes, EnrolmentCode
-from pki.store.register import Register, Registered
+from pki.store.register import UNDERWAY, Register, Registered
 from pki.store.tables import certificates
 
 
@@ -25,7 +27,8 @@ async def verify_code(settings: PkiSettings, register: OpenRegister, selector: s
 
     Raises:
         Refused: CODE_UNKNOWN, no code has that reference; TWO_PERSONS_REQUIRED, it was not two; OPERATOR_SIGNATURE,
-            what they signed is not what the register says of the code or of the certificate.
+            what they signed is not what the register says of the code, or not what was certified for it;
+            REGISTER_CONTRADICTS_CERTIFICATE, the register says something else than the certificate itself.
     """
     async with register.database.read() as connection:
         code = await Codes(connection).by_selector(selector)
@@ -34,12 +37,24 @@ async def verify_code(settings: PkiSettings, register: OpenRegister, selector: s
         made = await Register(connection).find(
             certificates.c.issuer == code.issuer,
             certificates.c.serial_number == code.serial_number,
+            certificates.c.code == selector,
             limit=1,
+        )
+        signed = await Register(connection).find(
+            certificates.c.code == selector, certificates.c.certificate.isnot(None), limit=2
         )
     roster = Roster(settings.operators, [_key_of(der) for der in register.authorities])
     both = roster.examine(code)
-    if code.serial_number is not None and not (made and _is_what_was_signed(made[0], code)):
-        raise Refused(Reason.OPERATOR_SIGNATURE, "The certificate is not the one that the operators signed for.")
+    known = Certificates(
+        KnownIssuer(issuer.name, issuer.environment, x509.load_der_x509_certificate(der))
+        for issuer, der in zip(settings.issuers, register.authorities, strict=True)
+    )
+    # All that were signed for this code, and what the code says it was used for: one and the same, or none.
+    for row in {item.id: item for item in (*made, *signed)}.values():
+        if not _is_what_was_signed(known, row, code):
+            raise _is_not()
+    if len(signed) > 1 or (code.serial_number is not None and not made) or (signed and signed != made):
+        raise _is_not()
     return {
         "reference": code.selector,
         "identity": code.identifier.subject,
@@ -65,10 +80,21 @@ async def verify_code(settings: PkiSettings, register: OpenRegister, selector: s
     }
 
 
-def _is_what_was_signed(made: Registered, code: EnrolmentCode) -> bool:
-    return (made.environment, made.identifier, made.organization, made.kvk, made.dns_names) == (
+def _is_what_was_signed(known: Certificates, made: Registered, code: EnrolmentCode) -> bool:
+    """Whether a row is of what was vouched for: by its certificate, or by the intent when nothing was signed."""
+    environment, had = made.environment, Holder(made.identifier, made.organization, made.kvk, made.dns_names)
+    if made.certificate is not None:
+        certified = known.read(made)
+        environment, had = certified.environment, certified.holder
+    elif made.status not in {*UNDERWAY, "revoked"}:
+        return False
+    return (environment, had.identifier, had.organization, had.kvk, had.dns_names) == (
         code.environment, code.identifier, code.organization, code.kvk, code.dns_names
     )  # fmt: skip
+
+
+def _is_not() -> Refused:
+    return Refused(Reason.OPERATOR_SIGNATURE, "The certificate is not the one that the operators signed for.")
 
 
 def _key_of(der: bytes) -> str:

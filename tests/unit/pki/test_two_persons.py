@@ -338,7 +338,12 @@ async def test_an_auditor_sees_who_asked_and_who_approved(
         ]
         assert found["certificate"] == (await pki.find())[0].reference
         await change(pki, "UPDATE certificates SET organization = 'Somebody Else'")
+        contradicts = Reason.REGISTER_CONTRADICTS_CERTIFICATE
+        await refused(contradicts, verify_code(later.settings, register, made.selector))
+        await change(pki, "UPDATE certificates SET organization = 'Zorgkantoor Test', code = '00000000'")
         await refused(Reason.OPERATOR_SIGNATURE, verify_code(later.settings, register, made.selector))
+        await change(pki, "UPDATE certificates SET code = :code", code=made.selector)
+        assert await verify_code(later.settings, register, made.selector) == found
         await refused(Reason.CODE_UNKNOWN, verify_code(later.settings, register, "00000000"))
     # The audit record alone suffices too.
     async with pki.database.read() as connection:
@@ -425,3 +430,41 @@ async def test_a_holder_who_reenrols_gets_nothing_of_what_was_written_into_the_r
     await change(pki, "UPDATE certificates SET dns_names = '[\"a.example.nl\"]', kvk = '12345678'")
     der = await work.reenrol(shown, first.certificate, request_der(), ASKER)
     assert dns_names_of(x509.load_der_x509_certificate(der)) == HOLDER.dns_names
+
+
+async def test_an_auditor_looks_at_the_certificate_and_not_at_the_row_beside_it(
+    pki: OpenAuthority, desk: CodeDesk
+) -> None:
+    made, code = await approved(desk)
+    await redeem(pki, code)
+    other = Holder(Identifier.parse_subject("uzovi:6000"), "Victim BV", "87654321", ("b.example.nl",))
+    theirs = await pki.authority.issue("TST", other, request(), TYPED, code=(await approved(desk, other))[0])
+    mine = (await pki.find(identifier=WHO))[0]
+    put = "UPDATE certificates SET certificate = :der WHERE identifier = 'uzovi:5000'"
+    async with open_register(pki.settings) as register:
+        for der in (theirs.certificate, theirs.issuer, b"none"):
+            await change(pki, put, der=der)
+            await refused(Reason.REGISTER_CONTRADICTS_CERTIFICATE, verify_code(pki.settings, register, made.selector))
+        # Gone, although it was active; and a second one for the same code.
+        await change(pki, "UPDATE certificates SET certificate = NULL WHERE identifier = 'uzovi:5000'")
+        await refused(Reason.OPERATOR_SIGNATURE, verify_code(pki.settings, register, made.selector))
+        await change(pki, put, der=mine.certificate)
+        assert (await verify_code(pki.settings, register, made.selector))["certificate"] == mine.reference
+        await change(pki, "UPDATE certificates SET code = :code WHERE identifier = 'uzovi:6000'", code=made.selector)
+        await refused(Reason.OPERATOR_SIGNATURE, verify_code(pki.settings, register, made.selector))
+
+
+async def test_a_code_for_which_a_certificate_was_signed_makes_no_other_whatever_its_row_says(
+    pki: OpenAuthority, desk: CodeDesk
+) -> None:
+    _, code = await approved(desk)
+    await redeem(pki, code)
+    await change(pki, "UPDATE certificates SET status = 'expired'")
+    await change(pki, "UPDATE enrolment_codes SET status = 'ready'")
+    await refused(Reason.CODE_USED, redeem(pki, code))
+    assert len(await pki.find()) == 1
+    # The party has none any more, so a new code makes one.
+    await change(pki, "UPDATE enrolment_codes SET status = 'used'")
+    _, code = await approved(desk)
+    await redeem(pki, code)
+    assert [item.status for item in await pki.find()] == ["expired", "active"]
