@@ -8,7 +8,7 @@ certificates opens it once.
         chain = pki.chain_pem(issued.certificate)
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,6 +37,7 @@ from pki.revocation.retirement import RetiredCa, Retirement, check_retired
 from pki.revocation.withdrawal import Withdrawal, Withdrawn
 from pki.selecting import read_serial
 from pki.settings import PkiSettings
+from pki.signing.public_half import PublicHalf
 from pki.store.database import Database
 from pki.store.migrate import migrate
 from pki.store.register import LIVE, UNDERWAY, Register, Registered
@@ -180,12 +181,25 @@ class OpenAuthority:
         Raises:
             Refused: PARAMETER_MALFORMED.
         """
-        known = self.settings.environments()
-        if given is None and len(known) == 1:
-            return known[0]
-        if given is None or given not in known:
-            raise Refused(Reason.PARAMETER_MALFORMED, f"Expected an environment out of {', '.join(known)}.")
-        return given
+        return environment_of(self.settings, given)
+
+    def rehearse(self, environment: str, holder: Holder, request: CertificateRequest) -> None:
+        """See `Authority.rehearse`."""
+        self.authority.rehearse(environment, holder, request)
+
+
+def environment_of(settings: PkiSettings, given: str | None) -> str:
+    """The environment that is meant: the only one of an authority when none is given.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED.
+    """
+    known = settings.environments()
+    if given is None and len(known) == 1:
+        return known[0]
+    if given is None or given not in known:
+        raise Refused(Reason.PARAMETER_MALFORMED, f"Expected an environment out of {', '.join(known)}.")
+    return given
 
 
 @asynccontextmanager
@@ -224,13 +238,7 @@ async def open_authority(
     )
     records = RecordMaker(settings.audit.source)
     domains = DomainGate(settings, clock, validator)
-    # Those that issue first: new statements of operators name one of them.
-    keys = [ca.key for ca in sorted(cas, key=lambda ca: ca.name not in active)]
-    issuers = [
-        *(KnownIssuer(ca.name, ca.environment, ca.certificate) for ca in cas),
-        *(KnownIssuer(ca.name, ca.environment, x509.load_der_x509_certificate(ca.der)) for ca in retired),
-    ]
-    warrants = Warrants(settings, [*keys, *(ca.key for ca in retired)], issuers)
+    warrants = warrants_of(settings, cas, retired)
     try:
         await migrate(database)
         await publisher.introduce(database)
@@ -260,8 +268,24 @@ async def open_authority(
         await database.close()
 
 
-def load_cas(settings: PkiSettings) -> tuple[IssuingCa, ...]:
+def warrants_of(settings: PkiSettings, cas: Sequence[IssuingCa], retired: Sequence[RetiredCa]) -> Warrants:
+    """What entitles to a certificate here."""
+    active = tuple(settings.active_issuers().values())
+    # Those that issue first: new statements of operators name one of them.
+    keys = [ca.key for ca in sorted(cas, key=lambda ca: ca.name not in active)]
+    issuers = [
+        *(KnownIssuer(ca.name, ca.environment, ca.certificate) for ca in cas),
+        *(KnownIssuer(ca.name, ca.environment, x509.load_der_x509_certificate(ca.der)) for ca in retired),
+    ]
+    return Warrants(settings, [*keys, *(ca.key for ca in retired)], issuers)
+
+
+def load_cas(settings: PkiSettings, *, with_keys: bool = True) -> tuple[IssuingCa, ...]:
     """The issuing CAs with their keys; those that were retired have none.
+
+    Args:
+        settings: checked settings.
+        with_keys: False for CAs that make ready what would be signed, and can sign nothing.
 
     Raises:
         CertificateFileError: a certificate cannot be read.
@@ -272,8 +296,8 @@ def load_cas(settings: PkiSettings) -> tuple[IssuingCa, ...]:
     """
     cas = tuple(
         IssuingCa(
-            read_certificate(issuer.certificate),
-            issuer.open(),
+            der := read_certificate(issuer.certificate),
+            issuer.open() if with_keys else PublicHalf(der),
             Publication(settings.publication.base_url, issuer.name, has_ocsp=settings.publication.ocsp),
             issuer.environment,
             local_names=settings.issuing.local_names,

@@ -2,28 +2,49 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import EventType
+from authz.domain.clock import Clock
 from authz.domain.domains import DomainsNotSecure
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from pki.app import OpenAuthority
 from pki.audit.records import Actor, RecordMaker
+from pki.settings import PkiSettings
 from pki.store.codes import EnrolmentCode
+from pki.store.database import Database
 from pki.store.register import Register
+
+
+class Recording(Protocol):
+    """What records are made with: an open authority, or the desk of operators."""
+
+    @property
+    def settings(self) -> PkiSettings:
+        """Where the records come from."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """Where they wait."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """When it was."""
+        ...
 
 
 class Trail:
     """Records of one installation.
 
     Args:
-        pki: the open authority.
+        pki: the open authority, or the desk.
     """
 
-    def __init__(self, pki: OpenAuthority) -> None:
+    def __init__(self, pki: Recording) -> None:
         self._pki = pki
         self._records = RecordMaker(pki.settings.audit.source)
 

@@ -17,10 +17,12 @@ from pki.cli.shared import (
     operator,
     table,
     with_authority,
+    with_desk,
 )
 
 if TYPE_CHECKING:
     from pki.app import OpenAuthority
+    from pki.enrolment.opening import OpenDesk
     from pki.store.codes import EnrolmentCode
     from pki.store.register import Registered
 
@@ -53,7 +55,7 @@ def create(
     Its DNS names must be secure (DNSSEC). In production it is signed with your key, and another operator approves it.
     """
 
-    async def act(pki: "OpenAuthority") -> "tuple[EnrolmentCode, str]":
+    async def act(pki: "OpenDesk") -> "tuple[EnrolmentCode, str]":
         from datetime import timedelta  # noqa: PLC0415
 
         from pki.cli.showing import make_code  # noqa: PLC0415
@@ -66,7 +68,7 @@ def create(
         return await make_code(CodeDesk(pki), place, holder, operator(), out, life=life, key=key, renewal=renewal)
 
     key = opened(operator_key, operator_passphrase_file)
-    made, text = with_authority(config, act)
+    made, text = with_desk(config, act)
     value = _shown(made) | ({"code": text} if out is None else {"code_file": str(out)})
     emit(value, as_json, lambda: _told(made, f"Code: {text}" if out is None else f"Code in {out}"))
 
@@ -88,7 +90,7 @@ def approve(
     Shows what the first operator signed, and asks. The DNS names must be secure (DNSSEC) at this moment too.
     """
 
-    async def act(pki: "OpenAuthority") -> "EnrolmentCode":
+    async def act(pki: "OpenDesk") -> "EnrolmentCode":
         from pki.cli.showing import agree  # noqa: PLC0415
         from pki.enrolment.desk import CodeDesk  # noqa: PLC0415
 
@@ -98,7 +100,7 @@ def approve(
         return await desk.approve(selector, who, statement=named, key=key)
 
     key = opened(operator_key, operator_passphrase_file)
-    done = with_authority(config, act)
+    done = with_desk(config, act)
     emit(_shown(done), as_json, lambda: f"approved {done.selector} of {done.identifier}, {done.organization}")
 
 
@@ -106,12 +108,12 @@ def approve(
 def withdraw(reference: Reference, config: Config = CONFIG, *, as_json: AsJson = False) -> None:
     """Let a code work no longer."""
 
-    async def act(pki: "OpenAuthority") -> "EnrolmentCode":
+    async def act(pki: "OpenDesk") -> "EnrolmentCode":
         from pki.enrolment.desk import CodeDesk  # noqa: PLC0415
 
         return await CodeDesk(pki).withdraw(_selector(reference), operator())
 
-    done = with_authority(config, act)
+    done = with_desk(config, act)
     emit(_shown(done), as_json, lambda: f"withdrew {done.selector} of {done.identifier}")
 
 
@@ -124,12 +126,12 @@ def list_codes(
 ) -> None:
     """Show codes; never the codes themselves, which are kept nowhere."""
 
-    async def act(pki: "OpenAuthority") -> "list[EnrolmentCode]":
+    async def act(pki: "OpenDesk") -> "list[EnrolmentCode]":
         from pki.enrolment.desk import CodeDesk  # noqa: PLC0415
 
         return await CodeDesk(pki).find(still_open=not everything)
 
-    found = with_authority(config, act)
+    found = with_desk(config, act)
 
     def text() -> str:
         rows: list[tuple[str, ...]] = [

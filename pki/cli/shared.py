@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from authz.domain.identifiers import Identifier
     from pki.app import OpenAuthority
     from pki.audit.records import Actor
+    from pki.enrolment.opening import OpenDesk
     from pki.looking import OpenRegister
     from pki.settings import PkiSettings
 
@@ -53,6 +54,19 @@ def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, 
     async def work() -> Result:
         async with open_authority(settings) as pki:
             return await act(pki)
+
+    return asyncio.run(work())
+
+
+def with_desk(config: Path, act: "Callable[[OpenDesk], Coroutine[Any, Any, Result]]") -> Result:
+    """Open the desk of operators, without a key of the authority; see `with_authority`."""
+    from pki.enrolment.opening import open_desk  # noqa: PLC0415
+
+    settings = settings_of(config)
+
+    async def work() -> Result:
+        async with open_desk(settings) as desk:
+            return await act(desk)
 
     return asyncio.run(work())
 

@@ -25,6 +25,7 @@ from pki.audit.enrolment import Trail
 from pki.audit.records import Actor, keyed
 from pki.enrolment.codes import draw_code, new_salt, verifier_of
 from pki.enrolment.key_names import KeyName
+from pki.enrolment.opening import OpenDesk
 from pki.enrolment.operators.signing import Signed
 from pki.enrolment.requests import parse_request
 from pki.enrolment.warrants import ISSUE, RENEW
@@ -45,10 +46,10 @@ class CodeDesk:
     """Makes, approves, lists and withdraws codes; blocks keys.
 
     Args:
-        pki: the open authority.
+        pki: the open authority, or what of it needs no key of a CA; that does not block keys.
     """
 
-    def __init__(self, pki: OpenAuthority) -> None:
+    def __init__(self, pki: OpenAuthority | OpenDesk) -> None:
         self._pki = pki
         self._trail = Trail(pki)
 
@@ -212,7 +213,13 @@ class CodeDesk:
 
         Returns:
             How many were not blocked before, and what was revoked.
+
+        Raises:
+            TypeError: this desk was opened without the key that signs CRLs.
         """
+        pki = self._pki
+        if not isinstance(pki, OpenAuthority):
+            raise TypeError("blocking a key revokes, which takes the whole authority")
         added, revoked = 0, []
         keys = list(dict.fromkeys(names))
         for start in range(0, len(keys), _AT_ONCE):
@@ -229,7 +236,7 @@ class CodeDesk:
                 found = await Register(connection).find(has_key(dressed), certificates.c.status.in_((*LIVE, *UNDERWAY)))
             if found:
                 try:
-                    revoked += await self._pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
+                    revoked += await pki.withdrawal.revoke(found, RevocationReason.KEY_COMPROMISE, operator)
                 except Refused as refused:
                     # Somebody else was faster, and for the same reason: what was asked for is so.
                     if refused.reason is not Reason.CERTIFICATE_NOT_ACTIVE:
@@ -250,7 +257,7 @@ class CodeDesk:
     def _rehearse(self, environment: str, holder: Holder) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-        self._pki.authority.rehearse(environment, holder, parse_request(csr.public_bytes(Encoding.DER)))
+        self._pki.rehearse(environment, holder, parse_request(csr.public_bytes(Encoding.DER)))
 
 
 async def _fits_what_there_is(register: Register, code: EnrolmentCode) -> None:

@@ -165,6 +165,37 @@ def test_two_operators_in_an_authority_that_asks_for_two(
     ]
 
 
+def test_operators_do_their_work_without_the_key_of_the_authority(run: Run, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    keys = new_operators(run, tmp_path, config)
+    whole = config.read_text() + "\n[enrolment]\ntwo_person = true\n"
+    without = "\n".join(
+        'passphrase_file = "nowhere.pass"' if line.startswith("passphrase_file")
+        else 'key = "nowhere.pem"' if line.startswith("key ")
+        else line
+        for line in whole.splitlines()
+    )  # fmt: skip
+    assert without.count("nowhere") == 2
+    # They are there, but not for this user.
+    for name in ("nowhere.pem", "nowhere.pass"):
+        (tmp_path / name).write_text("not yours")
+        (tmp_path / name).chmod(0o600)
+    config.write_text(without)
+    made = json.loads(run(*CREATE, "--out", "code.txt", "--json", *keys["anna"]).out)
+    # What the authority could not certify is still found here.
+    assert run(*CREATE, "--dns", "*.example.nl", *keys["anna"]).err.startswith("refused (request_malformed): ")
+    assert run("code", "approve", made["reference"], "--statement", made["statement"], *keys["bram"]).status == 0
+    assert json.loads(run("code", "list", "--json").out)[0]["status"] == "ready"
+    issue = ("issue", "--identity", "uzovi:5000", "--code", "code.txt", "--new-key", "a.key", "--out", "a.pem")
+    assert run(*issue).err.startswith("failed (signer): ")
+    assert run("block-key", "--key", "missing.pem").status == 1
+    config.write_text(whole)
+    assert run(*issue).status == 0
+    config.write_text(without)
+    other = (*CREATE[:3], "uzovi:6000", *CREATE[4:])
+    second = json.loads(run(*other, "--json", *keys["anna"]).out)
+    assert run("code", "withdraw", second["reference"]).status == 0
+
+
 def test_one_name_or_one_key_is_one_operator(run: Run, config: Path, tmp_path: Path) -> None:  # noqa: F811
     new_operators(run, tmp_path, config)
     before = config.read_text()
