@@ -7,13 +7,13 @@ bundle itself, and each answer says which revision gave it.
 
 import ssl
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import msgspec
 
-from authz.edge.http_client import http_client
 from authz.policy.engine import (
     ENTRYPOINTS,
     Decision,
@@ -68,7 +68,15 @@ class OpaServerEngine:
         # Always an explicit context, by itself one that trusts nobody: httpx would else trust every public CA.
         trust = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         transport = httpx.AsyncHTTPTransport(verify=trust, uds=socket, limits=limits)
-        self._client = http_client(base_url=url, transport=transport, timeout=timeout)
+        # As `authz.edge.http_client` makes them, which policies may not import: no cookies, no proxies, no redirects.
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            transport=transport,
+            timeout=timeout,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            trust_env=False,
+            follow_redirects=False,
+        )
 
     @property
     def revision(self) -> str:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 import authz
+import authz.policy.opa
 import pki
 import trust_agent
 from authz.edge.http_client import http_client
@@ -74,4 +75,6 @@ def test_nobody_makes_a_client_in_another_way() -> None:
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"httpx.AsyncClient", "httpx.Client", "AsyncClient"}
     }
-    assert made == {"http_client.py"}
+    # The engine over an OPA server is beside the edge and not above it (import contracts).
+    assert made == {"http_client.py", "opa.py"}
+    assert "DefaultCookiePolicy(allowed_domains=[])" in Path(authz.policy.opa.__file__).read_text("utf-8")

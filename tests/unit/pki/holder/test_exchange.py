@@ -39,7 +39,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
                     try:
                         plain, _ = listening.accept()
                         with context.wrap_socket(plain, server_side=True) as stream:
-                            stream.recv(65_536)
+                            _read_request(stream)
                             for sign in answer if pause else [answer]:
                                 stream.sendall(bytes([sign]) if isinstance(sign, int) else sign)
                                 if stopped.wait(pause):
@@ -51,6 +51,17 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return int(listening.getsockname()[1])
 
         yield start
+
+
+def _read_request(stream: ssl.SSLSocket) -> None:
+    """All of it: with a rest unread, closing would reset the connection under the answer."""
+    request = b""
+    while b"\r\n\r\n" not in request and (got := stream.recv(65_536)):
+        request += got
+    head, _, body = request.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    while len(body) < sum(map(int, lengths)) and (got := stream.recv(65_536)):
+        body += got
 
 
 def _context(ca: FakeAuthority) -> ssl.SSLContext:
