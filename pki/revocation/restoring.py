@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pki.app import OpenAuthority
     from pki.enrolment.key_names import KeyName
 
-MAX_CRL_NUMBER: Final = 2**31 - 1
-"""The largest that the register holds (PostgreSQL's `integer`)."""
+MAX_CRL_NUMBER: Final = 2**30
+"""Half of what the register holds (PostgreSQL's `integer`): as many fit after it, and the change counter beside it."""
 MAX_CRL_FILE: Final = 2 * MAX_CRL_BYTES
 """Bytes; PEM is a third longer than DER."""
 _PAGE: Final = 500
@@ -143,7 +143,7 @@ class Restoration:
                     for serial, row in known.items():
                         changes.add(row, page[serial])
                     await changes.make(register, Keys(connection), at)
-            for item in published:
+            for item in published:  # by name, so that two who do this wait in one order
                 await copy.raise_crl_number(item.ca.name, item.number)
             for ca in sorted(self._pki.cas, key=lambda ca: ca.name):
                 found.crls.append(await self._publisher.publish(register, ca, at, also=unknown[ca.name]))

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pki.enrolment.key_names import KeyName
 from pki.store.codes import OPEN
-from pki.store.tables import certificates, enrolment_codes, issuers
+from pki.store.tables import certificates, changes, enrolment_codes, issuers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,13 @@ class RestoredRegister:
         return sorted(ended.scalars())
 
     async def raise_crl_number(self, issuer: str, number: int) -> None:
-        """The next CRL gets a number above this one, and above that of the copy."""
-        behind = and_(issuers.c.name == issuer, issuers.c.crl_number < number)
-        await self._db.execute(update(issuers).where(behind).values(crl_number=number))
+        """The next CRL gets a number above this one, and above that of the copy.
+
+        The change counter grows by as much: it grew by one with each of those CRLs, and readers of the feed take no
+        lower version than they saw.
+        """
+        query = select(issuers.c.crl_number).where(issuers.c.name == issuer).with_for_update()
+        behind = number - int((await self._db.execute(query)).scalar_one())
+        if behind > 0:
+            await self._db.execute(update(issuers).where(issuers.c.name == issuer).values(crl_number=number))
+            await self._db.execute(update(changes).values(version=changes.c.version + behind))

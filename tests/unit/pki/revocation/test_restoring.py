@@ -75,6 +75,12 @@ def listed(crl: StoredCrl | bytes) -> dict[str, str]:
     return found
 
 
+async def version(pki: OpenAuthority) -> int:
+    """Of the feed: its readers take no lower one than they saw."""
+    async with pki.database.read() as connection:
+        return await Register(connection).version()
+
+
 async def restore(pki: OpenAuthority, *files: bytes) -> Restored:
     return await Restoration(pki).restore(files, ANNA)
 
@@ -100,17 +106,20 @@ async def test_what_was_revoked_held_or_used_since_the_copy_does_not_come_back(
     young = await issue(pki, 7000)
     await pki.revoke(RevocationReason.PRIVILEGE_WITHDRAWN, ANNA, identifier=young.identifier)
     published = await newest(pki)
+    seen = await version(pki)
     clock.advance(hours=1)
     await put_back(pki, copy)
     # Without the command: nobody listens to the numbers, and the thief's certificate is good.
     await pki.withdrawal.sweep()
     assert (await newest(pki)).number <= published.number
     assert stolen.serial_number not in listed(await newest(pki))
+    assert await version(pki) <= seen
 
     found = await restore(pki, published.der)
     after = await newest(pki)
     assert after.number == found.crls[0].number == published.number + 1
     assert listed(after) == listed(published)
+    assert await version(pki) > seen
     name = pki.cas[0].name
     assert set(found.revoked) == {f"{name}/{item.serial_number}" for item in (stolen, renewed)}
     assert found.held == [f"{name}/{suspended.serial_number}"]
