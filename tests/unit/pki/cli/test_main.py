@@ -168,7 +168,7 @@ def test_a_ceremony_overwrites_nothing_and_protects_its_keys(run: Run, tmp_path:
     # The settings that it wrote work as they are.
     assert run("list", "--config", "ca/pki.toml").status == 0
     (tmp_path / "issuing.pass").chmod(0o644)
-    assert "chmod 600" in run("code", "list", "--config", "ca/pki.toml").err
+    assert "chmod 600" in run("block-key", "--key", "ca/root.crt", "--config", "ca/pki.toml").err
 
 
 def test_help_imports_nothing_slow(config: Path) -> None:
