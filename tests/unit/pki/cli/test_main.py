@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pki.cli.main import main
 from tests.fakes.domains import RunningDns
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.parametrize("config", ["sqlite"], indirect=True)
 
 

@@ -151,7 +151,7 @@ async def test_the_lab_server_runs_as_a_program(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.lab.dns"),
         *("--config", str(config), "--anchor-out", str(anchor)),
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
         stdout=asyncio.subprocess.PIPE,
     )
     try:

@@ -36,7 +36,7 @@ from pki.store.register import Register
 from tests.fakes.clock import FixedClock
 from tests.fakes.requests import request_der
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WHO = Identifier.parse_subject("uzovi:5000")
 OTHER = Identifier.parse_subject("uzovi:6000")
 HOLDER = Holder(WHO, "Zorgkantoor Test", "12345678", ("a.example.nl",))

@@ -25,7 +25,7 @@ from pki.signing.signer import KeySigner
 from pki.signing.throwaway import certificate_to_lint
 from tests.fakes.certificates import NOW, FakeAuthority
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PROVIDER = Identifier.parse_subject("agbcode:01234567")
 PUBLISHED = Publication("http://127.0.0.1:18080", "issuing-tst", has_ocsp=True)
 OID_OF_CA = "2.16.528.1.1007.99.1"

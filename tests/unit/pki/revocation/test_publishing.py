@@ -26,7 +26,7 @@ from pki.store.register import Register, StoredCrl
 from pki.store.tables import certificates
 from tests.fakes.clock import FixedClock
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PART = "07"
 """The part that all certificates of these tests stand in, so that every change touches what others remember."""
 

@@ -27,7 +27,7 @@ from pki.signing.signer import KeySigner, SignerError
 from tests.fakes.certificates import NOW, FakeAuthority
 from tests.fakes.softhsm import PIN, SoftHsm
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
