@@ -101,12 +101,14 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str], fol
             env={**os.environ, **environment},
             start_new_session=True,
         )
-    identity = ProcessId.of(process.pid)
+    # What ended at once is still there as remains until somebody collects them: it gets its identity all the same,
+    # and whoever waits for it to be ready tells what it said.
+    fields = _stat(process.pid)
     # Nobody waits for a detached process; without this the interpreter warns when the handle is thrown away.
     process.returncode = 0
-    if identity is None:
-        raise OSError(f"{command[0]} ended at once")
-    return identity
+    if fields is None:
+        raise OSError(f"{command[0]} cannot be seen in /proc")
+    return ProcessId(process.pid, int(fields[19]))
 
 
 async def stop(processes: Iterable[ProcessId], grace: float) -> None:

@@ -101,6 +101,22 @@ async def test_what_a_stopped_process_had_started_ends_with_it(state: LabState) 
     assert not child.alive
 
 
+def test_a_program_that_ends_before_anybody_looks_has_an_identity(
+    state: LabState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen = subprocess.Popen
+
+    def ended(*arguments: object, **options: object) -> "subprocess.Popen[bytes]":
+        process = popen(*arguments, **options)  # type: ignore[call-overload]
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        return process
+
+    monkeypatch.setattr(processes.subprocess, "Popen", ended)
+    process = processes.start((sys.executable, "-c", "pass"), state.folder / "log", {}, state.folder)
+    assert process.started > 0
+    assert not process.alive
+
+
 async def test_a_component_that_ends_is_named_with_its_log(state: LabState) -> None:
     failing = Component("broken", (sys.executable, "-c", "raise SystemExit('no such key: audience')"), never)
 
