@@ -224,7 +224,7 @@ async def test_a_jump_of_the_clock(
 async def test_no_answer_gets_past_half_its_life_while_rounds_go_on(
     pki: OpenAuthority, responder: Responder, rounds: Rounds, clock: FixedClock
 ) -> None:
-    # So many that they do not all happen to be renewed at the same rounds: an answer's age depends on its serial number.
+    # So many that they are not all renewed at the same rounds: when one is depends on its serial number.
     certificates = [await issued(pki, number) for number in range(16)]
     made: set[datetime] = set()
     for _ in range(20):
