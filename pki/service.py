@@ -20,6 +20,8 @@ from authz.edge.logs import configure_logs
 from authz.edge.serving import run, serve_uds
 from authz.edge.settings import load_settings
 from pki.app import open_authority
+from pki.audit.records import itself
+from pki.audit.rules import RulesRecord
 from pki.audit.shipping import Shipper
 from pki.audit.tally import INTERVAL, Tally
 from pki.certificate_files import read_certificate
@@ -57,6 +59,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
     """
     stop = asyncio.Event()
     async with open_authority(settings, pooled=True) as pki:
+        await RulesRecord(settings, pki.database, pki.clock).started(itself())
         await pki.withdrawal.sweep()
         published = Published(pki)
         await published.load()

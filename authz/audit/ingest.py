@@ -38,6 +38,8 @@ SHIPPED: Final = frozenset(
         EventType.ANCHOR_CHANGE,
         EventType.WEBHOOK_GIVEN_UP,
         EventType.KEY_ROTATE,
+        EventType.RECORD_RESEND,
+        EventType.RULES_IN_FORCE,
         EventType.COMPONENT_START,
         EventType.COMPONENT_STOP,
         EventType.COMPONENT_GAP,

@@ -43,6 +43,8 @@ class EventType(StrEnum):
     KEY_ROTATE = "key.rotate"
     KEY_WITHDRAW = "key.withdraw"
     ENDPOINT_REFUSED = "endpoint.refused"
+    RECORD_RESEND = "record.resend"
+    RULES_IN_FORCE = "rules.in_force"
     LOG_READ = "log.read"
     LOG_EXPORT = "log.export"
     LOG_VERIFY = "log.verify"
@@ -94,6 +96,8 @@ EVENT_CODES: Mapping[EventType, EventCode] = {
     EventType.KEY_ROTATE: SECURITY_ALERT,
     EventType.KEY_WITHDRAW: SECURITY_ALERT,
     EventType.ENDPOINT_REFUSED: SECURITY_ALERT,
+    EventType.RECORD_RESEND: SECURITY_ALERT,
+    EventType.RULES_IN_FORCE: SECURITY_ALERT,
     EventType.LOG_READ: LOG_USED,
     EventType.LOG_EXPORT: EXPORT,
     EventType.LOG_VERIFY: LOG_USED,

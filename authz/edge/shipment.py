@@ -6,6 +6,7 @@ one of them aside: only the audit store itself refuses a record, in its own word
 answers 400 to everything does not count as one. What is done with a refused record is the caller's.
 """
 
+import re
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
@@ -13,10 +14,14 @@ from typing import Final
 import httpx
 import msgspec
 
+from authz.domain.reasons import Reason
+
 _ABOUT_A_RECORD: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 """Every other 4xx is about the sender, the place or the moment, and the same records are sent again."""
 MAX_WORDS: Final = 16 * 1024
 """Bytes of an answer that are looked at."""
+NO_CODE: Final = "unknown"
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
 class Verdict(Enum):
@@ -63,6 +68,21 @@ class ShipmentSize:
             self.now = sent // 2
             return Verdict.SMALLER
         return Verdict.REFUSED
+
+
+def refusal_code(answer: httpx.Response) -> str:
+    """Why a record was refused, as a code and in no other words: what is kept and shown never holds text of others.
+
+    Args:
+        answer: for which `ShipmentSize.judge` said REFUSED.
+    """
+    if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Reason.BODY_TOO_LARGE.value
+    try:
+        code = msgspec.json.decode(answer.content, type=_Refusal).error
+    except (msgspec.MsgspecError, ValueError):
+        return NO_CODE
+    return code if _CODE.fullmatch(code) else NO_CODE
 
 
 def _refuses_records(answer: httpx.Response) -> bool:

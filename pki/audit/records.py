@@ -32,6 +32,8 @@ _ACTIONS = {
     EventType.ANCHOR_CHANGE: Action.UPDATE,
     EventType.WEBHOOK_GIVEN_UP: Action.DELETE,
     EventType.COMPONENT_GAP: Action.UPDATE,
+    EventType.RECORD_RESEND: Action.UPDATE,
+    EventType.RULES_IN_FORCE: Action.EXECUTE,
 }
 
 

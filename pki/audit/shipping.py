@@ -3,7 +3,7 @@
 Specification: shared `spec/audit.md` (idempotent by record id) and `architecture.md`, "Failure rules": nothing
 acknowledged is lost; shipping retries for ever. A record is marked only after the store said it has it, so a crash in
 between sends it again, which the store recognises. A record that the store refuses for good stays in the outbox, marked
-as refused and told loudly, instead of holding up everything after it.
+as refused and told loudly, instead of holding up everything after it; `pki audit resend` puts it back in line.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import structlog
 
 from authz.domain.clock import Clock
 from authz.edge.http_client import http_client
-from authz.edge.shipment import ShipmentSize, Verdict
+from authz.edge.shipment import ShipmentSize, Verdict, refusal_code
 from pki.settings import AuditSettings
 from pki.store.database import Database, StoreUnavailable
 from pki.store.register import Register
@@ -106,15 +106,15 @@ class Shipper:
             case Verdict.LATER:
                 raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
             case Verdict.REFUSED:
-                await self._put_aside(*rows[0])
+                await self._put_aside(*rows[0], refusal_code(answer))
             case Verdict.SMALLER:
                 pass
         return True
 
-    async def _put_aside(self, row: int, record: str) -> None:
+    async def _put_aside(self, row: int, record: str, why: str) -> None:
         async with self._database.write() as connection:
-            await Register(connection).mark_refused(row, self._clock.now())
-        _LOG.error("record_refused_by_audit_store", row=row, record_id=json.loads(record)["record_id"])
+            await Register(connection).mark_refused(row, self._clock.now(), why)
+        _LOG.error("record_refused_by_audit_store", row=row, record_id=json.loads(record)["record_id"], why=why)
 
     def _client(self) -> httpx.AsyncClient:
         if self._transport is not None:

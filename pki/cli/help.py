@@ -39,6 +39,7 @@ ARRANGED: Final[dict[str, tuple[str, str]]] = {
         'pki code create --identity uzovi:5000 --organization "Zorgkantoor Voorbeeld" --kvk 12345678 --out code.txt',
     ),
     "operator": (_OPERATORS, ""),
+    "audit": (_OPERATORS, "pki audit resend --all"),
     "block-key": (_OPERATORS, "pki block-key --key leaked.pem"),
     "retire": (_OPERATORS, "pki retire --issuer issuing-prd"),
     "restored": (_OPERATORS, "pki restored --crl issuing-prd.crl"),

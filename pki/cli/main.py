@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from authz.edge.cli import Program, add_version
+from pki.cli.audit import audit_app
 from pki.cli.ceremony import add_ceremonies
 from pki.cli.dnssec import dnssec_app
 from pki.cli.doctor import doctor
@@ -53,6 +54,7 @@ app.add_typer(dnssec_app, name="dnssec")
 app.command()(doctor)
 app.add_typer(code_app, name="code")
 app.add_typer(operator_app, name="operator")
+app.add_typer(audit_app, name="audit")
 app.command("block-key")(block_key)
 app.command("restored")(restored)
 app.command("enrol")(enrol)

@@ -41,17 +41,20 @@ def new(
 
 @operator_app.command("list")
 def list_operators(config: Config = CONFIG, *, as_json: AsJson = False) -> None:
-    """Show who vouches here, and where two are needed."""
+    """Show who vouches here, where two are needed, and the hash of it that the audit records name."""
+    from pki.audit.rules import roster_hash  # noqa: PLC0415
+
     settings = settings_of(config)
+    roster = roster_hash(settings)
     found = [{"name": item.name, "retired": item.retired, "public_key": item.public_key} for item in settings.operators]
     two = [environment for environment in settings.environments() if settings.needs_two(environment)]
     rows: list[tuple[str, ...]] = [("operator", "retired", "public key")]
     rows += [(item.name, "yes" if item.retired else "no", item.public_key) for item in settings.operators]
 
     def text() -> str:
-        return f"{table(rows)}\ntwo are needed in: {', '.join(two) or 'no environment'}"
+        return f"{table(rows)}\ntwo are needed in: {', '.join(two) or 'no environment'}\nroster: {roster}"
 
-    emit({"operators": found, "two_persons": two}, as_json, text)
+    emit({"operators": found, "two_persons": two, "roster": roster}, as_json, text)
 
 
 @operator_app.command("verify")

@@ -6,6 +6,7 @@ Everything slow is imported inside, so that showing help imports none of it.
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -26,6 +27,8 @@ Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:0
 Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
 CONFIG: Final = Path("pki.toml")
 Result = TypeVar("Result")
+Acting = TypeVar("Acting", "OpenAuthority", "OpenDesk")
+Opened = TypeVar("Opened")
 
 
 def settings_of(config: Path) -> "PkiSettings":
@@ -49,39 +52,43 @@ def with_authority(config: Path, act: "Callable[[OpenAuthority], Coroutine[Any, 
     """
     from pki.app import open_authority  # noqa: PLC0415
 
-    settings = settings_of(config)
-
-    async def work() -> Result:
-        async with open_authority(settings) as pki:
-            return await act(pki)
-
-    return asyncio.run(work())
+    return _with(open_authority(settings_of(config)), _under_rules(act))
 
 
 def with_desk(config: Path, act: "Callable[[OpenDesk], Coroutine[Any, Any, Result]]") -> Result:
     """Open the desk of operators, without a key of the authority; see `with_authority`."""
     from pki.enrolment.opening import open_desk  # noqa: PLC0415
 
-    settings = settings_of(config)
-
-    async def work() -> Result:
-        async with open_desk(settings) as desk:
-            return await act(desk)
-
-    return asyncio.run(work())
+    return _with(open_desk(settings_of(config)), _under_rules(act))
 
 
 def with_register(config: Path, act: "Callable[[OpenRegister], Coroutine[Any, Any, Result]]") -> Result:
     """Open the register to look at it, without a key of the authority; see `with_authority`."""
     from pki.looking import open_register  # noqa: PLC0415
 
-    settings = settings_of(config)
+    return _with(open_register(settings_of(config)), act)
 
+
+def _with(opening: AbstractAsyncContextManager[Opened], act: Callable[[Opened], Coroutine[Any, Any, Result]]) -> Result:
     async def work() -> Result:
-        async with open_register(settings) as register:
-            return await act(register)
+        async with opening as opened:
+            return await act(opened)
 
     return asyncio.run(work())
+
+
+def _under_rules(
+    act: Callable[[Acting], Coroutine[Any, Any, Result]],
+) -> Callable[[Acting], Coroutine[Any, Any, Result]]:
+    """Write down first which operators and rules hold, when they are not those of the last time (decision 0116)."""
+
+    async def noted(opened: Acting) -> Result:
+        from pki.audit.rules import RulesRecord  # noqa: PLC0415
+
+        await RulesRecord(opened.settings, opened.database, opened.clock).acted(operator())
+        return await act(opened)
+
+    return noted
 
 
 def identifier(text: str) -> "Identifier":

@@ -280,9 +280,15 @@ class Register(CrlRegister):
         """The audit store has them."""
         await self._db.execute(update(outbox).where(outbox.c.id.in_(rows)).values(shipped_at=at))
 
-    async def mark_refused(self, row: int, at: datetime) -> None:
-        """The audit store will never take it as it is; it stays here and is not sent again."""
-        await self._db.execute(update(outbox).where(outbox.c.id == row).values(refused_at=at))
+    async def mark_refused(self, row: int, at: datetime, why: str) -> None:
+        """The audit store does not take it as it is; it stays here until an operator has it sent again.
+
+        Args:
+            row: of the record.
+            at: moment, UTC.
+            why: code of the audit store.
+        """
+        await self._db.execute(update(outbox).where(outbox.c.id == row).values(refused_at=at, refused_why=why))
 
     async def _change(self, condition: Any, **values: Any) -> bool:  # noqa: ANN401  SQLAlchemy expressions
         result = await self._db.execute(update(certificates).where(condition).values(values))

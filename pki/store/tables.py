@@ -195,6 +195,7 @@ responders = Table(
 )
 """Certificates of OCSP responders: short-lived, of no party, and recorded before they are signed like all others."""
 
+_aside = "shipped_at IS NULL AND refused_at IS NOT NULL"
 outbox = Table(
     "outbox",
     metadata,
@@ -203,10 +204,13 @@ outbox = Table(
     Column("record", Text, nullable=False),
     Column("shipped_at", UtcDateTime),
     Column("refused_at", UtcDateTime),  # when the audit store refused it for good
+    Column("refused_why", String(48)),  # its code; null of the time when that was not kept
 )
 """Audit records, written in the transaction of what they describe, until the audit store has them."""
 # Among them the refused ones, which are few.
 Index("unshipped", outbox.c.id, sqlite_where=text("shipped_at IS NULL"), postgresql_where=text("shipped_at IS NULL"))
+# What was put aside, for who looks at it; nearly always empty.
+Index("put_aside", outbox.c.id, sqlite_where=text(_aside), postgresql_where=text(_aside))
 
 changes = Table(
     "changes",
@@ -284,6 +288,15 @@ blocked_keys = Table(
 )
 """Keys that are never certified, whoever asks: compromised, or of a published list of weak keys."""
 Index("blocked_by_core", blocked_keys.c.key_core)
+
+operating_rules = Table(
+    "operating_rules",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("roster", String(64), nullable=False),
+    Column("rules", String(64), nullable=False),
+)
+"""One row: hashes of who vouches here and of where two are needed, as last recorded (pki.audit.rules)."""
 
 expiry_notices = Table(
     "expiry_notices",
