@@ -29,7 +29,7 @@ from pki.enrolment.onboarding import DomainGate
 from pki.enrolment.requests import CertificateRequest
 from pki.enrolment.warrants import Warrants
 from pki.issuing import Holder, IssuingCa
-from pki.looking import OpenRegister, chain_pem
+from pki.looking import OpenRegister
 from pki.profiles import Publication
 from pki.revocation.crl import RevocationReason
 from pki.revocation.publishing import CrlPublisher
@@ -56,11 +56,10 @@ class AuthorityError(SluisError):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAuthority:
+class OpenAuthority(OpenRegister):
     """The authority, ready to work."""
 
     settings: PkiSettings
-    database: Database
     cas: tuple[IssuingCa, ...]
     authority: Authority
     withdrawal: Withdrawal
@@ -144,36 +143,12 @@ class OpenAuthority:
         """
         return await self.withdrawal.revoke_party(self.environment(environment), identifier.subject, reason, actor)
 
-    async def find(
-        self,
-        *,
-        identifier: Identifier | None = None,
-        environment: str | None = None,
-        serial_number: str | None = None,
-        status: str | None = None,
-        limit: int = 1000,
-        after: int = 0,
-    ) -> list[Registered]:
-        """Certificates in the register, oldest first, at most `limit` with a row id above `after`."""
-        return await OpenRegister(self.database, ()).find(
-            identifier=identifier,
-            environment=environment,
-            serial_number=serial_number,
-            status=status,
-            limit=limit,
-            after=after,
-        )
-
     async def is_in_use(self, request: CertificateRequest) -> bool:
         """Whether there is a certificate of this key that works, or is about to."""
         columns = certificates.c
         conditions = (columns.subject_key == request.subject_key, columns.status.in_((*LIVE, *UNDERWAY)))
         async with self.database.read() as connection:
             return bool(await Register(connection).find(*conditions, limit=1))
-
-    def chain_pem(self, certificate: bytes) -> str:
-        """PEM of a leaf and the CA that issued it: what a TLS server or client is configured with."""
-        return chain_pem(certificate, (*(ca.der for ca in self.cas), *(ca.der for ca in self.retired)))
 
     def environment(self, given: str | None) -> str:
         """The environment that is meant: the only one when none is given.
@@ -244,10 +219,11 @@ async def open_authority(
         await publisher.introduce(database)
         await check_retired(database, retired)
         yield OpenAuthority(
-            settings,
-            database,
-            cas,
-            Authority(
+            database=database,
+            authorities=(*(ca.der for ca in cas), *(ca.der for ca in retired)),
+            settings=settings,
+            cas=cas,
+            authority=Authority(
                 database=database,
                 cas=[ca for ca in cas if ca.name in active],
                 publisher=publisher,
@@ -257,12 +233,12 @@ async def open_authority(
                 warrants=warrants,
                 lifetime=timedelta(days=settings.issuing.lifetime_days),
             ),
-            Withdrawal(database=database, publisher=publisher, clock=clock, records=records),
-            clock,
-            Retirement(database=database, publisher=publisher, active=active, clock=clock, records=records),
-            domains,
-            warrants,
-            retired,
+            withdrawal=Withdrawal(database=database, publisher=publisher, clock=clock, records=records),
+            clock=clock,
+            retirement=Retirement(database=database, publisher=publisher, active=active, clock=clock, records=records),
+            domains=domains,
+            warrants=warrants,
+            retired=retired,
         )
     finally:
         await database.close()

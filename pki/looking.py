@@ -3,7 +3,7 @@
 An operator who may read the register needs neither the passphrase nor the PIN of the authority.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,7 +22,12 @@ from pki.store.tables import certificates
 
 @dataclass(frozen=True, slots=True)
 class OpenRegister:
-    """The register, and the certificates of its CAs, those that were retired among them."""
+    """The register, and the certificates of its CAs, those that were retired among them.
+
+    Attributes:
+        database: the register.
+        authorities: certificates of its CAs, DER.
+    """
 
     database: Database
     authorities: tuple[bytes, ...]
@@ -52,15 +57,9 @@ class OpenRegister:
 
     def chain_pem(self, certificate: bytes) -> str:
         """PEM of a leaf and the CA that issued it: what a TLS server or client is configured with."""
-        return chain_pem(certificate, self.authorities)
-
-
-def chain_pem(certificate: bytes, authorities: Iterable[bytes]) -> str:
-    """PEM of a leaf and, out of the CA certificates (DER), the one that issued it."""
-    issuer = x509.load_der_x509_certificate(certificate).issuer
-    return pem_chain(
-        [certificate, *(der for der in authorities if x509.load_der_x509_certificate(der).subject == issuer)]
-    )
+        issuer = x509.load_der_x509_certificate(certificate).issuer
+        above = [der for der in self.authorities if x509.load_der_x509_certificate(der).subject == issuer]
+        return pem_chain([certificate, *above])
 
 
 @asynccontextmanager

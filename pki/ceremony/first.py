@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from pki.ceremony.files import CeremonyError, Kind, Made, refuse_existing, write_all
-from pki.ceremony.parts import Ca, FileKeyPlan, KeyPlan, TokenKeyPlan, ca_subject, certify
+from pki.ceremony.parts import Ca, FileKeyPlan, KeyPlan, TokenKeyPlan, ca_subject, certify, make_issuing
 from pki.ceremony.transcript import Occasion, People, write_transcript
 from pki.names import ENVIRONMENTS
-from pki.profiles import ISSUING_LIFETIME, ROOT_LIFETIME, Publication, issuing_authority, root_authority
+from pki.profiles import ROOT_LIFETIME, Publication, root_authority
 from pki.revocation.crl import CRL_LIFE, CrlPlan, make_crl
 
 ROOT_CRL_LIFE: Final = timedelta(days=180)
@@ -149,18 +149,7 @@ def hold_ceremony(plan: CeremonyPlan, at: datetime) -> Mapping[str, Path]:
     )
     root = Ca(root_name, root_key.signer, certificate, root_key.where)
     key = plan.issuing_key.make(name)
-    above = root.above(plan.base_url)
-    certificate = certify(
-        subject,
-        key.signer.public_key,
-        issuing_authority(key.signer.public_key, root.signer.public_key, above.published),
-        by=root.signer,
-        above=above,
-        at=at,
-        lifetime=ISSUING_LIFETIME,
-        path_length=0,
-    )
-    issuing = Ca(name, key.signer, certificate, key.where)
+    issuing = make_issuing(name, subject, key, root, plan.base_url, at=at)
     files = {
         **root_key.files,
         **key.files,

@@ -18,11 +18,11 @@ from cryptography.x509.oid import NameOID
 from pki.algorithms import is_acceptable_key
 from pki.ceremony.files import CeremonyError, Kind, Made, refuse_existing, write_all
 from pki.ceremony.first import ROOT_CRL_LIFE, common_name, first_crl, issuer_settings, numbered
-from pki.ceremony.parts import Ca, KeyPlan, ca_subject, certify
+from pki.ceremony.parts import Ca, KeyPlan, ca_subject, certify, make_issuing
 from pki.ceremony.transcript import Occasion, Shown, write_transcript
 from pki.keys import load_spki, spki_of
 from pki.names import ENVIRONMENTS
-from pki.profiles import ISSUING_LIFETIME, ROOT_LIFETIME, Publication, cross_certificate, issuing_authority
+from pki.profiles import ROOT_LIFETIME, Publication, cross_certificate
 from pki.revocation.crl import CRL_LIFE, CrlPlan, RevocationReason, make_crl
 from pki.signing.encoding import CrlEntry
 from pki.signing.signer import load_key_file
@@ -109,18 +109,7 @@ def hold_issuing(
     organization = _organization(root.certificate)
     subject = ca_subject(organization, common_name(organization, f"issuing {environment}", generation))
     key = key_plan.make(name)
-    above = root.above(root_files.base_url)
-    certificate = certify(
-        subject,
-        key.signer.public_key,
-        issuing_authority(key.signer.public_key, root.signer.public_key, above.published),
-        by=root.signer,
-        above=above,
-        at=occasion.at,
-        lifetime=ISSUING_LIFETIME,
-        path_length=0,
-    )
-    issuing = Ca(name, key.signer, certificate, key.where)
+    issuing = make_issuing(name, subject, key, root, root_files.base_url, at=occasion.at)
     block = issuer_settings(name, environment, key.settings)
     advice = f'# Add this to pki.toml. It issues when [issuing] says: active = ["{name}"]\n\n{block}'
     files = {

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from pki.ceremony.files import CeremonyError, Kind, Made
 from pki.ceremony.transcript import Shown
 from pki.lint.authority import Above, lint_authority
-from pki.profiles import BACKDATE, Extensions, Publication
+from pki.profiles import BACKDATE, ISSUING_LIFETIME, Extensions, Publication, issuing_authority
 from pki.signing.certifying import new_serial_number, prepare, sign
 from pki.signing.encoding import ToBeSigned
 from pki.signing.pkcs11_signer import TokenKey, make_token_key
@@ -147,6 +147,36 @@ def ca_subject(organization: str, common_name: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def make_issuing(name: str, subject: x509.Name, key: NewKey, root: Ca, base_url: str, *, at: datetime) -> Ca:
+    """An issuing CA under a root.
+
+    Args:
+        name: of the issuing CA, in files and URLs.
+        subject: its distinguished name.
+        key: its key.
+        root: signs its certificate.
+        base_url: where the root publishes.
+        at: moment of the ceremony, UTC.
+
+    Raises:
+        Refused: LINT_FAILED; nothing was signed.
+        SignerError: the key of the root cannot be used.
+        IssuingError: the signature does not verify.
+    """
+    above = root.above(base_url)
+    certificate = certify(
+        subject,
+        key.signer.public_key,
+        issuing_authority(key.signer.public_key, root.signer.public_key, above.published),
+        by=root.signer,
+        above=above,
+        at=at,
+        lifetime=ISSUING_LIFETIME,
+        path_length=0,
+    )
+    return Ca(name, key.signer, certificate, key.where)
 
 
 def certify(

@@ -16,7 +16,7 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.keys import spki_sha256
 from pki.validation.crl_store import CrlStore, Listing
-from pki.validation.ocsp_store import OcspStore
+from pki.validation.ocsp_store import OcspStore, VerifiedAnswer
 from pki.validation.path import CheckedPath, Parsed, PathChecker, parse
 
 CLOCK_SKEW: Final = timedelta(seconds=60)
@@ -92,15 +92,17 @@ class RevocationCheck:
         return span.within(self._answered(path, at, max_age or self._max_age)) if needs_answer else span
 
     def _answered(self, path: CheckedPath, at: datetime, max_age: timedelta) -> Span:
-        issuer, subject = path.links[-1]
-        key, serial = spki_sha256(issuer.certificate), subject.certificate.serial_number
-        answer = self._ocsp.about(key, serial) if self._ocsp else None
+        answer = self._answer(path.links[-1])
         span = _span(answer.this_update, answer.next_update, max_age) if answer is not None else None
         if span is None or at not in span:
             raise Refused(
                 Reason.OCSP_MISSING, "What the OCSP responder says of the certificate is not known here yet; try again."
             )
         return span
+
+    def _answer(self, link: tuple[Parsed, Parsed]) -> VerifiedAnswer | None:
+        issuer, subject = (item.certificate for item in link)
+        return self._ocsp.about(spki_sha256(issuer), subject.serial_number) if self._ocsp else None
 
     def _require(self, path: CheckedPath, at: datetime, max_age: timedelta, without: frozenset[str]) -> Span:
         span = Span(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -119,13 +121,14 @@ class RevocationCheck:
         without: frozenset[str],
     ) -> Span:
         issuer, subject = link
-        key, serial = spki_sha256(issuer.certificate), subject.certificate.serial_number
-        answer = self._ocsp.about(key, serial) if self._ocsp else None
-        listing = self._crls.covering(subject.certificate, key, is_ca=_is_ca(subject.certificate))
+        answer = self._answer(link)
+        listing = self._crls.covering(
+            subject.certificate, spki_sha256(issuer.certificate), is_ca=_is_ca(subject.certificate)
+        )
         if listing is not None and listing.newest.issuer_key in without:
             listing = None
         # A revocation outlives the freshness of what says so.
-        if (listing and listing.lists(serial)) or (answer and answer.revoked):
+        if (listing and listing.lists(subject.certificate.serial_number)) or (answer and answer.revoked):
             raise Refused(Reason.CERTIFICATE_REVOKED, "The certificate has been revoked.")
         spans = []
         if answer is not None:
