@@ -6,7 +6,6 @@ notices of parties' certificates are `pki.notices.expiry`.
 """
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from authz.domain.audit import EventType
 from authz.domain.clock import Clock
 from authz.edge.pages import Sample
 from pki.ca_settings import RetiredIssuerSettings
-from pki.notices.expiry import claim
+from pki.notices.expiry import bands_of, claim
 from pki.notices.giving import Giver, Notice
 from pki.settings import PkiSettings
 from pki.store.database import Database
@@ -90,7 +89,7 @@ class AuthorityNotices:
         self._database = database
         self._giver = giver
         self._clock = clock
-        self._bands = tuple(itertools.pairwise((0, *sorted(set(days)))))
+        self._bands = bands_of(days)
         self._read = read
         self._given: set[tuple[str, int]] = set()
 

@@ -36,6 +36,11 @@ async def claim(connection: AsyncConnection, issuer: str, serial_number: str, da
     return bool((await connection.execute(_CLAIM, key)).rowcount)
 
 
+def bands_of(days: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """The bands between thresholds, in days: 1, 7 and 14 make (0, 1), (1, 7) and (7, 14)."""
+    return tuple(itertools.pairwise((0, *sorted(set(days)))))
+
+
 class ExpiryNotices:
     """Gives expiry notices.
 
@@ -50,7 +55,7 @@ class ExpiryNotices:
         self._database = database
         self._giver = giver
         self._clock = clock
-        self._bands = tuple(itertools.pairwise((0, *sorted(set(days)))))
+        self._bands = bands_of(days)
 
     async def look(self) -> int:
         """Give every notice that is due.
