@@ -13,10 +13,15 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from authz.domain.errors import SluisError
 from authz.domain.files import write_whole
 
 MAX_BYTES: Final = 80 * 1024 * 1024
 """Largest material that is read back; a CRL of 100,000 entries has about 4 MiB."""
+
+
+class MaterialRefused(SluisError):  # noqa: N818
+    """Fetched or kept material did not pass its checks; what is in use stays in use."""
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

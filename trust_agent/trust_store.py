@@ -4,21 +4,20 @@ Specification: shared `spec/enforcement.md`, "Offline"; `architecture.md`, "Fail
 it kept and enforces while authz is away, until a material passes its maximum age: then each decision is refused with
 the reason that names it. There is no weaker check to fall back to.
 
-Fetching is `fetching.py`'s work; this module decides what may be taken.
+Fetching is `fetching.py`'s work; this module decides what may be taken. The form of the revocation feed is in
+`revocations.py`, and how CRLs are kept in `kept_crls.py`.
 """
 
-import contextlib
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from authz.domain.clock import Clock
-from authz.domain.errors import Refused, SluisError
+from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.policy.archive import BundleRefused
 from authz.policy.bundle import VerifiedBundle, verify_bundle
@@ -29,21 +28,17 @@ from pki.validation.ages import MAX_AUTHORITY_CRL_AGE
 from pki.validation.crl_health import CrlState, crl_states
 from pki.validation.crl_store import CrlStore
 from pki.validation.validator import CertificateValidator
-from trust_agent.jws import KeySet, KeysInvalid, parse_jws, verify_jws
-from trust_agent.material import Kept, MaterialFile, make_private_folder
+from trust_agent.jws import KeySet, KeysInvalid
+from trust_agent.kept_crls import KeptCrls
+from trust_agent.material import Kept, MaterialFile, MaterialRefused
 from trust_agent.newest_bundle import NewestBundle
+from trust_agent.revocations import Revocations, read_feed
 
 _LOG: Final = structlog.get_logger(__name__)
-_FEED_TYPE: Final = "revocations+jwt"
-_MAX_FEED: Final = 16 * 1024 * 1024
 _CONFIRM_EVERY: Final = timedelta(seconds=60)
 """How often an unchanged material's note is written again; a restart loses at most this much of its freshness."""
 _CLOCK_STEP: Final = timedelta(minutes=5)
 """Material confirmed further in the future than this was confirmed under another clock: it has no known age."""
-
-
-class MaterialRefused(SluisError):  # noqa: N818
-    """Fetched or kept material did not pass its checks; what is in use stays in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +58,6 @@ class MaxAges:
     bundle: timedelta = timedelta(hours=24)
     crls: Mapping[str, timedelta] = field(default_factory=dict)
     authority_crls: timedelta = MAX_AUTHORITY_CRL_AGE
-
-
-@dataclass(frozen=True, slots=True)
-class Revocations:
-    """One verified state of the revocation feed; `keys` are the ids of keys that sign nothing any more."""
-
-    version: int
-    issued_at: datetime
-    expires_at: datetime
-    tokens: frozenset[str] = field(default_factory=frozenset)
-    credentials: frozenset[str] = field(default_factory=frozenset)
-    grants: frozenset[str] = field(default_factory=frozenset)
-    keys: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +113,7 @@ class TrustStore:
         self._engine: PolicyEngine | None = None
         self._kept: dict[str, Kept] = {}
         self._noted: dict[str, datetime] = {}
-        self._taking_crls = threading.Lock()
-        self._unread: set[str] = set()
+        self._kept_crls = KeptCrls(folder / "crls", crls, clock)
         self.refetch: Callable[[], Awaitable[bool]] | None = None
         """Set by the fetcher: fetches the keys now."""
 
@@ -160,19 +141,7 @@ class TrustStore:
                 continue
             self._kept[name] = kept
             loaded.append(name)
-        for path in sorted(self.crl_folder.glob("*.crl")):
-            try:
-                self._crls.put(path.read_bytes())
-            except OSError as error:
-                # What cannot be read now may be readable at the next start: it is all there is while authz is away.
-                _LOG.error("kept_crl_not_read", file=path.name, why=error.strerror)
-                self._unread.add(path.name)
-            except Refused as error:
-                _LOG.warning("kept_crl_refused", file=path.name, why=str(error))
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-            else:
-                loaded.append(path.name)
+        loaded += self._kept_crls.load()
         return loaded
 
     def take(self, name: str, content: bytes, etag: str) -> None:
@@ -221,14 +190,7 @@ class TrustStore:
         Raises:
             MaterialRefused: not a CRL of a CA that is known here.
         """
-        try:
-            taken = self._crls.put(content)
-        except Refused as refusal:
-            raise MaterialRefused(refusal.detail) from None
-        if taken:
-            with self._taking_crls:  # the files are made to be what is held at one moment
-                self._keep_crls()
-        return taken
+        return self._kept_crls.take(content)
 
     def etag(self, name: str) -> str:
         """ETag of the material in use, or empty."""
@@ -238,7 +200,7 @@ class TrustStore:
     @property
     def crl_folder(self) -> Path:
         """Where CRLs are kept, one `*.crl` file each."""
-        return self._folder / "crls"
+        return self._kept_crls.folder
 
     def _takers(self) -> Mapping[str, Callable[[bytes], None]]:
         return {"jwks": self._take_keys, "revocations": self._take_revocations, "bundle": self._take_bundle}
@@ -251,14 +213,7 @@ class TrustStore:
         self._keys = self._published.without(self._revocations.keys if self._revocations else ())
 
     def _take_revocations(self, content: bytes) -> None:
-        try:
-            unverified = parse_jws(content.decode("ascii"), (_FEED_TYPE,), self._algorithms, max_length=_MAX_FEED)
-            payload = verify_jws(unverified, self._keys, max_bytes=_MAX_FEED)
-            feed = _revocations(payload, self._issuer)
-        except (UnicodeDecodeError, ValueError, KeyError, TypeError, OverflowError):
-            raise MaterialRefused("not a revocation feed") from None
-        except Refused as refusal:
-            raise MaterialRefused(refusal.detail) from None
+        feed = read_feed(content, self._keys, self._algorithms, self._issuer)
         known = self._revocations
         if known is not None and (feed.version, feed.issued_at) < (known.version, known.issued_at):
             # An older state would bring a revoked token back to life.
@@ -281,23 +236,6 @@ class TrustStore:
             self._newest.note(bundle)
         except OSError as error:
             _LOG.error("material_not_kept", material="bundle.newest", why=error.strerror)
-
-    def _keep_crls(self) -> None:
-        make_private_folder(self.crl_folder)
-        names = set()
-        for crl in self._crls.held():
-            name = crl.file_name
-            names.add(name)
-            file = MaterialFile(self.crl_folder / name)
-            kept = file.read()
-            if kept is None or kept.content != crl.der:
-                try:
-                    file.write(Kept(crl.der, self._clock.now(), ""))
-                except OSError as error:
-                    _LOG.error("material_not_kept", material=name, why=error.strerror)
-        for path in self.crl_folder.glob("*.crl"):
-            if path.name not in names | self._unread:
-                path.unlink(missing_ok=True)
 
     # -- what the checks ask ------------------------------------------------------------------------------------
 
@@ -389,32 +327,3 @@ def _crl_status(state: CrlState) -> MaterialStatus:
     crl = listing.newest
     age = min(crl.next_update - crl.this_update, state.max_age)
     return MaterialStatus(name, crl.this_update, age, state.fresh, str(crl.number))
-
-
-def _revocations(payload: Mapping[str, Any], issuer: str) -> Revocations:
-    if payload["iss"] != issuer:
-        raise MaterialRefused("the revocation feed is of another issuer")
-    version = payload["version"]
-    if type(version) is not int or version < 0:
-        raise MaterialRefused("the revocation feed has no version")
-    return Revocations(
-        version,
-        _time(payload["iat"]),
-        _time(payload["exp"]),
-        _texts(payload["tokens"]),
-        _texts(payload["credentials"]),
-        _texts(payload["grants"]),
-        _texts(payload["keys"]),
-    )
-
-
-def _time(value: object) -> datetime:
-    if type(value) is not int:
-        raise MaterialRefused("the revocation feed has a malformed time")
-    return datetime.fromtimestamp(value, UTC)
-
-
-def _texts(value: object) -> frozenset[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise MaterialRefused("the revocation feed has a malformed list")
-    return frozenset(value)

@@ -9,7 +9,7 @@ import pytest
 
 from trust_agent.fetching import Fetcher, Sources
 from trust_agent.jws import KeySet
-from trust_agent.trust_store import MaterialRefused
+from trust_agent.material import MaterialRefused
 
 
 class Store:

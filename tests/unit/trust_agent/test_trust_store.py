@@ -23,7 +23,8 @@ from authz.policy.wasm import WasmEngine
 from tests.fakes.certificates import NOW, FakeAuthority
 from tests.fakes.clock import FixedClock
 from tests.fakes.datastation import ISSUER, Material, TokenKey
-from trust_agent.trust_store import MaterialRefused, MaxAges, TrustStore
+from trust_agent.material import MaterialRefused
+from trust_agent.trust_store import MaxAges, TrustStore
 
 CA = FakeAuthority()
 _BUNDLE = ec.generate_private_key(ec.SECP256R1())
