@@ -1,7 +1,7 @@
 """The revocation feed of authz: one signed list of the tokens, credentials, grants and keys that count no more.
 
-Specification: shared `spec/authorization.md`, "Around the token"; RFC 7515. Reads and verifies one feed on its own; whether it may
-take the place of the one before it, and how old it may be, is for `trust_store.py`.
+Specification: shared `spec/authorization.md`, "Around the token"; RFC 7515. Reads and verifies one feed on its
+own; whether it may take the place of the one before it, and how old it may be, is for `trust_store.py`.
 """
 
 from collections.abc import Mapping, Sequence
