@@ -100,19 +100,27 @@ class Segment:
             index: its index; the first of the segment by default.
         """
         number = self.first if index is None else index
-        with self.path.open("rb") as file:
+        position = start
+        with self.path.open("rb", buffering=0) as file:
             if file.read(len(MAGIC)) != MAGIC:
                 return
             file.seek(start)
-            position = start
-            while len(head := file.read(_HEAD.size)) == _HEAD.size:
-                length, checksum = _HEAD.unpack(head)
+            # Much at once: each call into the system may hand the interpreter to another thread, and wait for it.
+            text, at, more = b"", 0, True
+            while True:
+                while more and len(text) - at < OVERHEAD + MAX_RECORD:
+                    chunk = file.read(_BLOCK)
+                    text, at, more = text[at:] + chunk, 0, bool(chunk)
+                if len(text) - at < OVERHEAD:
+                    return
+                length, checksum = _HEAD.unpack_from(text, at)
                 if not 0 < length <= MAX_RECORD:
                     return
-                payload = file.read(length)
+                payload = text[at + OVERHEAD : at + OVERHEAD + length]
                 if len(payload) != length or _checksum(number, payload) != checksum:
                     return
-                position += _HEAD.size + length
+                at += OVERHEAD + length
+                position += OVERHEAD + length
                 yield Record(number, payload, position)
                 number += 1
 

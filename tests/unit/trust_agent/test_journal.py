@@ -72,6 +72,20 @@ async def test_batches_are_bounded_in_number_and_bytes(tmp_path: Path) -> None:
     await journal.close()
 
 
+async def test_records_of_every_size_are_read_across_the_blocks_of_a_file(tmp_path: Path) -> None:
+    sizes = [MAX_RECORD, 1, MAX_RECORD - 1, 17, *([1700] * 300), MAX_RECORD, MAX_RECORD, 3, *([40_000] * 20)]
+    wanted = [bytes([65 + number % 26]) * size for number, size in enumerate(sizes)]
+    journal = Journal(tmp_path)
+    journal.open()
+    await asyncio.gather(*(journal.append(payload) for payload in wanted))
+    assert [record.payload for record in journal.unshipped(10**9, 10**9)] == wanted
+    await journal.close()
+    again = Journal(tmp_path)
+    assert again.open().records == len(sizes)  # cut behind the last record: it ends where the file ends
+    assert [record.payload for record in again.unshipped(10**9, 10**9)] == wanted
+    await again.close()
+
+
 async def test_records_that_arrive_together_share_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = await journal_with(tmp_path, "first")
     count = 0
