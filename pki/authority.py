@@ -6,7 +6,6 @@ process killed anywhere leaves at most an intent, whose serial number is revoked
 (`pki.revocation.withdrawal`), so no signed certificate is outside the register.
 """
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pki.audit.records import Actor, RecordMaker
 from pki.enrolment.onboarding import DomainGate
 from pki.enrolment.requests import CertificateRequest
 from pki.enrolment.warrants import ISSUE, RENEW, Warrants
+from pki.intents import intent_columns, renewal_holder, why_no_renewal
 from pki.issuing import Holder, IssuingCa, IssuingError, Prepared
 from pki.profiles import SYSTEM_LIFETIME
 from pki.revocation.crl import RevocationReason
@@ -133,7 +133,7 @@ class Authority:
                 register = Register(connection)
                 await register.expire(at)
                 row = await register.add_intent(
-                    **_columns(ca, holder, request, prepared, code), status="issuing", intent_at=at
+                    **intent_columns(ca, holder, request, prepared, code), status="issuing", intent_at=at
                 )
                 await Keys(connection).reserve(request.name, environment, holder.identifier)
                 await DnsNames(connection).take(holder.dns_names, holder.kvk)
@@ -189,7 +189,7 @@ class Authority:
                 raise Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
             # From here on the certificate says who it is, not the row.
             certified = self._warrants.certified(old)
-            had, holder = certified.holder, _renewed(certified.holder, dns_names, code)
+            had, holder = certified.holder, renewal_holder(certified.holder, dns_names, code)
             ca = self._issuer(certified.environment)
             self._warrants.require_for_renewal(old, certified, holder, request, code=code, shown=shown)
             added = [name for name in holder.dns_names if name not in had.dns_names]
@@ -203,9 +203,9 @@ class Authority:
                 if claim is not None:
                     await claim(connection, ca.name, serial_number)
                 if not await register.claim_renewal(old.id, serial_number):
-                    raise await _why_not(register, old)
+                    raise await why_no_renewal(register, old)
                 row = await register.add_intent(
-                    **_columns(ca, holder, request, prepared, code),
+                    **intent_columns(ca, holder, request, prepared, code),
                     status="renewing",
                     intent_at=at,
                     replaces=old.serial_number,
@@ -345,56 +345,6 @@ class Authority:
             async with self._database.write() as connection:
                 await Register(connection).write([record])
             raise
-
-
-def _renewed(had: Holder, dns_names: Sequence[str] | None, code: EnrolmentCode | None) -> Holder:
-    """Who gets the renewal: as certified before, unless names were given or a code says otherwise."""
-    if code is not None:
-        same = (code.organization, code.dns_names) == (had.organization, had.dns_names)
-        return Holder(had.identifier, code.organization, code.kvk, code.dns_names, had.common_name if same else "")
-    return had if dns_names is None else Holder(had.identifier, had.organization, had.kvk, tuple(dns_names))
-
-
-def _columns(
-    ca: IssuingCa, holder: Holder, request: CertificateRequest, prepared: Prepared, code: EnrolmentCode | None
-) -> dict[str, object]:
-    key = request.name
-    return {
-        "code": None if code is None else code.selector,
-        "issuer": ca.name,
-        "serial_number": f"{prepared.serial_number:x}",
-        "environment": ca.environment,
-        "identifier": holder.identifier.subject,
-        "subject_key": key.subject_key,
-        "key_core": key.core,
-        "organization": holder.organization,
-        "common_name": holder.display_name,
-        "kvk": holder.kvk,
-        "dns_names": json.dumps(holder.dns_names),
-        "not_before": prepared.not_before,
-        "not_after": prepared.not_after,
-        "tbs": prepared.tbs,
-    }
-
-
-async def _why_not(register: Register, old: Registered) -> Refused:
-    now = (await register.find(certificates.c.id == old.id))[0]
-    if now.status != "active" or now.held_at is not None:
-        return Refused(Reason.CERTIFICATE_NOT_ACTIVE, "Only an active certificate can be renewed.")
-    earlier = await register.find(
-        certificates.c.environment == old.environment,
-        certificates.c.identifier == old.identifier.subject,
-        certificates.c.status == "superseding",
-        limit=1,
-    )
-    until = earlier[0].overlap_until if earlier else None
-    if until is not None:
-        return Refused(
-            Reason.RENEWAL_UNDERWAY,
-            f"The overlap with the certificate before this one lasts until {until:%Y-%m-%d %H:%M} UTC:"
-            " renew after that, or end it by confirming that this one is in use (`pki reenrol --confirm`).",
-        )
-    return Refused(Reason.RENEWAL_UNDERWAY, "A renewal is under way at this moment: try again in a minute.")
 
 
 def _withdrawn() -> Refused:
