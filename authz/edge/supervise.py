@@ -128,7 +128,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def run_service(name: str, folder: RunFolder, front: Front, *services: Service, start_timeout: float = 30.0) -> int:
+def run_service(name: str, folder: RunFolder, front: Front, *services: Service, start_timeout: float = 90.0) -> int:
     """Keep Envoy and its service running until SIGTERM or SIGINT.
 
     Args:

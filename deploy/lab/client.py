@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from authz.domain.tracing import TraceContext
 from deploy.lab.ports import LOOPBACK
 
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 30.0
 """Seconds for one exchange; far beyond what anything in the lab may take."""
 
 _ids = RandomIdGenerator()

@@ -16,8 +16,8 @@ _POLL: Final = 0.05
 """Seconds between questions whether a program is ready."""
 _TAIL: Final = 30
 """Lines of its log that a failed program is shown with."""
-START_PATIENCE: Final = 30.0
-"""Seconds that one program may take to start; ten for the whole lab is what it should take."""
+START_PATIENCE: Final = 120.0
+"""Seconds that one program may take to start on a slow machine; ten for the whole lab is what it should take."""
 STOP_GRACE: Final = 5.0
 """Seconds in which a program ends by itself after SIGTERM."""
 

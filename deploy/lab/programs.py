@@ -12,7 +12,7 @@ import httpx
 from authz.edge.supervise import envoy_binary
 from deploy.lab import fronts, processes
 from deploy.lab.client import Caller
-from deploy.lab.components import START_PATIENCE, STOP_GRACE, Component, Ready, start
+from deploy.lab.components import START_PATIENCE, Component, Ready, start
 from deploy.lab.layout import (
     AUTHZ,
     CERTIFICATES,
@@ -34,7 +34,7 @@ from deploy.lab.network import DATASTATIONS, TRUST_PROVIDER, Datastation
 from deploy.lab.ports import LOOPBACK
 from deploy.lab.running import RunningLab
 
-_ASK: Final = 1.0
+_ASK: Final = 5.0
 """Seconds for one question whether a program is ready."""
 _OK: Final = 200
 
@@ -69,7 +69,7 @@ async def kill(lab: RunningLab, name: str) -> None:
     process = lab.state.processes[name]
     everything = [process, *processes.descendants(process.pid)]
     process.signal(signal.SIGKILL)
-    if not await processes.gone(everything, STOP_GRACE):
+    if not await processes.gone(everything, START_PATIENCE):
         raise TimeoutError(f"{name} was killed, but something of it still runs")
 
 

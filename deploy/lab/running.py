@@ -15,7 +15,7 @@ from deploy.lab.state import LabState
 
 IWLZ_TOKEN_PATH: Final = "/netwerkmodel/v3/auth/token"  # noqa: S105  a path
 OAUTH_TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  a path
-_COMMAND_PATIENCE: Final = 30.0
+_COMMAND_PATIENCE: Final = 120.0
 """Seconds that one of the product's commands may take."""
 
 

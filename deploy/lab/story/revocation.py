@@ -19,7 +19,7 @@ from deploy.lab.story.session import Session, StoryBroken
 
 LIMIT: Final = 2.0
 """Seconds from the revocation until nothing is permitted any more (architecture.md, "Budgets")."""
-_PATIENCE: Final = 20.0
+_PATIENCE: Final = 60.0
 _PAUSE: Final = 0.05
 """Seconds between two tries."""
 

@@ -12,7 +12,7 @@ from deploy.lab.records import records_of
 from deploy.lab.running import RunningLab
 from deploy.lab.story.model import OK, Exchange
 
-_ARRIVAL: Final = 10.0
+_ARRIVAL: Final = 60.0
 """Seconds that a record may take from an agent to the audit log; a second is usual."""
 _SPARE: Final = 5.0
 """Seconds that a token must still live to be used again."""
