@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -317,13 +315,6 @@ def test_a_bundle_signed_by_a_stranger_leaves_the_old_one_in_use(store: TrustSto
     assert reason(store, clock) is None
 
 
-def test_a_crl_of_a_stranger_is_refused(store: TrustStore) -> None:
-    with pytest.raises(MaterialRefused):
-        store.take_crl(CA.rogue().crl())
-    assert not store.take_crl(CA.crl())
-    assert store.take_crl(CA.crl(number=10**12, at=NOW + timedelta(seconds=1)))
-
-
 def test_a_pinned_issuer_without_a_crl_does_not_read_well(tmp_path: Path, clock: FixedClock) -> None:
     pin = CA.pin.spki_sha256
     store = make(tmp_path, clock, ages=MaxAges(crls={pin: timedelta(minutes=30)}))
@@ -340,52 +331,6 @@ def test_a_pinned_issuer_without_a_crl_does_not_read_well(tmp_path: Path, clock:
     assert [item.name for item in store.status(late) if item.name.startswith("crl") and not item.fresh] == [
         f"crl {pin[:16]}"
     ]
-
-
-def test_a_kept_crl_that_cannot_be_read_now_is_not_thrown_away(
-    store: TrustStore, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (path,) = store.crl_folder.glob(f"{CA.issuing.spki_sha256[:16]}-*.crl")
-    read = Path.read_bytes
-
-    def broken(self: Path) -> bytes:
-        if self == path:
-            raise OSError(5, "Input/output error")
-        return read(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", broken)
-        again = make(tmp_path, clock)
-        assert path.name not in again.load()
-        again.take_crl(CA.root_crl(at=NOW + timedelta(seconds=1)))
-    assert path.exists()
-    assert path.name in make(tmp_path, clock).load()
-
-
-def test_a_kept_crl_that_does_not_verify_is_thrown_away(store: TrustStore, tmp_path: Path, clock: FixedClock) -> None:
-    for path in store.crl_folder.glob("*.crl"):
-        path.write_bytes(CA.rogue().crl())
-    assert not [name for name in make(tmp_path, clock).load() if name.endswith(".crl")]
-    assert not list(store.crl_folder.glob("*.crl"))
-
-
-def test_the_file_of_a_crl_has_the_same_name_in_every_process() -> None:
-    program = """
-from pki.validation.crl import CrlScope, VerifiedCrl
-scope = CrlScope(frozenset(f"http://pki.test/{number}.crl" for number in range(9)))
-print(VerifiedCrl("ab" * 32, 1, None, None, scope, b"", None, -1, None).file_name)
-"""
-    names = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-    assert len(names) == 1
 
 
 def test_a_disk_that_refuses_does_not_stop_enforcement(
