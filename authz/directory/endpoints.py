@@ -4,15 +4,15 @@ Specification: shared `spec/dnssec.md`: "Optional by default, per deelnemer enfo
 and the listing ask only what is remembered, so nobody can make this server connect by asking for a token. A change of
 outcome is an audit record. How an endpoint is looked at is not decided here (`EndpointLook`).
 
-A look at an endpoint that hangs takes long, and its holder decides that it hangs. So each look goes its own way, of one
-holder at most `MAX_OF_ONE_HOLDER` at a time, and what fails again and again has half of the room and comes last.
+A look at an endpoint that hangs takes long, and its holder decides that it hangs. So a look has two seconds at first,
+which is plenty for who answers; who needs more gets it, doubled each time, in a lane of its own (decision 0118).
 """
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -32,8 +32,17 @@ REMEMBERED_INTERVALS: Final = 2
 FIRST_RETRY: Final = 0.5
 """Seconds until an endpoint that did not match is looked at again; doubled each time."""
 LONGEST_RETRY: Final = 60.0
-MAX_CONCURRENT_LOOKS: Final = 32
-MAX_OF_ONE_HOLDER: Final = 2
+QUICK_LOOK: Final = 2.0
+"""Seconds of a look at who was not looked at yet, or answered in time."""
+LONGEST_LOOK: Final = 20.0
+"""Seconds of a look at who needs more; it is doubled from look to look until then."""
+QUICK_ROOM: Final = 48
+SLOW_ROOM: Final = 16
+"""Looks at once, of who answers in time and of who does not."""
+QUICK_OF_ONE_HOLDER: Final = 2
+SLOW_OF_ONE_HOLDER: Final = 1
+FORGOTTEN_BY_HALF: Final = 300.0
+"""Seconds after which half of the time that looks at a holder took is forgotten."""
 TICK: Final = 0.25
 """Seconds between questions what is due; a change of the scheme is seen as soon."""
 PATIENCE: Final = 5.0
@@ -71,11 +80,37 @@ class _Seen:
     told: DaneState = DaneState.UNCHECKED
     retry: float = FIRST_RETRY
     failures: int = 0
+    patience: float = QUICK_LOOK
+    took: float = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        """Did not answer in time."""
+        return self.patience > QUICK_LOOK
+
+    @property
+    def was_seen(self) -> bool:
+        """Had a look, whatever came of it."""
+        return self.is_slow or self.newest is not DaneState.UNCHECKED
 
     @property
     def keeps_failing(self) -> bool:
-        """Not new, did not match lately, and not only once."""
-        return self.failures > 1
+        """Not new, did not match lately, and not only once; of those that are slow, not within the longest look."""
+        return self.patience >= LONGEST_LOOK if self.is_slow else self.failures > 1
+
+
+class _Unfinished(Exception):  # noqa: N818  how a look ended
+    """A look had less than the longest time, and did not come to an end."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Looks that share a room, in which no holder has more than its part."""
+
+    slow: bool
+    room: int
+    of_one_holder: int
+    running: dict[Endpoint, asyncio.Task[None]] = field(default_factory=dict)
 
 
 class EndpointWatch:
@@ -113,9 +148,14 @@ class EndpointWatch:
         self._required: Mapping[str, Endpoint] = {}
         self._holders: dict[Endpoint, str] = {}
         self._seen: dict[Endpoint, _Seen] = {}
-        self._running: dict[Endpoint, asyncio.Task[None]] = {}
+        self._spent: dict[str, float] = {}
+        self._spent_at = monotonic()
+        self._lanes = (
+            _Lane(slow=False, room=QUICK_ROOM, of_one_holder=QUICK_OF_ONE_HOLDER),
+            _Lane(slow=True, room=SLOW_ROOM, of_one_holder=SLOW_OF_ONE_HOLDER),
+        )
         self.looked = asyncio.Event()
-        """Set once everything that was due at the start has been looked at."""
+        """Set once everything that was due at the start has had a look."""
 
     def dane(self, url: str) -> DaneState | None:
         """See `EndpointStanding.dane`."""
@@ -143,7 +183,7 @@ class EndpointWatch:
         """
         now = self._monotonic()
         while self._start(now):
-            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._going(), return_when=asyncio.FIRST_COMPLETED)
         await self._tell_all()
 
     def _start(self, now: float) -> bool:
@@ -155,30 +195,65 @@ class EndpointWatch:
         wanted = dict.fromkeys(self._follow().values())
         # Those that left the address book, or need no DANE any more, are forgotten.
         self._seen = {endpoint: self._seen.get(endpoint) or _Seen() for endpoint in wanted}
-        self._running = {endpoint: task for endpoint, task in self._running.items() if not task.done()}
-        if all(seen.newest is not DaneState.UNCHECKED for seen in self._seen.values()):
+        if all(seen.was_seen for seen in self._seen.values()):
             self.looked.set()
-        due = [item for item in self._seen.items() if item[1].due <= now and item[0] not in self._running]
-        of_holder = Counter(self._holders.get(endpoint, "") for endpoint in self._running)
-        failing = sum(endpoint in self._seen and self._seen[endpoint].keeps_failing for endpoint in self._running)
-        for endpoint, seen in sorted(due, key=lambda item: (item[1].keeps_failing, item[1].due)):
-            holder = self._holders[endpoint]
-            if len(self._running) >= MAX_CONCURRENT_LOOKS:
+        self._forget_spent(now)
+        for lane in self._lanes:
+            lane.running = {endpoint: task for endpoint, task in lane.running.items() if not task.done()}
+        busy = {endpoint for lane in self._lanes for endpoint in lane.running}
+        due = [endpoint for endpoint, seen in self._seen.items() if seen.due <= now and endpoint not in busy]
+        for lane in self._lanes:
+            self._fill(lane, [endpoint for endpoint in due if self._seen[endpoint].is_slow is lane.slow])
+        return bool(self._going())
+
+    def _fill(self, lane: _Lane, due: list[Endpoint]) -> None:
+        of_holder = Counter(self._holders.get(endpoint, "") for endpoint in lane.running)
+        failing = sum(endpoint in self._seen and self._seen[endpoint].keeps_failing for endpoint in lane.running)
+        for endpoint in self._in_turn(due, of_holder):
+            holder, seen = self._holders[endpoint], self._seen[endpoint]
+            if len(lane.running) >= lane.room:
                 break
-            if of_holder[holder] >= MAX_OF_ONE_HOLDER:
+            if of_holder[holder] >= lane.of_one_holder:
                 continue
-            if seen.keeps_failing and failing >= MAX_CONCURRENT_LOOKS // 2:
+            if seen.keeps_failing and failing >= lane.room // 2:
                 break
             of_holder[holder] += 1
             failing += seen.keeps_failing
-            self._running[endpoint] = asyncio.create_task(self._look_at(endpoint, seen), name=f"dane {endpoint}")
-        return bool(self._running)
+            lane.running[endpoint] = asyncio.create_task(self._look_at(endpoint, seen), name=f"dane {endpoint}")
+
+    def _in_turn(self, due: list[Endpoint], running: Counter[str]) -> list[Endpoint]:
+        """Whose looks took the least time lately goes first, and of those who took as much, holders take turns.
+
+        What keeps failing comes last whoever holds it; `_fill` relies on that.
+        """
+        turns = Counter(running)
+        keyed: list[tuple[tuple[bool, float, float, int, float], Endpoint]] = []
+        for endpoint in sorted(due, key=lambda item: (self._seen[item].keeps_failing, self._seen[item].due)):
+            seen, holder = self._seen[endpoint], self._holders[endpoint]
+            spent = self._spent.get(holder, 0.0)
+            keyed.append(((seen.keeps_failing, seen.patience, spent, turns[holder], seen.due), endpoint))
+            turns[holder] += 1
+        return [endpoint for _, endpoint in sorted(keyed, key=lambda item: item[0])]
+
+    def _forget_spent(self, now: float) -> None:
+        part = 0.5 ** ((now - self._spent_at) / FORGOTTEN_BY_HALF)
+        self._spent = {
+            holder: left for holder, spent in self._spent.items() if (left := spent * part) > QUICK_LOOK / 100
+        }
+        self._spent_at = now
+
+    def _going(self) -> list[asyncio.Task[None]]:
+        return [task for lane in self._lanes for task in lane.running.values()]
 
     async def _look_at(self, endpoint: Endpoint, seen: _Seen) -> None:
         # The age of an outcome counts from before it was looked for.
         began = self._monotonic()
         try:
             found = await self._believed(endpoint, seen)
+        except _Unfinished:
+            # Nothing was found out, and nothing is forgotten: it is looked at again, for longer and in the slow lane.
+            self._defer(seen)
+            return
         except Exception as error:  # noqa: BLE001  a mistake of ours is not a match, and not the end of the watch
             _log.error("endpoint not looked at", endpoint=str(endpoint), error_kind=type(error).__name__)
             found = DaneState.UNREACHABLE
@@ -204,10 +279,10 @@ class EndpointWatch:
                     _log.error("endpoints not looked at", error_kind=type(error).__name__)
                     pause = PATIENCE
                 # Room that comes free is used at once, unless something is wrong.
-                looks = self._running.values() if pause == TICK else ()
+                looks = self._going() if pause == TICK else ()
                 await asyncio.wait({ended, *looks}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            going = [ended, *self._running.values()]
+            going = [ended, *self._going()]
             for task in going:
                 task.cancel()
             await asyncio.gather(*going, return_exceptions=True)
@@ -241,28 +316,55 @@ class EndpointWatch:
         Where the second differs, a third one decides. Who was seen once not to fit, and not to fit since, does not keep
         a match by being out of reach in between.
         """
-        first = await self._eye.look(endpoint.host, endpoint.port)
+        first = await self._look_once(endpoint, seen)
+        if first is None:
+            raise _Unfinished
         if first is DaneState.MATCHED or self._standing(seen) is not DaneState.MATCHED:
             return first
         # A lost packet, or a moment between two versions of a zone or two certificates, is not a change.
         await asyncio.sleep(self._pause)
-        second = await self._eye.look(endpoint.host, endpoint.port)
+        second = await self._look_once(endpoint, seen) or DaneState.UNREACHABLE
         if second in {first, DaneState.MATCHED}:
             return second
         await asyncio.sleep(self._pause)
-        third = await self._eye.look(endpoint.host, endpoint.port)
+        third = await self._look_once(endpoint, seen) or DaneState.UNREACHABLE
         return next(found for found in (third, second, first) if found is not DaneState.UNREACHABLE)
+
+    async def _look_once(self, endpoint: Endpoint, seen: _Seen) -> DaneState | None:
+        """One look; None when it needs more time than it had, and may have more."""
+        began = self._monotonic()
+        try:
+            async with asyncio.timeout(seen.patience) as limit:
+                return await self._eye.look(endpoint.host, endpoint.port)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return None if seen.patience < LONGEST_LOOK else DaneState.UNREACHABLE
+        finally:
+            seen.took = self._monotonic() - began
+            if holder := self._holders.get(endpoint):
+                self._spent[holder] = self._spent.get(holder, 0.0) + seen.took
+
+    def _defer(self, seen: _Seen) -> None:
+        seen.patience = min(seen.patience * 2, LONGEST_LOOK)
+        seen.failures += 1
+        self._back_off(seen, self._monotonic())
+
+    def _back_off(self, seen: _Seen, now: float) -> None:
+        seen.due = now + min(seen.retry, self._every)
+        seen.retry = min(seen.retry * 2, LONGEST_RETRY)
 
     def _keep(self, seen: _Seen, found: DaneState, now: float) -> None:
         seen.newest, seen.looked = found, now
+        if seen.took <= QUICK_LOOK:
+            seen.patience = QUICK_LOOK
         if found is DaneState.MATCHED:
             seen.matched, seen.retry, seen.due, seen.failures = now, FIRST_RETRY, now + self._every, 0
             return
         seen.failures += 1
         if found is not DaneState.UNREACHABLE:
             seen.matched = None
-        seen.due = now + min(seen.retry, self._every)
-        seen.retry = min(seen.retry * 2, LONGEST_RETRY)
+        self._back_off(seen, now)
 
     async def _tell(self, endpoint: Endpoint, seen: _Seen) -> None:
         before, found = seen.told, seen.newest

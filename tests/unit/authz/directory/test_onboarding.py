@@ -226,7 +226,7 @@ async def test_a_refusal_that_cannot_be_recorded_passes_nothing() -> None:
             "resource_endpoint": "https://pep.goed.nl/intern",
         }
     )
-    gate = ServiceGate(Never(), lambda *_: None, away)  # type: ignore[arg-type, return-value]
+    gate = ServiceGate(Never(), lambda *_: None, away)  # type: ignore[arg-type]
     await gate.require_secure([])
     with pytest.raises(AuditUnavailable):
         await gate.require_secure([entry.value(Environment.TST)])

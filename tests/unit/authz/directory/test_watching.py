@@ -103,7 +103,7 @@ async def test_it_runs_until_it_is_stopped_and_metrics_tell_the_counts(watched: 
     endpoints = EndpointWatch(cast("Any", nothing), cast("Any", nothing), Eye(), cast("Any", None), every=1)
     care = DomainCare(watched.watch, endpoints, None, None)
     running = [asyncio.create_task(work) for work in care.work(stop)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         while not watched.log.records:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0.005)
     stop.set()
