@@ -8,10 +8,10 @@ import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphql import GraphQLObjectType, build_schema, get_named_type, is_leaf_type, parse
+from graphql import GraphQLObjectType, OperationDefinitionNode, build_schema, get_named_type, is_leaf_type, parse
 
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.identifiers import Identifier, IdentifierKind
@@ -25,6 +25,9 @@ from deploy.lab.register.app import register as lab_register
 from tests.support import vectors
 from trust_agent.authzen import RequestContext, access_input
 from trust_agent.graphql import CanonicalRequest, Register, SchemaRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.vectors
 
@@ -136,7 +139,8 @@ def load_lab() -> Register:
 
 @pytest.fixture(scope="module", params=[load_published, load_lab], ids=["published schema", "schema of the lab"])
 def register(request: pytest.FixtureRequest) -> Register:
-    return request.param()
+    load: Callable[[], Register] = request.param
+    return load()
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +331,8 @@ def plain(sdl: str) -> list[str]:
 def values(query: str) -> dict[str, Any]:
     samples = {"UUID": OWN, "Date": "2024-01-31", "String": "01234567"}
     (operation,) = parse(query).definitions
+    assert isinstance(operation, OperationDefinitionNode)
     return {
         item.variable.name.value: samples[item.type.type.name.value]  # type: ignore[attr-defined]
-        for item in operation.variable_definitions  # type: ignore[attr-defined]
+        for item in operation.variable_definitions or ()
     }

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,7 @@ def _noncanonical_base64() -> str:
     return token[:-1] + alphabet[alphabet.index(last) + 1]
 
 
-FORGED = {
+FORGED: dict[str, tuple[Callable[[], str], Reason]] = {
     "alg none": (lambda: KEY.sign(claims(MINE, NOW), alg="none"), Reason.TOKEN_ALGORITHM),
     "alg none without signature": (
         lambda: KEY.sign(claims(MINE, NOW), alg="none").rpartition(".")[0] + ".",
@@ -185,7 +185,7 @@ async def test_a_forged_token_is_refused(name: str) -> None:
     await check(good())
 
 
-CLAIMS = {
+CLAIMS: dict[str, tuple[dict[str, Any], Reason]] = {
     "issuer with a trailing slash": ({"iss": ISSUER + "/"}, Reason.TOKEN_ISSUER),
     "another environment's issuer with the same key id": ({"iss": "https://authz.prd.test"}, Reason.TOKEN_ISSUER),
     "aud missing": ({"aud": None}, Reason.TOKEN_CLAIMS),

@@ -233,7 +233,10 @@ async def test_a_renewal_of_the_same_names_does_not_ask_how_they_stand(
     # By its holder too (EST simplereenroll).
     clock.advance(days=300)
     again = await Enrolment(pki).reenrol(_validated(renewed), renewed.certificate, request_der(), asker)
-    assert x509.load_der_x509_certificate(again).serial_number != first.registered.serial_number
+    assert f"{x509.load_der_x509_certificate(again).serial_number:x}" not in {
+        first.registered.serial_number,
+        renewed.registered.serial_number,
+    }
     assert dns.checked == []
 
 

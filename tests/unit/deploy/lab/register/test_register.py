@@ -1,7 +1,7 @@
 """The lab's registers: synthetic through and through, and reading filters as the agent says they are to be read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -110,7 +110,7 @@ WHERE = st.recursive(
     ).filter(bool),
     max_leaves=5,
 )
-_COMPARE = {
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "eq": lambda value, operand: value == operand,
     "neq": lambda value, operand: value != operand,
     "in": lambda value, operand: value in operand,
