@@ -118,8 +118,8 @@ class Authority:
 
         Raises:
             Refused: TWO_PERSONS_REQUIRED, OPERATOR_SIGNATURE, CODE_USED, IDENTITY_HAS_CERTIFICATE, KEY_REUSED,
-                KEY_BLOCKED, DNS_NAME_TAKEN, REQUEST_MALFORMED, LINT_FAILED, what `claim` refuses, and
-                CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
+                KEY_BLOCKED, DNS_NAME_TAKEN, DNS_NAME_OF_PRODUCTION, REQUEST_MALFORMED, LINT_FAILED, what `claim`
+                refuses, and CERTIFICATE_NOT_ACTIVE when it was revoked while it was being issued.
             DomainsNotSecure: a DNS name of the holder is not secure at this moment.
             SignerError: the key of the CA cannot be used.
         """
@@ -136,7 +136,8 @@ class Authority:
                     **intent_columns(ca, holder, request, prepared, code), status="issuing", intent_at=at
                 )
                 await Keys(connection).reserve(request.name, environment, holder.identifier)
-                await DnsNames(connection).take(holder.dns_names, holder.kvk)
+                guarded = self._warrants.guarded_from(environment)
+                await DnsNames(connection).take(holder.dns_names, holder.kvk, guarded=guarded)
                 await self._use(connection, code, holder, ca, prepared, ISSUE)
                 if claim is not None:
                     await claim(connection, ca.name, f"{prepared.serial_number:x}")
@@ -211,7 +212,9 @@ class Authority:
                     replaces=old.serial_number,
                 )
                 await Keys(connection).reserve(request.name, certified.environment, holder.identifier)
-                await DnsNames(connection).take(added if holder.kvk == had.kvk else holder.dns_names, holder.kvk)
+                names = added if holder.kvk == had.kvk else holder.dns_names
+                guarded = self._warrants.guarded_from(certified.environment)
+                await DnsNames(connection).take(names, holder.kvk, guarded=guarded)
                 await self._use(connection, code, holder, ca, prepared, RENEW)
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             failure = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared, failed=True)

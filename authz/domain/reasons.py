@@ -146,6 +146,7 @@ class Reason(StrEnum):
     LINT_FAILED = "lint_failed"
     ISSUER_IN_USE = "issuer_in_use"
     DNS_NAME_TAKEN = "dns_name_taken"
+    DNS_NAME_OF_PRODUCTION = "dns_name_of_production"
     REGISTER_CONTRADICTS_CERTIFICATE = "register_contradicts_certificate"
     RENEWAL_TOO_SOON = "renewal_too_soon"
     RENEWALS_EXHAUSTED = "renewals_exhausted"

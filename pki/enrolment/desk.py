@@ -75,7 +75,8 @@ class CodeDesk:
 
         Raises:
             Refused: OPERATOR_KEY_REQUIRED, OPERATOR_UNKNOWN, IDENTITY_HAS_CERTIFICATE, CERTIFICATE_UNKNOWN,
-                CODE_EXISTS, DNS_NAME_TAKEN, PARAMETER_MALFORMED, REQUEST_MALFORMED, LINT_FAILED.
+                CODE_EXISTS, DNS_NAME_TAKEN, DNS_NAME_OF_PRODUCTION, PARAMETER_MALFORMED, REQUEST_MALFORMED,
+                LINT_FAILED.
             DomainsNotSecure: a DNS name is not secure at this moment.
         """
         settings = self._pki.settings.enrolment
@@ -109,7 +110,8 @@ class CodeDesk:
                 await codes.expire(at)
                 await Register(connection).expire(at)
                 await _fits_what_there_is(Register(connection), made)
-                await DnsNames(connection).require_free(holder.dns_names, holder.kvk)
+                guarded = self._pki.warrants.guarded_from(environment)
+                await DnsNames(connection).require_free(holder.dns_names, holder.kvk, guarded=guarded)
                 await codes.add(**_columns(made))
                 await self._trail.code(connection, EventType.CODE_CREATE, operator, made, signed_details(made.request))
         return made, code.text()

@@ -17,6 +17,7 @@ from pki.enrolment.certified import Certificates, Certified, KnownIssuer
 from pki.enrolment.operators.roster import Roster
 from pki.enrolment.requests import CertificateRequest
 from pki.issuing import Holder
+from pki.names import ENVIRONMENTS
 from pki.settings import PkiSettings
 from pki.store.codes import Codes, EnrolmentCode
 from pki.store.register import Registered
@@ -44,6 +45,12 @@ class Warrants:
     def needs_two(self, environment: str) -> bool:
         """Whether two operators vouch for what is certified in an environment."""
         return self._settings.needs_two(environment)
+
+    def guarded_from(self, environment: str) -> tuple[str, ...]:
+        """Environments whose DNS names nobody certifies in this one: two vouch there, and one is enough here."""
+        if self.needs_two(environment):
+            return ()
+        return tuple(other for other in sorted(ENVIRONMENTS) if self.needs_two(other))
 
     def require_for_issue(self, environment: str, code: EnrolmentCode | None) -> None:
         """A first certificate is nobody's to give alone.

@@ -240,6 +240,7 @@ _STATUS: Final = {
     Reason.RENEWAL_TOO_SOON: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.RENEWALS_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.DNS_NAME_TAKEN: HTTPStatus.CONFLICT,
+    Reason.DNS_NAME_OF_PRODUCTION: HTTPStatus.CONFLICT,
     Reason.CRL_STALE: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.CRL_MISSING: HTTPStatus.SERVICE_UNAVAILABLE,
     # What the holder of a domain repairs is 403; what may be trouble of ours is worth another try.

@@ -2,10 +2,12 @@
 
 A name in a certificate lets its holder be the server of that name, so it may not stand in live certificates of two
 organisations at once. An organisation is its KvK number: one that has several identifiers may use one name for all.
+What an organisation uses in production it has for tests too, but only where two operators vouch for tests as well: one
+alone, who types its KvK number, gets no certificate with such a name, in whatever environment (decision 0119).
 Each step is inside a transaction that the caller opened, as in `pki.store.register`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import or_, select, text
@@ -29,11 +31,17 @@ class DnsNames:
     def __init__(self, connection: AsyncConnection) -> None:
         self._db = connection
 
-    async def take(self, names: Iterable[str], kvk: str) -> None:
+    async def take(self, names: Iterable[str], kvk: str, *, guarded: Collection[str] = ()) -> None:
         """Names that come into the network with a certificate of this organisation.
 
+        Args:
+            names: what is certified.
+            kvk: of the organisation.
+            guarded: environments from which no name is taken over, not even by the organisation itself.
+
         Raises:
-            Refused: DNS_NAME_TAKEN, a live certificate of another organisation has one of them.
+            Refused: DNS_NAME_TAKEN, a live certificate of another organisation has one of them;
+                DNS_NAME_OF_PRODUCTION, one of a guarded environment has.
         """
         known = []
         # In one order, so that two transactions never wait for each other.
@@ -43,19 +51,19 @@ class DnsNames:
             if (await self._db.execute(_ADD, row)).first() is None:
                 await self._db.execute(_HOLD, row)
                 known.append(name)
-        await self._require_not_anothers(known, kvk)
+        await self._require_not_anothers(known, kvk, guarded)
 
-    async def require_free(self, names: Iterable[str], kvk: str) -> None:
+    async def require_free(self, names: Iterable[str], kvk: str, *, guarded: Collection[str] = ()) -> None:
         """What `take` would refuse at this moment; takes nothing.
 
         Raises:
-            Refused: DNS_NAME_TAKEN.
+            Refused: DNS_NAME_TAKEN, DNS_NAME_OF_PRODUCTION.
         """
         query = select(dns_owners.c.name).where(dns_owners.c.name.in_(_owned(names)))
-        await self._require_not_anothers((await self._db.execute(query)).scalars().all(), kvk)
+        await self._require_not_anothers((await self._db.execute(query)).scalars().all(), kvk, guarded)
 
-    async def _require_not_anothers(self, names: Sequence[str], kvk: str) -> None:
-        """No live certificate of any other organisation has one of these names.
+    async def _require_not_anothers(self, names: Sequence[str], kvk: str, guarded: Collection[str]) -> None:
+        """No live certificate of any other organisation, or of a guarded environment, has one of these names.
 
         Asked of the certificates and not of the recorded owners: a register of before names had owners may hold a name
         that several organisations live with, and only one of them is recorded. All live ones are read once, whatever
@@ -63,17 +71,24 @@ class DnsNames:
         """
         if not names:
             return
-        query = select(certificates.c.id).where(
-            certificates.c.kvk != kvk,
+        query = select(certificates.c.kvk).where(
+            or_(certificates.c.kvk != kvk, certificates.c.environment.in_(guarded)),
             certificates.c.status.in_(_LIVING),
             # A JSON list of host names, in which neither a quote nor a wildcard of LIKE can stand.
             or_(*(certificates.c.dns_names.like(f'%"{name}"%') for name in names)),
         )
-        if (await self._db.execute(query.limit(1))).first() is not None:
+        found = set((await self._db.execute(query.distinct().limit(2))).scalars())
+        if found - {kvk}:
             raise Refused(
                 Reason.DNS_NAME_TAKEN,
                 "A live certificate of another organisation has one of these DNS names; it is revoked or expires"
                 " first.",
+            )
+        if found:
+            raise Refused(
+                Reason.DNS_NAME_OF_PRODUCTION,
+                "A live certificate of production has one of these DNS names, and here one operator is enough: choose"
+                " another name for tests.",
             )
 
 

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import text
 
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.identifiers import Identifier
@@ -22,6 +23,7 @@ from pki.enrolment.blocking import key_name_of
 from pki.enrolment.desk import CodeDesk
 from pki.enrolment.key_names import KeyName, name_of
 from pki.enrolment.requests import CertificateRequest, parse_request
+from pki.enrolment.warrants import Warrants
 from pki.issuing import Holder
 from pki.names import CertificateIdentity, decode_identity, encode_identity, subject_name
 from pki.revocation.crl import RevocationReason
@@ -29,6 +31,7 @@ from pki.signing.signer import PrivateKey
 from pki.store.dns_names import DnsNames
 from pki.store.register import Registered
 from tests.fakes.clock import FixedClock
+from tests.fakes.operators import ANNA_KEY, needing_two
 from tests.fakes.requests import request_der
 
 ANNA = operator("anna")
@@ -213,6 +216,66 @@ async def test_one_organisation_with_two_identifiers_has_one_name_for_both(pki: 
     await refused(Reason.DNS_NAME_TAKEN, issue(pki, FIRST))
 
 
+async def test_one_operator_gets_no_test_certificate_with_a_name_of_production_whatever_kvk_number_he_types(
+    pki: OpenAuthority,
+) -> None:
+    await issue(pki, FIRST)
+    await issue(pki, replace(SECOND, kvk=FIRST.kvk))
+    async with pki.database.write() as connection:
+        production = "UPDATE certificates SET environment = 'PRD' WHERE identifier = 'uzovi:5000'"
+        await connection.execute(text(production))
+    # The KvK number is that of the owner of the name: nobody but the operator says so.
+    forged = Holder(
+        Identifier.parse_subject("uzovi:7000"), FIRST.organization, FIRST.kvk, ("z.example.nl", "a.example.nl")
+    )
+    await refused(Reason.DNS_NAME_OF_PRODUCTION, issue(pki, forged))
+    await refused(Reason.DNS_NAME_OF_PRODUCTION, issue(pki, FIRST))
+    await refused(Reason.DNS_NAME_OF_PRODUCTION, CodeDesk(pki).create("TST", forged, ANNA))
+    request = parse_request(request_der())
+    added = pki.renew(SECOND.identifier, request, ANNA, dns_names=["b.example.nl", "a.example.nl"])
+    await refused(Reason.DNS_NAME_OF_PRODUCTION, added)
+    # Of somebody else altogether it is that, first.
+    await refused(Reason.DNS_NAME_TAKEN, issue(pki, replace(forged, kvk="11112222")))
+    assert [item.environment for item in await pki.find(identifier=FIRST.identifier)] == ["PRD"]
+    # The near misses: a name that looks alike, one of tests of the same organisation, one that production gave up.
+    await issue(pki, replace(forged, dns_names=("xa.example.nl", "b.example.nl")))
+    await pki.withdrawal.revoke(await pki.find(identifier=FIRST.identifier), RevocationReason.SUPERSEDED, ANNA)
+    await issue(pki, FIRST)
+
+
+async def test_where_two_vouch_for_tests_as_well_they_may_vouch_for_a_name_of_production(pki: OpenAuthority) -> None:
+    await issue(pki, FIRST)
+    async with pki.database.write() as connection:
+        await connection.execute(text("UPDATE certificates SET environment = 'PRD'"))
+    assert pki.warrants.guarded_from("TST") == ("PRD",)
+    assert pki.warrants.guarded_from("PRD") == ()
+    desk = CodeDesk(replace(pki, warrants=Warrants(needing_two(pki.settings), [ca.key for ca in pki.cas], [])))
+    made, _ = await desk.create("TST", FIRST, ANNA, key=ANNA_KEY.key)
+    assert (made.status, made.dns_names) == ("pending", FIRST.dns_names)
+
+
+async def test_of_a_name_for_production_and_for_tests_at_once_production_or_the_first_gets_it(
+    pki: OpenAuthority,
+) -> None:
+    """Two transactions want one name: whoever is second has waited, and sees what the first one did."""
+    await issue(pki, FIRST)
+    async with pki.database.write() as connection:
+        await connection.execute(text("UPDATE certificates SET environment = 'PRD', status = 'revoked'"))
+
+    async def production() -> None:
+        async with pki.database.write() as connection:
+            await DnsNames(connection).take(FIRST.dns_names, FIRST.kvk)
+            await connection.execute(text("UPDATE certificates SET status = 'active' WHERE environment = 'PRD'"))
+
+    other = Holder(Identifier.parse_subject("uzovi:7000"), "Test", FIRST.kvk, FIRST.dns_names)
+    _, second = await asyncio.gather(production(), issue(pki, other), return_exceptions=True)
+    reasons = [item.reason for item in (second,) if isinstance(item, Refused)]
+    assert reasons in ([], [Reason.DNS_NAME_OF_PRODUCTION])
+    # Afterwards production lives with it whichever came first, and no further certificate for tests gets it.
+    again = Holder(Identifier.parse_subject("uzovi:8000"), "Test", FIRST.kvk, FIRST.dns_names)
+    await refused(Reason.DNS_NAME_OF_PRODUCTION, issue(pki, again))
+
+
 async def test_a_name_is_free_when_the_last_certificate_with_it_expired_or_was_revoked_and_not_on_hold(
     pki: OpenAuthority, clock: FixedClock
 ) -> None:
@@ -257,7 +320,7 @@ async def test_a_name_that_two_organisations_live_with_is_nobodys_until_the_othe
     await issue(pki, replace(heir, identifier=Identifier.parse_subject("uzovi:8000")))
 
 
-async def _unasked(*_: object) -> None:
+async def _unasked(*_: object, **__: object) -> None:
     pass
 
 
