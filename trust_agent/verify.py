@@ -250,7 +250,8 @@ class Verifier:
         6. It is bound to the certificate of this connection.
 
         Raises:
-            TokenRefused: step 4, 5 or 6: the token is one of this network, but does not count here and now.
+            TokenRefused: issuer or audience of step 3, step 4, 5 or 6: authz signed the token, but it does not count
+                here and now.
             Refused: KEYS_STALE, REVOCATIONS_STALE or another TOKEN_*.
         """
         self._trust.require_fresh(at)
@@ -298,9 +299,9 @@ class Verifier:
         except InvalidValue:
             raise Refused(Reason.TOKEN_CLAIMS, "the claims of the token are not as they must be") from None
         if claims.issuer != rules.issuer:
-            raise Refused(Reason.TOKEN_ISSUER, "the token comes from another issuer")
+            raise TokenRefused(Reason.TOKEN_ISSUER, "the token comes from another issuer", claims)
         if claims.audience != rules.audience:
-            raise Refused(Reason.TOKEN_AUDIENCE, "the token is for another audience")
+            raise TokenRefused(Reason.TOKEN_AUDIENCE, "the token is for another audience", claims)
         return VerifiedToken(
             claims=claims,
             header=base64url.encode(msgspec.json.encode(payload)),

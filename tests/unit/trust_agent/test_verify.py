@@ -285,6 +285,8 @@ async def test_another_type_is_refused(typ: str) -> None:
         ({"cnf": {"x5t#S256": b64(bytes(32))}}, 0, Reason.TOKEN_BINDING),
         ({}, 910, Reason.TOKEN_EXPIRED),
         ({}, -11, Reason.TOKEN_NOT_YET_VALID),
+        ({"aud": "https://other.example.nl/graphql"}, 0, Reason.TOKEN_AUDIENCE),
+        ({"iss": "https://other.example.nl"}, 0, Reason.TOKEN_ISSUER),
     ],
 )
 async def test_a_refusal_of_a_token_of_authz_says_which_token(
