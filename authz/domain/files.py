@@ -5,20 +5,34 @@ Content goes into a draft in the same folder, under a name that cannot be guesse
 link is followed, no mode of a file of before is kept), is made durable, and takes its name in one step (POSIX: rename
 and link are atomic). Standard library only, so that every part may use it. Every OSError names the file that was meant.
 
+A program that is killed leaves its draft. Who writes the next file in that folder takes such drafts away, once for each
+process: what has the exact form of our names, is a file of our own user, and is locked by nobody. A draft is locked as
+long as the process that writes it lives, and the kernel ends the lock with it.
+
 What this does not do: replace two files in one step (no file system does), or lock against other writers.
 """
 
 import errno
+import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
+MAX_LOOKED_AT: Final = 20_000
+"""Names in a folder that are looked at for drafts of the dead."""
+_DRAFT: Final = re.compile(r"\.sluis-[0-9a-f]{24}")
+_TRIES: Final = 8
+_MAX_REMEMBERED: Final = 1024
+_swept: set[tuple[int, int]] = set()
+"""Folders (device and inode) in which this process has looked already."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -36,10 +50,9 @@ class Draft:
 
     def __init__(self, path: Path, mode: int = PRIVATE, *, reserve: int = 0) -> None:
         self.path = path
-        self._draft = path.with_name(f".sluis-{secrets.token_hex(12)}")
+        _sweep_at_first(path.parent)
         with naming(path):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._draft, flags, PRIVATE)
+            self._draft, self._descriptor = _locked_draft(path)
             try:
                 os.fchmod(self._descriptor, mode)
                 if reserve:
@@ -133,6 +146,82 @@ def write_new(path: Path, content: bytes, mode: int = PRIVATE) -> None:
     draft = Draft(path, mode)
     draft.write(content)
     draft.put_new()
+
+
+def sweep_drafts(folder: Path) -> int:
+    """Take away drafts that a killed process left in a folder; never fails.
+
+    Returns:
+        How many were taken away.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        with os.scandir(descriptor) as entries:
+            names = [item.name for item in islice(entries, MAX_LOOKED_AT) if _DRAFT.fullmatch(item.name)]
+        return sum(_sweep_one(descriptor, name) for name in names)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+
+
+def _sweep_at_first(folder: Path) -> None:
+    try:
+        about = folder.stat()
+    except OSError:
+        return  # whoever writes there says so
+    key = (about.st_dev, about.st_ino)
+    if key not in _swept:
+        if len(_swept) >= _MAX_REMEMBERED:
+            _swept.clear()
+        _swept.add(key)
+        sweep_drafts(folder)
+
+
+def _sweep_one(folder: int, name: str) -> bool:
+    """Take one draft away, if nobody is writing it; it is looked at through the folder, whatever its path becomes."""
+    try:
+        # Before it is opened: opening a device or a pipe may do something.
+        if not _is_ours(os.stat(name, dir_fd=folder, follow_symlinks=False)):
+            return False
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        opened, now = os.fstat(descriptor), os.stat(name, dir_fd=folder, follow_symlinks=False)
+        # Its writer may have put it in place since; then there is nothing under this name, and never will be.
+        if not _is_ours(opened) or (opened.st_dev, opened.st_ino) != (now.st_dev, now.st_ino):
+            return False
+        os.unlink(name, dir_fd=folder)
+    except OSError:  # locked by who writes it, a file system without locks, or gone
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(about: os.stat_result) -> bool:
+    return stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid()
+
+
+def _locked_draft(path: Path) -> tuple[Path, int]:
+    """A new draft beside `path`, locked. One that was swept before it had its lock is made again."""
+    for _ in range(_TRIES):
+        draft = path.with_name(f".sluis-{secrets.token_hex(12)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, PRIVATE)
+        with suppress(OSError):  # a file system without locks, where nobody sweeps either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return draft, descriptor
+        os.close(descriptor)
+    raise OSError(errno.EAGAIN, "a draft is taken away again and again")
 
 
 def read_limited(path: Path, limit: int) -> bytes:
