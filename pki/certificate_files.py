@@ -50,6 +50,20 @@ def read_certificate(path: Path) -> bytes:
     return found[0]
 
 
+def read_cross(path: Path, root: Path) -> bytes:
+    """DER of a cross-certificate: another CA's word for the key of a root.
+
+    Whose word it is, readers judge: the CA that signed it need not be known here.
+
+    Raises:
+        CertificateFileError: see `read_certificate`; or it is not about the name and key of the certificate in `root`.
+    """
+    cross, own = (x509.load_der_x509_certificate(read_certificate(file)) for file in (path, root))
+    if cross.subject != own.subject or spki_sha256(cross) != spki_sha256(own) or cross.issuer == own.subject:
+        raise CertificateFileError(f"{path}: expected the key of {root} certified by another CA")
+    return cross.public_bytes(Encoding.DER)
+
+
 def pin_of(path: Path) -> str:
     """Hex SHA-256 of the key in the one certificate of a file: what a CA and its credentials are pinned to.
 

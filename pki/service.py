@@ -65,7 +65,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
         await published.load()
         responder = Responder(pki.database, pki.cas, pki.clock)
         rounds = Rounds(pki.database, responder, pki.clock, published.next_change)
-        notices = Notices(pki, rounds.samples)
+        notices = Notices(pki, lambda: [*rounds.samples(), *published.root_crls.samples()])
         peers = Peers(pki, published)
         tally = Tally(pki)
         est = EstApplication(

@@ -18,8 +18,8 @@ from cryptography import x509
 from authz.edge.background import Loop
 from authz.edge.waiters import Waiters
 from pki.app import OpenAuthority
-from pki.ca_settings import RootSettings
-from pki.certificate_files import read_certificate
+from pki.certificate_files import read_certificate, read_cross
+from pki.revocation.root_crls import RootCrls
 from pki.store.database import StoreUnavailable
 from pki.store.register import Register
 
@@ -66,8 +66,14 @@ class Published:
         self._documents: dict[str, Document] = {}
         self._version = -1
         self._changed = asyncio.Event()
-        self._root_crls_seen: dict[str, object] = {}
         self._closing = asyncio.Event()
+        self.root_crls = RootCrls(
+            pki.database,
+            pki.settings.roots(),
+            [x509.load_der_x509_certificate(der) for der in pki.authorities],
+            pki.clock,
+        )
+        """What operators carried here from the roots."""
         self.waiters = Waiters()
         """Those who wait for something newer, of all that is published here."""
         self.watching = Loop("watch", self._refresh, POLL)
@@ -78,13 +84,17 @@ class Published:
 
         Raises:
             StoreUnavailable: the database cannot be read.
-            CertificateFileError: a CA certificate cannot be read.
+            CertificateFileError: a CA certificate cannot be read, or is not what it is published as.
+            RootCrlRefused: the CRL of a root may not be published, and no earlier one is held.
         """
         settings = self._pki.settings
         fixed = {root.name: read_certificate(root.certificate) for root in settings.roots()}
-        fixed |= {f"{root.name}-cross": read_certificate(root.cross) for root in settings.roots() if root.cross}
+        fixed |= {
+            f"{root.name}-cross": read_cross(root.cross, root.certificate) for root in settings.roots() if root.cross
+        }
         fixed |= {ca.name: ca.der for ca in self._pki.cas} | {ca.name: ca.der for ca in self._pki.retired}
         self._documents = {f"/ca/{name}.crt": _certificate(der) for name, der in fixed.items()}
+        await self.root_crls.load()
         await self._refresh()
 
     async def get(self, path: str) -> Document | None:
@@ -136,38 +146,33 @@ class Published:
                 found.append("crl_ended")
             elif name in issuing and now - crl.modified > MAX_CRL_AGE:
                 found.append("crl_stale")
+        if self.root_crls.refused:
+            found.append("root_crl_refused")
         return list(dict.fromkeys(found))
 
     async def _refresh(self) -> None:
+        await self.root_crls.look()
         async with self._pki.database.read() as connection:
             register = Register(connection)
             version = await register.version()
             crls = await register.crls() if version != self._version else None
+            keys = await register.issuers() if crls is not None else {}
         documents = dict(self._documents)
         if crls is not None:
             names = {ca.name for ca in self._pki.cas} | {ca.name for ca in self._pki.retired}
             documents |= {f"/crl/{crl.issuer}.crl": _crl(crl.der) for crl in crls if crl.issuer in names}
             self._version = version
-        for root in self._pki.settings.roots():
-            documents |= self._root_crl(root)
+            self.root_crls.take_up(crls, keys)
+        documents |= {f"/crl/{name}.crl": self._root_crl(name, der) for name, der in self.root_crls.published.items()}
         if documents != self._documents:
             self._documents = documents
             # Those who wait hold on to the event they wait for; the next ones get a new one.
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _root_crl(self, root: RootSettings) -> dict[str, Document]:
-        try:
-            status = root.crl.stat()
-            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if seen == self._root_crls_seen.get(root.name):
-                return {}
-            document = _crl(root.crl.read_bytes())
-        except (OSError, ValueError):
-            _LOG.warning("root_crl_unreadable", root=root.name)
-            return {}
-        self._root_crls_seen[root.name] = seen
-        return {f"/crl/{root.name}.crl": document}
+    def _root_crl(self, name: str, der: bytes) -> Document:
+        held = self._documents.get(f"/crl/{name}.crl")
+        return held if held is not None and held.content == der else _crl(der)
 
 
 def wait_of(prefer: str) -> int:

@@ -17,10 +17,12 @@ from cryptography import x509
 
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock
+from authz.domain.errors import Refused
 from authz.edge.pages import Sample
 from pki.ca_settings import RetiredIssuerSettings
 from pki.notices.expiry import bands_of, claim
 from pki.notices.giving import Giver, Notice
+from pki.revocation.root_crls import read_crl
 from pki.settings import PkiSettings
 from pki.store.database import Database
 
@@ -53,8 +55,8 @@ def endings(settings: PkiSettings) -> list[Ending]:
     found = []
     for kind, name, path in _files(settings):
         try:
-            found.append(_read(kind, name, path.read_bytes()))
-        except (OSError, ValueError) as error:
+            found.append(_read(kind, name, read_crl(path) if kind == "root_crl" else path.read_bytes()))
+        except (OSError, ValueError, Refused) as error:
             _LOG.warning("end_not_known", kind=kind, name=name, error_kind=type(error).__name__)
     return found
 

@@ -4,6 +4,7 @@ Counts come from the database at the moment of the question, so any of several i
 codes, names of CAs and names of domains that are not in order; never a party's people.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,13 +18,16 @@ MAX_DOMAINS: Final = 200
 """Domains that are named; the counts by state cover all of them."""
 
 
-async def samples(connection: AsyncConnection, at: datetime, days: tuple[int, ...]) -> list[Sample]:
+async def samples(
+    connection: AsyncConnection, at: datetime, days: tuple[int, ...], roots: Sequence[str] = ()
+) -> list[Sample]:
     """Everything that the database tells.
 
     Args:
         connection: reads.
         at: moment, UTC.
         days: thresholds of expiry notices.
+        roots: names of CAs whose lists live for months: `pki.notices.authorities` tells when those end.
     """
     found: list[Sample] = []
     for status, number in await _rows(
@@ -52,7 +56,8 @@ async def samples(connection: AsyncConnection, at: datetime, days: tuple[int, ..
     both, refused = (await _rows(connection, unshipped))[0]
     found.append(("sluis_pki_audit_records_waiting", {}, both - refused))
     found.append(("sluis_pki_audit_records_refused", {}, refused))
-    for issuer, made, ends in await _rows(connection, select(crls.c.issuer, crls.c.this_update, crls.c.next_update)):
+    online = select(crls.c.issuer, crls.c.this_update, crls.c.next_update).where(crls.c.issuer.notin_(roots))
+    for issuer, made, ends in await _rows(connection, online):
         found.append(("sluis_pki_crl_age_seconds", {"issuer": issuer}, (at - made).total_seconds()))
         found.append(("sluis_pki_crl_ends_in_seconds", {"issuer": issuer}, (ends - at).total_seconds()))
     return found

@@ -89,7 +89,8 @@ class Notices:
         at = self._pki.clock.now()
         try:
             async with self._pki.database.read() as connection:
-                found = await samples(connection, at, self._pki.settings.notices.expiry_days)
+                roots = [root.name for root in self._pki.settings.roots()]
+                found = await samples(connection, at, self._pki.settings.notices.expiry_days, roots)
             found.append(("sluis_pki_database_up", {}, 1))
         except StoreUnavailable:
             found = [("sluis_pki_database_up", {}, 0)]

@@ -183,6 +183,10 @@ class CrlRegister:
 
     async def put_crl(self, crl: StoredCrl) -> None:
         """Replace the newest CRL of a CA (its parts are there) and let other processes know."""
+        await self._put(crl)
+        await self._db.execute(update(changes).values(version=changes.c.version + 1))
+
+    async def _put(self, crl: StoredCrl) -> None:
         values = {
             "number": crl.number, "this_update": crl.this_update, "next_update": crl.next_update,
             "head": crl.signed.head, "tail": crl.signed.tail,
@@ -190,16 +194,43 @@ class CrlRegister:
         changed = await self._db.execute(update(crls).where(crls.c.issuer == crl.issuer).values(values))
         if not changed.rowcount:
             await self._db.execute(insert(crls).values(values | {"issuer": crl.issuer}))
-        await self._db.execute(update(changes).values(version=changes.c.version + 1))
 
-    async def crls(self) -> list[StoredCrl]:
-        """The newest CRL of each CA."""
+    async def crls(self, of: str | None = None) -> list[StoredCrl]:
+        """The newest CRL of each CA, or of one; among them those of roots, as they were carried here."""
         query = select(crls.c.issuer, crls.c.number, crls.c.this_update, crls.c.next_update, crls.c.head, crls.c.tail)
+        if of is not None:
+            query = query.where(crls.c.issuer == of)
         found = []
         for issuer, number, this_update, next_update, head, tail in (await self._db.execute(query)).all():
             listed = tuple((await self.crl_parts(issuer)).values())
             found.append(StoredCrl(issuer, number, this_update, next_update, SignedCrl(head, listed, tail)))
         return found
+
+    async def root_crl(self, name: str, key: str, *, lock: bool = False) -> StoredCrl | None:
+        """The list of a root that was published last; None when none was, or only of a root of another key.
+
+        Args:
+            name: of the root.
+            key: of the root.
+            lock: hold others who would replace it until the transaction ends.
+        """
+        query = select(issuers.c.key).where(issuers.c.name == name)
+        found = (await self._db.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+        return next(iter(await self.crls(name)), None) if found == key else None
+
+    async def keep_root_crl(self, crl: StoredCrl, key: str) -> None:
+        """Replace the list of a root.
+
+        The change counter stays: it counts what issuing CAs say, and readers of their feed rely on it.
+
+        Raises:
+            IntegrityError: another process did the same at this moment, for the first time.
+        """
+        numbers = {"key": key, "crl_number": crl.number}
+        known = await self._db.execute(update(issuers).where(issuers.c.name == crl.issuer).values(numbers))
+        if not known.rowcount:
+            await self._db.execute(insert(issuers).values(numbers | {"name": crl.issuer}))
+        await self._put(crl)
 
     async def crls_made(self) -> dict[str, datetime]:
         """When the newest CRL of each CA was made."""
