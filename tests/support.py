@@ -2,7 +2,9 @@
 
 import json
 import os
+import secrets
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,28 @@ def count(what: str, number: int = 1) -> None:
     if folder := os.environ.get("SLUIS_COUNTS"):
         with (Path(folder) / f"{os.getpid()}.jsonl").open("a") as file:
             file.write(json.dumps({what: number}) + "\n")
+
+
+def free_port() -> int:
+    """A port of the loopback for TCP and UDP that a program may take later, without anybody taking it before.
+
+    Below the range from which systems hand out ports (32768 and up on Linux), and beside that of the lab. Other test
+    processes are told by a name that the kernel gives once, and takes back when this process ends.
+    """
+    for _ in range(1000):
+        port = 10_000 + secrets.randbelow(10_000)
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                claim.bind(f"\0sluis-test-port-{port}")
+                _require_free(port)
+            except OSError:
+                continue
+            claim.detach()
+            return port
+    raise AssertionError("no free port")
+
+
+def _require_free(port: int) -> None:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.bind(("127.0.0.1", port))

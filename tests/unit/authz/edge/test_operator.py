@@ -10,6 +10,9 @@ import pytest
 from authz.edge import operator
 from authz.edge.operator import operator_login
 
+FIRST = pwd.getpwuid(1).pw_name
+"""The first account after root, which every system has, as `daemon` or as `bin`."""
+
 
 @dataclass
 class Machine:
@@ -42,9 +45,9 @@ def own() -> str:
 
 def test_the_login_that_the_login_manager_knows_too_is_the_operator(machine: Machine) -> None:
     assert operator_login() == own()
-    machine.kernel("1")  # of the account `daemon`, which every system has
-    machine.manager("# session\nUID=1\nUSER=daemon\nAUDIT=7\n")
-    assert operator_login() == "daemon"
+    machine.kernel("1")
+    machine.manager(f"# session\nUID=1\nUSER={FIRST}\nAUDIT=7\n")
+    assert operator_login() == FIRST
     machine.kernel("4242424")
     machine.manager("UID=4242424\nAUDIT=7\n")
     assert operator_login() == "uid-4242424"
@@ -70,7 +73,7 @@ def test_a_login_uid_that_somebody_set_for_himself(machine: Machine) -> None:
     machine.kernel("1")
     assert operator_login() == own()
     machine.manager("UID=1\nAUDIT=7\n")
-    assert operator_login() == "daemon"
+    assert operator_login() == FIRST
 
 
 @pytest.mark.parametrize("name", ["LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER", "SUDO_UID"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from authz.domain.files import write_whole
 from authz.edge.secrets import OwnCertificate, PeerValidation, SecretFiles, SecretsError
 from tests.fakes.edge_pki import EdgeAuthority
 
@@ -25,10 +26,11 @@ def test_a_renewed_pair_is_taken_over_and_a_half_renewed_one_is_not(tmp_path: Pa
     files.write_all()
     assert files.refresh() == []
     before = content(tmp_path / "tls", "server")
-    certificate.write_text(second.chain_pem)
+    # As who renews does it: another file in its place. Written into, it could have the same size at the same moment.
+    write_whole(certificate, second.chain_pem.encode())
     assert files.refresh() == []
     assert content(tmp_path / "tls", "server") == before
-    key.write_text(second.key_pem)
+    write_whole(key, second.key_pem.encode())
     assert files.refresh() == ["server"]
     assert content(tmp_path / "tls", "server") != before
 

@@ -7,6 +7,7 @@ import pytest
 
 from authz.edge.envoy import Listener, service_front
 from authz.edge.supervise import StartFailed, _require_free_ports
+from tests.support import free_port
 
 
 def front(*ports: int) -> dict[str, object]:
@@ -16,10 +17,10 @@ def front(*ports: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_port_that_another_process_listens_on_is_refused_also_when_that_one_would_share_it(*, shared: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(StartFailed, match=f"port {port} of 127.0.0.1 is in use"):
-            _require_free_ports(front(0, port))
+    port = free_port()
+    said = pytest.raises(StartFailed, match=f"port {port} of 127.0.0.1 is in use")
+    with socket.create_server(("127.0.0.1", port), reuse_port=shared), said:
+        _require_free_ports(front(0, port))
     _require_free_ports(front(0, port))
 
 

@@ -100,7 +100,7 @@ async def test_it_goes_on_after_an_error(ca: FakeAuthority, tmp_path: Path, monk
 
     async with client(recovering) as http:
         running = asyncio.create_task(CrlMirror([URL], put, tmp_path, http).run())
-        await asyncio.wait_for(taken.wait(), 5)
+        await asyncio.wait_for(taken.wait(), 25)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert len(crls.held()) == 2

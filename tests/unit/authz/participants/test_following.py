@@ -58,7 +58,7 @@ async def test_a_follower_recovers_by_itself() -> None:
     follower = Follower([snapshot.followed()], FixedClock(), interval=0.001)
     assert follower.blind
     running = asyncio.create_task(follower.run())
-    await asyncio.wait_for(snapshot.read.wait(), 5)
+    await asyncio.wait_for(snapshot.read.wait(), 25)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert snapshot.held == 1

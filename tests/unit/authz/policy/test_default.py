@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from authz.policy.opa_binary import checkout
 from tests.fakes.bundles import SigningParty
 from tests.support import vectors
 
-NOW = datetime.now(UTC)
+NOW = default_keys()[0].not_before
 
 TIMES = b'"not_before": "2026-01-01T00:00:00Z", "not_after": "2027-01-01T00:00:00Z"'
 KEY = b'{"keys": [{"key_id": "k", "public_pem": "", ' + TIMES + b"}]}"

@@ -6,7 +6,9 @@ import json
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from authz.policy.engine import ACCESS_DECISION, PolicyUnavailable
@@ -48,7 +50,7 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(raw: bytes | None, patience: float = 5) -> AsyncIterator[tuple[OpaServerEngine, Server]]:
+async def serving(raw: bytes | None, patience: Any = 60) -> AsyncIterator[tuple[OpaServerEngine, Server]]:
     # A short path: socket addresses have at most about 100 characters.
     with tempfile.TemporaryDirectory(prefix="opa-") as folder:
         path = str(Path(folder) / "s")
@@ -106,9 +108,12 @@ async def test_an_answer_that_is_no_plain_decision_is_none(raw: bytes) -> None:
 
 
 async def test_a_server_that_is_late_is_unavailable_and_asked_once() -> None:
-    async with serving(None, patience=0.1) as (engine, server):
+    async with serving(None, httpx.Timeout(60, read=0.1)) as (engine, server):
         with pytest.raises(PolicyUnavailable, match="late"):
             await engine.decide(ACCESS_DECISION, {})
+        async with asyncio.timeout(60):
+            while not server.requests:  # noqa: ASYNC110  it was sent, and is read when the server gets its turn
+                await asyncio.sleep(0.01)
         assert len(server.requests) == 1
 
 

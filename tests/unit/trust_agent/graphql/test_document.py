@@ -80,11 +80,11 @@ def test_20_duplicate_fragment_names_are_refused(refuse: Refuse) -> None:
 @pytest.mark.parametrize("levels", [8, 18, 22, 60])
 def test_21_doubling_fragments_are_counted_after_expansion_and_refused_quickly(refuse: Refuse, levels: int) -> None:
     doubling = " ".join(f"fragment F{level} on Dossier {{...F{level + 1} ...F{level + 1}}}" for level in range(levels))
-    started = time.perf_counter()
+    started = time.thread_time()
     last = " ".join(f"a{index}: id" for index in range(3))
     assert refuse(f"{{dossier {{...F0}}}} {doubling} fragment F{levels} on Dossier {{{last}}}") is Reason.GRAPHQL_LIMIT
-    # Four million steps would take seconds; the margin is for a busy machine.
-    assert time.perf_counter() - started < 1
+    # Four million steps would take seconds of the processor; what others take of it is not counted.
+    assert time.thread_time() - started < 1
 
 
 def test_21_a_few_doublings_pass(ask: Ask) -> None:
@@ -141,9 +141,9 @@ def test_24_many_directives_are_refused(ask: Ask, refuse: Refuse) -> None:
 def test_25_many_aliases_and_duplicate_fields_are_refused_before_they_cost(ask: Ask, refuse: Refuse) -> None:
     for count, repeated in ((3_000, "a{}: id"), (1_500, "id"), (600, "id"), (11, "id")):
         fields = " ".join(repeated.format(index) for index in range(count))
-        started = time.perf_counter()
+        started = time.thread_time()
         assert refuse(f"{{dossier {{{fields}}}}}") is Reason.GRAPHQL_LIMIT
-        assert time.perf_counter() - started < 1
+        assert time.thread_time() - started < 1
     roots = " ".join(f"a{index}: dossier {{id}}" for index in range(10))
     assert len(ask(f"{{{roots}}}").occurrences) == 10
     assert refuse(f"{{{roots} b: dossier {{id}}}}") is Reason.GRAPHQL_LIMIT
