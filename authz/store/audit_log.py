@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Row, Select, cast, func, select, text
@@ -9,14 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.audit.log import LogEntry, StoredCheckpoint
 from authz.audit.merkle import HASH_BYTES
-from authz.audit.search import MAX_INDEX, Criteria, TermKind, Terms, to_microseconds
+from authz.audit.search import MAX_INDEX, Criteria, TermKind, Terms
 from authz.store.appending import ENTRY, TERM
+from authz.store.blocks import spans_of, summarise
 from authz.store.database import Database
+from authz.store.searching import search
 from authz.store.tables import metadata
 
 BATCH: Final = 1_000
 """Entries read at a time; about 1 MB."""
 _LAST: Final = MAX_INDEX  # an entry that somebody put there must not stop the reading of the others
+_NEVER: Final = -(2**63)
+"""The time of an event that no period holds."""
 
 _CHECKPOINT: Final = metadata.tables["audit_checkpoint"]
 # SQLite stores any type in any column; what somebody put there must arrive as bytes to be judged, whatever it is.
@@ -73,12 +78,17 @@ class StoredAuditLog:
     async def find(self, criteria: Criteria) -> Sequence[LogEntry]:
         """Entries that fit, newest first, at most `criteria.limit`."""
         async with self._database.read() as connection:
-            return [_entry(row) for row in await connection.execute(_search(criteria))]
+            return [_entry(row) for row in await search(connection, criteria, _EVIDENCE)]
 
     async def terms(self, start: int, stop: int) -> dict[int, Terms]:
-        """The searchable copies of what the payloads say, by index."""
+        """The searchable copies of what the payloads say, by index.
+
+        The time is the one under which a search by time finds the entry; one that the summary of its block leaves out
+        is never found.
+        """
         async with self._database.read() as connection:
             names = await _names(connection, start, stop)
+            spans = await spans_of(connection, start, min(stop, _LAST))
             rows = await connection.execute(
                 select(
                     ENTRY.c.entry_index,
@@ -91,7 +101,11 @@ class StoredAuditLog:
                     ENTRY.c.trace_id,
                 ).where(ENTRY.c.entry_index >= start, ENTRY.c.entry_index < min(stop, _LAST))
             )
-            return {row[0]: Terms(*row[1:], names=frozenset(names[row[0]])) for row in rows}
+            found = {row[0]: Terms(*row[1:], names=frozenset(names[row[0]])) for row in rows}
+        return {
+            index: terms if spans.holds(index, terms.event_us) else replace(terms, event_us=_NEVER)
+            for index, terms in found.items()
+        }
 
     async def checkpoints(self) -> Sequence[StoredCheckpoint]:
         """Every signed checkpoint, smallest first."""
@@ -107,13 +121,14 @@ class StoredAuditLog:
         return None if row is None else _checkpoint(row)
 
     async def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
-        """Keep a checkpoint; one of the same size that is there already stays."""
+        """Keep a checkpoint; one of the same size that is there already stays. Blocks it completes are summarised."""
 
         async def act(connection: AsyncConnection) -> None:
             frontier = b"".join(checkpoint.frontier)
             await connection.execute(
                 _KEEP_FIRST, {"size": checkpoint.size, "note": checkpoint.note, "frontier": frontier}
             )
+            await summarise(connection, checkpoint.size)
 
         await self._database.write(act)
 
@@ -147,49 +162,3 @@ async def _names(connection: AsyncConnection, start: int, stop: int) -> dict[int
     for row in rows:
         found[row.entry_index].add((row.kind, row.value))
     return found
-
-
-def _search(criteria: Criteria) -> Select[Any]:
-    """The statement: one name drives it through its index, in the order of the log; the others filter."""
-    names = [
-        (kind, value)
-        for kind, value in (
-            (TermKind.OBJECT, criteria.object_identifier),
-            (TermKind.USER, criteria.participant),
-            (TermKind.PROTOCOL, criteria.protocol),
-        )
-        if value is not None
-    ]
-    statement = select(*_EVIDENCE)
-    position: ColumnElement[int] = ENTRY.c.entry_index
-    for place, (kind, value) in enumerate(names):
-        term = TERM.alias(f"name_{place}")
-        statement = statement.join(term, term.c.entry_index == ENTRY.c.entry_index).where(
-            term.c.kind == kind.value, term.c.value == value
-        )
-        if place == 0:
-            position = term.c.entry_index
-    if criteria.below is not None:
-        statement = statement.where(position < criteria.below)
-    for condition in _conditions(criteria):
-        statement = statement.where(condition)
-    return statement.order_by(position.desc()).limit(criteria.limit)
-
-
-def _conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if criteria.event_type is not None:
-        conditions.append(ENTRY.c.event_type == criteria.event_type.value)
-    if criteria.outcome is not None:
-        conditions.append(ENTRY.c.outcome == int(criteria.outcome))
-    if criteria.reason is not None:
-        conditions.append(ENTRY.c.reason == criteria.reason)
-    if criteria.trace_id is not None:
-        conditions.append(ENTRY.c.trace_id == criteria.trace_id)
-    if criteria.source is not None:
-        conditions.append(ENTRY.c.source == criteria.source)
-    if criteria.since is not None:
-        conditions.append(ENTRY.c.event_us >= to_microseconds(criteria.since))
-    if criteria.until is not None:
-        conditions.append(ENTRY.c.event_us < to_microseconds(criteria.until))
-    return conditions

@@ -19,7 +19,7 @@ from authz.audit.log import AuditUnavailable
 from authz.domain.audit import AuditRecord
 from authz.domain.clock import Clock
 from authz.domain.errors import InvalidValue
-from authz.store.engine import make_engine, prepare_file
+from authz.store.engine import MIGRATION_TIMEOUT_S, make_engine, prepare_file
 from authz.store.migrate import migrate
 from authz.store.writer import Group, Writer, WriterLimits
 
@@ -39,6 +39,7 @@ class Database:
     def __init__(self, url: str, clock: Clock, limits: WriterLimits | None = None) -> None:
         self._reading: AsyncEngine = make_engine(url, readonly=True)
         self._writing: AsyncEngine = make_engine(url, readonly=False)
+        self._migrating: AsyncEngine = make_engine(url, readonly=False, command_timeout=MIGRATION_TIMEOUT_S)
         self._writer = Writer(self._writing, clock, limits or WriterLimits())
 
     async def start(self) -> None:
@@ -50,8 +51,9 @@ class Database:
         try:
             if self._writing.dialect.name == "sqlite" and self._writing.url.database:
                 await asyncio.to_thread(prepare_file, self._writing.url.database)
-            async with self._writing.begin() as connection:
+            async with self._migrating.begin() as connection:
                 await connection.run_sync(migrate)
+            await self._migrating.dispose()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             await self._dispose()
             raise AuditUnavailable("the database cannot be opened or brought to the schema of this release") from error
@@ -68,6 +70,7 @@ class Database:
         await self._dispose()
 
     async def _dispose(self) -> None:
+        await self._migrating.dispose()
         await self._writing.dispose()
         await self._reading.dispose()
 

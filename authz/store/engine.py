@@ -18,16 +18,19 @@ BUSY_TIMEOUT_MS: Final = 5_000
 """Milliseconds that a connection waits for another process's transaction; ours take a few."""
 COMMAND_TIMEOUT_S: Final = 10
 """Seconds that PostgreSQL may take for one command."""
+MIGRATION_TIMEOUT_S: Final = 3_600
+"""Seconds for one command of a migration: an index over a log of years takes minutes."""
 READERS: Final = 4
 """Connections for reading; the token path reads from memory."""
 
 
-def make_engine(url: str, *, readonly: bool) -> AsyncEngine:
+def make_engine(url: str, *, readonly: bool, command_timeout: int = COMMAND_TIMEOUT_S) -> AsyncEngine:
     """An engine for one kind of connection.
 
     Args:
         url: `sqlite+aiosqlite:///<file>` or `postgresql+asyncpg://...`.
         readonly: connections refuse to write, and every transaction is one consistent reading.
+        command_timeout: seconds that PostgreSQL may take for one command.
     """
     parsed = make_url(url)
     size = READERS if readonly else 1
@@ -43,7 +46,7 @@ def make_engine(url: str, *, readonly: bool) -> AsyncEngine:
         isolation_level="REPEATABLE READ" if readonly else "READ COMMITTED",
         connect_args={
             "timeout": COMMAND_TIMEOUT_S,
-            "command_timeout": COMMAND_TIMEOUT_S,
+            "command_timeout": command_timeout,
             "server_settings": {"default_transaction_read_only": "on" if readonly else "off"},
         },
     )

@@ -21,12 +21,13 @@ MIGRATION_LOCK: Final = 0x534C5549_4D494752
 _log = structlog.get_logger(__name__)
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection, revision: str = "head") -> None:
     """Apply what is missing.
 
     Args:
         connection: inside a transaction that the caller commits. On SQLite it was begun with BEGIN IMMEDIATE, which
             is the lock; on PostgreSQL an advisory lock is taken here.
+        revision: to which; that of this release.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
@@ -42,4 +43,4 @@ def migrate(connection: Connection) -> None:
         except CommandError:
             _log.warning("database_is_newer", revision=current)
             return
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -4,7 +4,7 @@ Times are microseconds since the epoch as integers, because SQLite has no type f
 compare and index them alike. The schema is made by the migrations; a test compares the two.
 """
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Integer, MetaData, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Integer, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -146,6 +146,11 @@ class ChangeRow(Table, table=True):
     version: int = Field(sa_type=BigInteger)
 
 
+def _some(column: str, condition: str) -> Index:
+    """An index of the few entries for which a condition holds; the others do not pay for it."""
+    return Index(None, column, "entry_index", sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 class AuditEntryRow(Table, table=True):
     """One entry of the log: the evidence, and beside it copies of what is searched for."""
 
@@ -153,8 +158,10 @@ class AuditEntryRow(Table, table=True):
     __table_args__ = (
         UniqueConstraint("source", "record_id"),
         Index(None, "trace_id"),
-        Index(None, "event_us"),
+        Index(None, "source", "entry_index"),
         Index(None, "event_type", "entry_index"),
+        _some("outcome", "outcome > 1"),
+        _some("reason", "reason <> ''"),
     )
     entry_index: int = Field(primary_key=True, sa_type=_POSITION, sa_column_kwargs={"autoincrement": False})
     received_us: int = Field(sa_type=BigInteger)
@@ -179,6 +186,15 @@ class AuditTermRow(Table, table=True):
     kind: str = Field(primary_key=True)
     value: str = Field(primary_key=True)
     entry_index: int = Field(primary_key=True, sa_type=BigInteger)
+
+
+class AuditBlockRow(Table, table=True):
+    """The oldest and the newest event of a block of entries (`authz.store.blocks`)."""
+
+    __tablename__ = "audit_block"
+    block: int = Field(primary_key=True, sa_type=_POSITION, sa_column_kwargs={"autoincrement": False})
+    oldest_us: int = Field(sa_type=BigInteger)
+    newest_us: int = Field(sa_type=BigInteger)
 
 
 class AuditCheckpointRow(Table, table=True):

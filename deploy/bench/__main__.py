@@ -13,7 +13,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from deploy.bench import certificates, crl, dnssec, ocsp
+from deploy.bench import certificates, crl, dnssec, ocsp, search
 from deploy.bench.budgets import Budget, Outcome, budgets
 from deploy.bench.load import LoadFailed, Measured, find_oha
 from deploy.bench.machine import describe
@@ -56,8 +56,8 @@ def main() -> int:
         return 1
     found = budgets(outcome)
     console.print(_loads(outcome), _processor(outcome), _budgets(found))
-    console.print("\nCertificates, 100,000 revocations, OCSP and DNSSEC, one after the other ...")
-    parts = [*certificates.measure(), *dnssec.measure(), *crl.measure(), *ocsp.measure()]
+    console.print("\nCertificates, 100,000 revocations, OCSP, DNSSEC and searching, one after the other ...")
+    parts = [*certificates.measure(), *dnssec.measure(), *crl.measure(), *ocsp.measure(), *search.rows()]
     console.print(_parts(parts))
     console.print(f"Results: {_keep(machine, outcome, found, parts)}", markup=False)
     return 0
@@ -108,7 +108,7 @@ def _budgets(found: list[Budget]) -> Table:
 
 
 def _parts(rows: list[Row]) -> Table:
-    table = Table(title="Certificates and DNSSEC", title_justify="left")
+    table = Table(title="Certificates, DNSSEC and searching", title_justify="left")
     table.add_column("what")
     for heading in ("measured", "at most", "met"):
         table.add_column(heading, justify="right")
