@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 import secrets
-import socket
 import ssl
 import threading
 import time
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from authz.policy.bundle import sign_bundle
 from authz.policy.signing import PemSigner
 from tests.fakes.certificates import FakeAuthority, FakeCertificate
+from tests.support import free_port
 
 ROOT = Path(__file__).parents[2]
 ISSUER = "https://authz.test"
@@ -65,12 +65,6 @@ Answer = tuple[int, dict[str, str], bytes]
 
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class TokenKey:
@@ -279,7 +273,7 @@ class FakeRegister(_Server):
         if self.fault == "breaks":
             raise ConnectionAbortedError
         if self.fault == "late":
-            time.sleep(2)
+            time.sleep(8)  # longer than an agent waits
         lowered = {name.lower(): value for name, value in headers.items()}
         seen = {"method": method, "path": path, "headers": lowered, "body": body.decode()}
         self.requests.append(seen)
@@ -353,7 +347,7 @@ path = "/inner/graphql"
 anchors = ["root.pem"]
 service = "wlzindicatieregister"
 schema_file = "register.graphql"
-timeout = 1
+timeout = 5
 public_fields = {json.dumps(PUBLIC)}
 [journal]
 segment_bytes = 1048576

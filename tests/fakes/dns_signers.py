@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import socket
 import subprocess
 import threading
 import time
@@ -33,7 +32,7 @@ from dns.rdtypes.dnskeybase import Flag
 
 from deploy.lab.dns import Responder, Server
 from pki.dnssec import DnssecState
-from tests.support import require
+from tests.support import free_port, require
 
 ALGORITHM_NAMES = {
     7: "RSASHA1-NSEC3-SHA1",
@@ -231,12 +230,6 @@ def _transfer(source: Source, port: int) -> dns.zone.Zone | None:
     except (OSError, EOFError, dns.exception.DNSException):
         return None
     return zone if zone.get_rdataset(source.apex, RdataType.DNSKEY) is not None else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

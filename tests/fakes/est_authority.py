@@ -13,8 +13,8 @@ from pathlib import Path
 from cryptography import x509
 
 from tests.fakes.domains import EXAMPLE, RunningDns, running_dns
-from tests.integration.test_pki_serve import free_port, until_healthy
-from tests.support import require
+from tests.integration.test_pki_serve import until_healthy
+from tests.support import free_port, require
 
 ROOT = Path(__file__).parents[2]
 NAME = "pki.example.nl"

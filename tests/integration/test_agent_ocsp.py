@@ -31,7 +31,7 @@ class Place:
         self.agent = Agent(self.station)
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.station.health_port}/metrics").text
+        return httpx.get(f"http://127.0.0.1:{self.station.health_port}/metrics", timeout=30).text
 
 
 @pytest.fixture(scope="module")

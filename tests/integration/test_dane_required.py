@@ -7,8 +7,9 @@ import asyncio
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from authz import dane
 from authz.dane import EndpointEye
+from authz.directory import endpoints
 from authz.domain.audit import EventType
 from authz.domain.reasons import Reason
 from deploy.lab.dns import Server
@@ -33,7 +36,7 @@ from tests.fakes.certificates import FakeAuthority, FakeCertificate
 from tests.fakes.dns import FakeDns, strip
 from tests.fakes.tls import TlsEndpoint, tls_endpoint
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 HOST = "pep.ciz.test.nl"
 HOUR = 3600.0
 LAB = ("127.0.0.0/8",)
@@ -103,13 +106,23 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-async def network(tmp_path: Path, stack: ExitStack, request: pytest.FixtureRequest) -> AsyncIterator[Network]:
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look counts as quick: how long one takes says something about the machine, and about nobody here."""
+    monkeypatch.setattr(endpoints, "QUICK_LOOK", 60.0)
+    monkeypatch.setattr(endpoints, "_Seen", partial(endpoints._Seen, patience=60.0))
+
+
+@pytest.fixture
+async def network(
+    tmp_path: Path, stack: ExitStack, request: pytest.FixtureRequest, _patient: None
+) -> AsyncIterator[Network]:
     networks, version = getattr(request, "param", (LAB, ssl.TLSVersion.TLSv1_3))
     # As a trust agent: no client gets in without a certificate of the network.
     endpoint = stack.enter_context(tls_endpoint(LEAF, version, clients=AUTHORITY))
     names = Names()
     async with Server(names) as server:
-        resolver = Resolver([("127.0.0.1", server.port)], timeout=0.5, rounds=1)
+        # An answer comes from this process: it is only late where the machine is busy.
+        resolver = Resolver([("127.0.0.1", server.port)], timeout=30, rounds=1)
         # The zones are made anew with each change, with other keys.
         validator = AnchoredValidator(resolver, lambda: names.network.anchors())  # noqa: PLW0108  the network of then
         async with authorization_server(tmp_path) as authz:
@@ -250,16 +263,18 @@ async def test_a_certificate_is_rolled_by_publishing_its_record_first(network: N
     assert network.endpoint.connections == before + 2
 
 
-async def test_a_name_server_that_is_silent_is_no_mismatch(network: Network) -> None:
+async def test_a_name_server_that_is_silent_is_no_mismatch(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     network.names.serve(network.port, LEAF)
     assert await network.look() is None
     network.names.tamper = lambda _: None
-    assert await network.look(HOUR) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(dane, "LOOK_SECONDS", 0.5)  # silence is known at once
+        assert await network.look(HOUR) is None
     network.names.tamper = lambda answer: answer
     assert await network.look(HOUR) is None
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(900)
 async def test_in_the_lab_another_record_ends_tokens_and_the_right_one_brings_them_back(
     tmp_path: Path,
 ) -> None:
@@ -281,8 +296,8 @@ async def test_in_the_lab_another_record_ends_tokens_and_the_right_one_brings_th
             changed = await lab.command("authz", "scheme", "import", str(lab.layout.scheme.with_name("changed.toml")))
             assert changed.status == 0, changed.problem
 
-        async def until(status: int, text: str) -> None:
-            async with asyncio.timeout(70), lab.caller(lab.credentials(NORTH)) as caller:
+        async def until(status: int, text: str, seconds: float = 120) -> None:
+            async with asyncio.timeout(seconds), lab.caller(lab.credentials(NORTH)) as caller:
                 while True:
                     answer = await caller.token_iwlz(lab.iwlz_token, INDICATIONS.scopes[0], lab.audience(INDICATIONS))
                     if (answer.status, text in answer.text) == (status, True):
@@ -295,10 +310,17 @@ async def test_in_the_lab_another_record_ends_tokens_and_the_right_one_brings_th
         # A match is not looked at for an hour; when it was not required meanwhile, it is new.
         await require("optional")
         await until(200, "access_token")
-        # Nothing tells that it is forgotten; authz asks four times a second.
-        await asyncio.sleep(1.5)
-        await require("required")
-        await until(403, "fits no TLSA record")
+        # Nothing tells that it is forgotten; authz asks four times a second. If it was too busy to, once more.
+        for pause in (1.5, 5, 15):
+            await asyncio.sleep(pause)
+            await require("required")
+            with suppress(TimeoutError):
+                await until(403, "fits no TLSA record", 20)
+                break
+            await require("optional")
+            await until(200, "access_token")
+        else:
+            pytest.fail("another TLSA record changed nothing")
         await publish(zones)
         await until(200, "access_token")
         reasons = {record.reason for record in await list_records(lab, "--event", EventType.TOKEN_REQUEST.value)}

@@ -14,7 +14,7 @@ from deploy.lab.network import INDICATIONS, MEDIATION, NORTH, TRUST_PROVIDER
 from deploy.lab.running import RunningLab
 from deploy.lab.up import LabOptions, down, up
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ and CRLs, several levels of CAs, and an anchor that is not self-signed, in Borin
 import json
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, XFCC_HEADER, par
 from tests.fakes.certificates import FakeCertificate
 from tests.fakes.edge_pki import EdgeAuthority
 from tests.fakes.pkioverheid import FakePkioverheid
+from tests.support import free_port
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -45,21 +45,21 @@ def envoy(
         (folder / "crls" / f"{number}.crl").write_bytes(pki.crl(ca))
     if delta:
         (folder / "crls" / "delta.crl").write_bytes(pki.crl(pki.tsp, base=1))
-    ports = (_free_port(), _free_port())
+    ports = (free_port(), free_port())
     described = {"run": str(folder / "run"), "client": "optional", "tls_port": ports[0], "plain_port": ports[1]}
     described |= {"certificate": str(certificate), "key": str(key), "ca": str(folder / "ca.pem")}
     described |= {"crls": str(folder / "crls")}
     (folder / "edge.json").write_text(json.dumps(described))
     process = subprocess.Popen([sys.executable, "-m", "tests.fakes.edge_runner", str(folder / "edge.json")], cwd=ROOT)
     try:
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while not _answers(f"http://127.0.0.1:{ports[1]}"):
             assert time.monotonic() < end, "Envoy did not start in time"
             time.sleep(0.05)
         yield f"https://localhost:{ports[0]}/x", folder, server.pem
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         shutil.rmtree(folder)
 
 
@@ -70,7 +70,7 @@ def seen(edge: tuple[str, Path, str], leaf: FakeCertificate, *, with_chain: bool
     (folder / "client.pem").write_bytes(chain)
     (folder / "client.key").write_bytes(leaf.key_pem)
     context.load_cert_chain(folder / "client.pem", folder / "client.key")
-    with httpx.Client(verify=context, timeout=10) as client:
+    with httpx.Client(verify=context, timeout=30) as client:
         return dict(client.get(url).json()["headers"])
 
 
@@ -99,14 +99,8 @@ def test_envoy_is_not_disturbed_by_a_delta() -> None:
         assert seen(edge, leaf)[EDGE_VERIFIED_HEADER] == "1"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=10).status_code == 200
     except httpx.TransportError:
         return False

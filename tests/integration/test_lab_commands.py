@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from deploy.lab.running import RunningLab
 from deploy.lab.state import LabState
 from tests.support import require
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -155,8 +156,13 @@ def test_logs_names_the_components_and_shows_one(started: Started) -> None:
     assert "authz" in unknown.stderr
 
 
+def of_envoy() -> set[Path]:
+    """What Envoys left in the memory that processes share; others use that too."""
+    return set(Path("/dev/shm").glob("*envoy*"))  # noqa: S108  a real folder of the system
+
+
 def test_down_leaves_nothing_behind(tmp_path: Path) -> None:
-    shared = set(Path("/dev/shm").iterdir())  # noqa: S108  where Envoy could leave something
+    shared = of_envoy()
     one = Started(tmp_path / ".lab" / "network")
     state = LabState.load(one.folder)
     assert state is not None
@@ -171,7 +177,7 @@ def test_down_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [process for process in everything if process.alive] == []
     assert not one.folder.parent.exists()
     assert not state.sockets.exists()
-    assert set(Path("/dev/shm").iterdir()) <= shared  # noqa: S108
+    assert of_envoy() <= shared
     for port in state.ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
@@ -210,7 +216,7 @@ def test_an_interrupted_up_leaves_nothing_behind(tmp_path: Path, number: signal.
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         state = wait_for_processes(folder)
         process.send_signal(number)
-        assert process.wait(30) != 0
+        assert process.wait(120) != 0
 
     assert not folder.exists()
     assert not state.sockets.exists()
@@ -233,10 +239,11 @@ def test_a_killed_up_can_be_ended_by_down(tmp_path: Path) -> None:
 
 def wait_for_processes(folder: Path) -> LabState:
     """The state of a lab that is being started, as soon as something of it runs."""
-    while True:
-        state = LabState.load(folder)
-        if state is not None and len(state.processes) >= 2:
-            return state
+    end = time.monotonic() + 120
+    while (state := LabState.load(folder)) is None or len(state.processes) < 2:
+        assert time.monotonic() < end, "nothing was started"
+        time.sleep(0.01)
+    return state
 
 
 def test_a_port_that_is_taken_is_named_and_nothing_is_started(tmp_path: Path) -> None:

@@ -19,17 +19,17 @@ from deploy.lab.state import LabBusy, LabState, sole_command
 
 pytestmark = pytest.mark.integration
 
-SLEEPER = (sys.executable, "-c", "import time; time.sleep(60)")
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(300)")
 DEAF_SOURCE = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("deaf", flush=True)
-time.sleep(60)
+time.sleep(300)
 """
 PARENT_SOURCE = """
 import subprocess, sys, time
-print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
-time.sleep(60)
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]).pid, flush=True)
+time.sleep(300)
 """
 HOLDER_SOURCE = """
 import sys, time
@@ -37,7 +37,7 @@ from pathlib import Path
 from deploy.lab.state import sole_command
 with sole_command(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(300)
 """
 
 
@@ -59,7 +59,7 @@ async def never() -> str | None:
 
 async def said(log: Path) -> str:
     """What a process wrote, as soon as it wrote something."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (text := log.read_text()).strip():  # noqa: ASYNC110, ASYNC240  nothing tells of a write to a file
             await asyncio.sleep(0.02)
     return text
@@ -107,11 +107,11 @@ def test_a_program_that_ends_before_anybody_looks_has_an_identity(
     popen = subprocess.Popen
 
     def ended(*arguments: object, **options: object) -> "subprocess.Popen[bytes]":
-        process = popen(*arguments, **options)  # type: ignore[call-overload]
+        process: subprocess.Popen[bytes] = popen(*arguments, **options)  # type: ignore[call-overload]
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return process
 
-    monkeypatch.setattr(processes.subprocess, "Popen", ended)
+    monkeypatch.setattr(subprocess, "Popen", ended)
     process = processes.start((sys.executable, "-c", "pass"), state.folder / "log", {}, state.folder)
     assert process.started > 0
     assert not process.alive
@@ -121,7 +121,7 @@ async def test_a_component_that_ends_is_named_with_its_log(state: LabState) -> N
     failing = Component("broken", (sys.executable, "-c", "raise SystemExit('no such key: audience')"), never)
 
     with pytest.raises(ComponentFailed, match=r"(?s)broken ended.*no such key: audience"):
-        await bring_up(state, [failing], patience=10)
+        await bring_up(state, [failing], patience=60)
 
 
 async def test_a_component_that_is_not_ready_in_time_is_named_with_what_is_missing(state: LabState) -> None:
@@ -153,14 +153,14 @@ async def test_components_start_in_their_order(state: LabState) -> None:
             Component("second", SLEEPER, noting("second"), after=("first",)),
             Component("first", SLEEPER, noting("first")),
         ],
-        patience=10,
+        patience=60,
     )
 
     assert order == ["first", "second", "third"]
 
 
 async def test_the_state_on_disk_is_enough_to_end_everything(state: LabState) -> None:
-    await bring_up(state, [Component("sleeper", SLEEPER, at_once)], patience=10)
+    await bring_up(state, [Component("sleeper", SLEEPER, at_once)], patience=60)
     again = LabState.load(state.folder)
     assert again is not None
     sleeper = again.processes["sleeper"]
@@ -226,8 +226,12 @@ def test_a_port_in_use_is_named_and_none_other_is_taken() -> None:
 
 async def test_what_was_started_but_not_written_down_is_ended_and_another_labs_is_not(state: LabState) -> None:
     """`lab up` may be killed between starting a program and writing down its pid."""
-    await bring_up(state, [Component("lost", SLEEPER, at_once)], patience=10)
+    await bring_up(state, [Component("lost", SLEEPER, at_once)], patience=60)
     lost = state.processes.pop("lost")
+    # A program that was just started shows its environment a moment after it is there.
+    async with asyncio.timeout(60):
+        while lost not in processes.marked(components._MARK, str(state.sockets)):  # noqa: ASYNC110  the kernel
+            await asyncio.sleep(0.02)
     other = {components._MARK: f"{state.sockets}-of-another-lab"}
     stranger = processes.start(SLEEPER, state.folder / "other.log", other, state.folder)
 

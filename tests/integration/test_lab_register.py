@@ -27,7 +27,7 @@ async def register() -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)), base_url="http://register"
         ) as client:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 await ready(client)
             yield client
     finally:

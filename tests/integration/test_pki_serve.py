@@ -24,7 +24,7 @@ from authz.edge.waiters import MOST_EACH
 from pki.holder.confirming import ConfirmationFailed, confirm_use
 from pki.validation.revocation_feed import FeedReader
 from tests.fakes.domains import EXAMPLE, running_dns
-from tests.support import require
+from tests.support import free_port, require
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -52,14 +52,8 @@ class Serving:
         return x509.load_der_x509_crl(httpx.get(f"{self.plain}/crl/issuing-tst.crl").content)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def until_healthy(url: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
             if httpx.get(f"{url}/health").status_code == 200:
@@ -101,7 +95,7 @@ def _serving(folder: Path, domains: str) -> Iterator[Serving]:
         yield found
     finally:
         found.process.terminate()
-        found.process.wait(30)
+        found.process.wait(90)
 
 
 def test_a_revocation_is_published_when_the_command_returns(serving: Serving) -> None:
@@ -148,7 +142,7 @@ def test_openssl_asks_and_believes_the_ocsp_responder(serving: Serving) -> None:
 def test_paths_as_they_were_written_reach_no_file(serving: Serving) -> None:
     host, port = serving.plain.removeprefix("http://").split(":")
     for path in ("/crl/../ca/root.crt", "/crl/..%2fpki.toml", "/ca/%2e%2e/pki.toml", "/ocsp/..%2f..%2fetc/passwd"):
-        with socket.create_connection((host, int(port)), timeout=5) as plain, plain.makefile("rb") as answer:
+        with socket.create_connection((host, int(port)), timeout=30) as plain, plain.makefile("rb") as answer:
             plain.sendall(f"GET {path} HTTP/1.1\r\nHost: pki\r\nConnection: close\r\n\r\n".encode())
             assert b" 404 " in answer.readline(), path
 
@@ -220,7 +214,7 @@ def test_31_a_weak_suite_is_refused(serving: Serving) -> None:
 def test_a_second_one_on_the_same_ports_says_so_and_ends(serving: Serving) -> None:
     config = serving.folder / "ca" / "pki.toml"
     command = [sys.executable, "-m", "pki.cli.main", "serve", "--config", str(config)]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert f"port {serving.plain.rpartition(':')[2]} of 127.0.0.1 is in use" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
@@ -249,5 +243,5 @@ def test_many_who_wait_stop_nobody(serving: Serving) -> None:
             name = {"sni_hostname": "pki.example.nl"}
             answer = client.get(f"{serving.tls}{path}", headers=headers, extensions=name)
             assert answer.status_code == 304
-            assert time.monotonic() - began < 5
-        assert httpx.get(f"{serving.plain}{path}", timeout=5).status_code == 200
+            assert time.monotonic() - began < 30  # half of what it asked to wait
+        assert httpx.get(f"{serving.plain}{path}", timeout=30).status_code == 200

@@ -12,7 +12,7 @@ import pytest
 from deploy.lab.layout import program
 from tests.support import require
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 CHECKOUT = Path(__file__).parents[2]
 TUTORIAL = CHECKOUT / "docs" / "tutorial" / "first-certificate.md"
