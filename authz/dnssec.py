@@ -19,6 +19,7 @@ from authz.directory.watching import DomainWatch
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
+from authz.edge.recent import Recent
 from authz.grants.audience import DaneState, DomainStanding, DomainState
 from authz.settings import AuthzSettings
 from pki.dnssec.keeping import AnchorKeeper
@@ -30,6 +31,8 @@ ANCHOR_STATE = "root-anchors.json"
 """In the state folder: the keys of the public root, followed by RFC 5011."""
 FIRST_LOOK_SECONDS: Final = 5.0
 """How long the start waits for the first look at endpoints, so that a restart refuses nobody."""
+_TOLD: Final = 1024
+"""Domains of which the last warning is remembered."""
 _log = structlog.get_logger()
 
 
@@ -42,12 +45,17 @@ class CheckedStanding:
 
     def __init__(self, cached: CachedStanding) -> None:
         self._cached = cached
+        self._told: Recent[str, str] = Recent(_TOLD)
 
     async def check(self, host: str, at: datetime) -> DomainState:
         """See `DomainStanding.check`."""
         result = await self._cached.check(host, at)
         state = DomainState(result.standing.value)
-        if state is not DomainState.SECURE:
+        if state is DomainState.SECURE:
+            self._told.discard(host)
+        elif self._told.get(host) != result.message:
+            # Once for what is remembered, and not once for each who asks.
+            self._told.put(host, result.message)
             _log.warning("audience domain refused", domain=host, state=state.value, why=result.message)
         return state
 

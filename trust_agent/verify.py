@@ -9,11 +9,10 @@ Not checked here: what is asked of the register.
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 import msgspec
 
@@ -21,7 +20,8 @@ from authz.domain import base64url
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
-from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
+from authz.edge.client_certificate import KnownCertificates, digest_of, parse_xfcc
+from authz.edge.recent import Recent
 from pki.validation.validator import CertificateValidator, ValidatedCertificate
 from trust_agent.jws import KeySet, parse_jws, verify_jws
 
@@ -32,41 +32,6 @@ _REFUSAL_COUNTS: Final = timedelta(seconds=1)
 """How long a refused certificate is refused again without another look."""
 MAX_STRANGERS: Final = 50
 """Certificates that Envoy did not verify, for which the reason is looked up in one second; that takes 4 ms for each."""
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-class Recent(Generic[_K, _V]):
-    """The most recently used entries, bounded in number."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._items: OrderedDict[_K, _V] = OrderedDict()
-
-    def get(self, key: _K) -> _V | None:
-        """The entry, which thereby is the most recent."""
-        item = self._items.get(key)
-        if item is not None:
-            self._items.move_to_end(key)
-        return item
-
-    def put(self, key: _K, item: _V) -> None:
-        """Remember; the least recent entry leaves when there are too many."""
-        self._items[key] = item
-        if len(self._items) > self._limit:
-            self._items.popitem(last=False)
-
-    def discard(self, key: _K) -> None:
-        """Forget the entry, if there is one."""
-        self._items.pop(key, None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._items.clear()
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 class TrustMaterial(Protocol):
@@ -179,7 +144,7 @@ class Verifier:
         self._rules = rules
         self._tokens: Recent[bytes, VerifiedToken] = Recent(max_tokens)
         self._keys_of_tokens: KeySet | None = None
-        self._presented: Recent[str, PresentedCertificate] = Recent(max_certificates)
+        self._presented = KnownCertificates(max_certificates)
         self._refused: Recent[bytes, _RefusedCertificate] = Recent(max_certificates)
         self._second, self._strangers = 0, 0
 
@@ -194,7 +159,7 @@ class Verifier:
         Raises:
             Refused: CERTIFICATE_*, CRL_* or CREDENTIAL_REVOKED.
         """
-        known = self._presented.get(xfcc) if xfcc else None
+        known = self._presented.find(xfcc) if xfcc else None
         if known is None and xfcc:
             self._require_not_just_refused(xfcc, at)
             if verified_by_edge != "1":
@@ -207,7 +172,7 @@ class Verifier:
             raise
         if known is None:
             # Only now: what anybody can make for himself is not kept, and pushes out nobody.
-            self._presented.put(xfcc or "", presented)
+            self._presented.keep(xfcc or "", presented)
         if verified_by_edge != "1":
             raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
         # The other spelling of the same certificate has another thumbprint (`pki.validation.twin`): a block on one is
@@ -218,7 +183,7 @@ class Verifier:
 
     def _require_not_just_refused(self, xfcc: str, at: datetime) -> None:
         # Building a path for a stranger takes milliseconds, in which nobody else gets a decision.
-        refused = self._refused.get(_digest(xfcc))
+        refused = self._refused.get(digest_of(xfcc))
         if refused is not None and timedelta(0) <= at - refused.at < _REFUSAL_COUNTS:
             raise Refused(refused.reason, refused.detail)
 
@@ -232,10 +197,10 @@ class Verifier:
             raise Refused(Reason.CERTIFICATE_UNVERIFIED_BY_EDGE, "the client certificate was not verified")
 
     def _remember_refusal(self, xfcc: str, refusal: Refused, at: datetime) -> None:
-        self._presented.discard(xfcc)
+        self._presented.forget(xfcc)
         if refusal.reason.value.startswith("certificate_"):
             # Not what a missing or stale CRL brings about: that ends as soon as the CRL is there.
-            self._refused.put(_digest(xfcc), _RefusedCertificate(refusal.reason, refusal.detail, at))
+            self._refused.put(digest_of(xfcc), _RefusedCertificate(refusal.reason, refusal.detail, at))
 
     async def token(
         self, authorization: Sequence[str], certificate: ValidatedCertificate, at: datetime
@@ -310,10 +275,6 @@ class Verifier:
             not_before=claims.issued_at - rules.skew,
             not_after=claims.expires_at + rules.skew,
         )
-
-
-def _digest(xfcc: str) -> bytes:
-    return hashlib.sha256(xfcc.encode("utf-8", "surrogatepass")).digest()
 
 
 def _bearer(authorization: Sequence[str]) -> str:

@@ -4,14 +4,17 @@ Specification: shared `spec/audit.md`, "Writing without losing or blocking": at-
 A sender is authenticated elsewhere; here it can only speak for its own sources, and only of events that arise there.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from authz.audit.encoded import EncodedRecord
 from authz.audit.log import LogIntake
 from authz.audit.own import OwnRecords
-from authz.audit.shipment import MAX_BATCH
+from authz.audit.search import to_microseconds
+from authz.audit.shipment import MAX_BATCH, read_shipment
 from authz.domain.audit import Action, EventType
 from authz.domain.errors import InvalidValue, Refused
 from authz.domain.reasons import Reason
@@ -19,10 +22,18 @@ from authz.domain.reasons import Reason
 MAX_NAMED: Final = 20
 """Records that an alert about a shipment names."""
 
-SHIPPED: Final = frozenset(
+_ANYWHERE: Final = frozenset(
     {
-        EventType.ACCESS_DECISION,
         EventType.ENDPOINT_REFUSED,
+        EventType.COMPONENT_START,
+        EventType.COMPONENT_STOP,
+        EventType.COMPONENT_GAP,
+    }
+)
+SHIPPED: Final[Mapping[str, frozenset[EventType]]] = {
+    "trust-agent": _ANYWHERE | {EventType.ACCESS_DECISION},
+    "pki": _ANYWHERE
+    | {
         EventType.CERTIFICATE_INTENT,
         EventType.CERTIFICATE_ISSUE,
         EventType.CERTIFICATE_RENEW,
@@ -40,12 +51,15 @@ SHIPPED: Final = frozenset(
         EventType.KEY_ROTATE,
         EventType.RECORD_RESEND,
         EventType.RULES_IN_FORCE,
-        EventType.COMPONENT_START,
-        EventType.COMPONENT_STOP,
-        EventType.COMPONENT_GAP,
-    }
-)
-"""What happens outside authz. Events of this log or of tokens are recorded here, by us, and taken from nobody."""
+    },
+}
+"""What arises in a component, by the second part of its source. Events of this log or of tokens are recorded here, by
+us, and taken from nobody; and the owner of a trust agent can not tell of certificates that an authority revoked."""
+MAX_AHEAD: Final = timedelta(minutes=5)
+"""How far the clock of a sender may be ahead of ours."""
+MAX_LATE: Final = timedelta(days=30)
+"""How long after an event its record may come without an alert: a journal is shipped when the centre is back."""
+_TOLD_EVERY: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,15 @@ class Sender:
     id: str
     sources: frozenset[str]
 
+    def require_sources(self) -> None:
+        """There is something that it may ship.
+
+        Raises:
+            Refused: RECORD_SOURCE.
+        """
+        if not self.sources:
+            raise Refused(Reason.RECORD_SOURCE, "the scheme names no log source of this deelnemer")
+
 
 class Ingest:
     """Accepts shipments.
@@ -72,13 +95,34 @@ class Ingest:
     def __init__(self, intake: LogIntake, own: OwnRecords) -> None:
         self._intake = intake
         self._own = own
+        self._reading = asyncio.Lock()
+        self._told: dict[str, datetime] = {}
+
+    async def take(self, body: bytes, sender: Sender) -> tuple[str, ...]:
+        """Read a shipment and append what is new, see `ingest`.
+
+        It is read beside the event loop, one at a time: a megabyte that has to be read with care takes a fifth of a
+        second, in which nobody would get a token.
+
+        Raises:
+            Refused: as `ingest`, and for a body that is not a shipment.
+            AuditUnavailable: nothing is acknowledged; send it again.
+        """
+        try:
+            async with self._reading:
+                records = await asyncio.to_thread(read_shipment, body)
+        except InvalidValue as error:
+            expected = f"the body is {{records: [at most {MAX_BATCH} audit records]}}"
+            raise Refused(Reason.BODY_MALFORMED, expected) from error
+        return await self.ingest(records, sender)
 
     async def ingest(self, records: Sequence[EncodedRecord], sender: Sender) -> tuple[str, ...]:
         """Append what is new; returns when everything is durable.
 
         A record is the same record by its source and id, so that no sender can occupy the ids of another. One that
         comes again with other content does not replace the first: an alert is written, one for the shipment, and the
-        shipment is accepted, because refusing it would stop the sender's journal for ever.
+        shipment is accepted, because refusing it would stop the sender's journal for ever. So is one with events at
+        times that its sender can not well know of: who searches by period would not find them, so an alert tells.
 
         Returns:
             The ids of all records of the shipment, new or known.
@@ -93,12 +137,13 @@ class Ingest:
         for record in records:
             if record.terms.source not in sender.sources:
                 raise Refused(Reason.RECORD_SOURCE, "a record of the shipment is of a source that is not the sender's")
-            if record.terms.event_type not in SHIPPED:
+            if record.terms.event_type not in SHIPPED.get(_component(record.terms.source), _ANYWHERE):
                 raise Refused(Reason.RECORD_EVENT, "a record of the shipment is of an event that is not shipped")
         try:
             conflicts = await self._intake.append_new(records)
         except InvalidValue as error:
             raise Refused(Reason.BODY_MALFORMED, "a record of the shipment is one that the log cannot hold") from error
+        await self._tell_of_times(records, sender)
         if conflicts:
             # One alert, however many: each would wait for a commit of its own, and a sender could have 500 at a time.
             ids = [conflict.terms.record_id for conflict in conflicts]
@@ -115,3 +160,30 @@ class Ingest:
                 },
             )
         return tuple(record.terms.record_id for record in records)
+
+    async def _tell_of_times(self, records: Sequence[EncodedRecord], sender: Sender) -> None:
+        now = self._own.clock.now()
+        first, last = to_microseconds(now - MAX_LATE), to_microseconds(now + MAX_AHEAD)
+        odd = [record.terms for record in records if not first <= record.terms.event_us <= last]
+        # One alert an hour for each sender: with a wrong clock every shipment of his is such a one.
+        told = self._told.get(sender.id)
+        if not odd or (told is not None and timedelta(0) <= now - told < _TOLD_EVERY):
+            return
+        await self._own.write(
+            EventType.LOG_ALERT,
+            Action.CREATE,
+            ("record_id", odd[0].record_id),
+            reason=Reason.RECORD_TIME,
+            details={
+                "sender": sender.id,
+                "source": odd[0].source,
+                "records": len(odd),
+                "record_ids": [terms.record_id for terms in odd[:MAX_NAMED]],
+            },
+        )
+        self._told[sender.id] = now
+
+
+def _component(source: str) -> str:
+    """`trust-agent` of `sluis/trust-agent/register-1`."""
+    return source.split("/", 2)[1]

@@ -105,7 +105,7 @@ def read_shipment(body: bytes) -> list[EncodedRecord]:
         raise InvalidValue(f"a shipment has at most {MAX_BATCH_BYTES} bytes")
     try:
         parts = [bytes(part) for part in _outer(body).records]
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         parts = []
     # Put together again it is the shipment, byte for byte: nothing stands between the records or around them.
     if not parts or _HEAD + b",".join(parts) + _TAIL != body:
@@ -120,7 +120,7 @@ def _read_short(payload: bytes) -> EncodedRecord | None:
         return None
     try:
         record = _typed(payload)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     event = record.event
     if (

@@ -133,6 +133,7 @@ class Reason(StrEnum):
     RECORD_SOURCE = "record_source"
     RECORD_EVENT = "record_event"
     RECORD_CONFLICT = "record_conflict"
+    RECORD_TIME = "record_time"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     INTERNAL_ERROR = "internal_error"
 

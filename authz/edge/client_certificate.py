@@ -18,6 +18,7 @@ from typing import Final
 from authz.domain import base64url
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from authz.edge.recent import Recent
 
 XFCC_HEADER: Final = "x-forwarded-client-cert"
 EDGE_VERIFIED_HEADER: Final = "x-sluis-peer-verified"
@@ -33,6 +34,9 @@ MAX_XFCC_LENGTH: Final = 64 * 1024
 """Characters. A chain of five RSA-4096 certificates stays under 30 kB escaped."""
 MAX_CHAIN: Final = 5
 """Certificates that a client may send, its own included (cases/oauth.md 39)."""
+
+MAX_KEPT_XFCC: Final = 16 * 1024
+"""Characters of a header whose certificates are kept, at most 12 kB of them; what real deelnemers send is shorter."""
 
 # Envoy escapes exactly these five characters of a PEM text; whatever else is escaped did not come from Envoy.
 _XFCC = re.compile(r'Hash=([0-9a-f]{64});Cert="([A-Za-z0-9%-]+)";Chain="([A-Za-z0-9%-]+)"')
@@ -86,6 +90,41 @@ def parse_xfcc(header: str | None) -> PresentedCertificate:
         raise _malformed()
     thumbprint = base64url.encode(digest)
     return PresentedCertificate(leaf[0], tuple(chain[1:]), thumbprint)
+
+
+def digest_of(xfcc: str) -> bytes:
+    """SHA-256 of the header: what is remembered of one goes by this, and not by a text of 64 kB."""
+    return hashlib.sha256(xfcc.encode("utf-8", "surrogatepass")).digest()
+
+
+class KnownCertificates:
+    """What was read of certificates that were accepted, so that the same header is not read again.
+
+    Nothing here says that a certificate still counts; that is decided anew for each request. A caller keeps one only
+    after its validation: what a stranger can make for himself takes no memory and pushes out nobody.
+
+    Args:
+        limit: certificates that are kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._read: Recent[bytes, PresentedCertificate] = Recent(limit)
+
+    def find(self, xfcc: str) -> PresentedCertificate | None:
+        """What was read of this very header, if it is kept."""
+        return self._read.get(digest_of(xfcc))
+
+    def keep(self, xfcc: str, certificate: PresentedCertificate) -> None:
+        """Keep it, unless the header is longer than any that deelnemers need."""
+        if len(xfcc) <= MAX_KEPT_XFCC:
+            self._read.put(digest_of(xfcc), certificate)
+
+    def forget(self, xfcc: str) -> None:
+        """It is not accepted any more."""
+        self._read.discard(digest_of(xfcc))
+
+    def __len__(self) -> int:
+        return len(self._read)
 
 
 def _certificates(escaped: str) -> list[bytes]:

@@ -86,7 +86,10 @@ class Gate:
             Refused: as `ClientAuthenticator.authenticate`, and CREDENTIAL_REVOKED.
         """
         headers, context = self.context(request)
-        return self._service.authenticate_current(headers.connection(), context.at)
+        connection = headers.connection()
+        client = self._service.authenticate_current(connection, context.at)
+        headers.accepted(connection)
+        return client
 
     async def refuse(
         self, request: AnyRequest, refusal: Refused, endpoint: str, client: AuthenticatedClient | None = None

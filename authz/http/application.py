@@ -23,6 +23,8 @@ from authz.http.token import TokenEndpoint
 _log = structlog.get_logger()
 _NOT_SO = "this is not how the endpoint is used"
 _WRONG_METHOD = 405
+_UNFORESEEN = "sluis_unforeseen"
+_INTERNAL_ERROR = Refused(Reason.INTERNAL_ERROR, "unexpected")
 _REASONS = {404: Reason.NOT_FOUND, 405: Reason.METHOD_NOT_ALLOWED}
 
 
@@ -31,7 +33,7 @@ def create_app(parts: Parts) -> Litestar:
     return Litestar(
         route_handlers=[*_token_handlers(parts), *OPEN, PARTICIPANTS_ONLY],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
-        before_send=[_record_wrong_method(parts)],
+        before_send=[_record_what_nobody_did(parts)],
         exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
         state=State({"parts": parts}),
         openapi_config=None,
@@ -52,16 +54,22 @@ def _token_handlers(parts: Parts) -> Sequence[ASGIRouteHandler]:
     return [handler(face) for face in FACES]
 
 
-def _record_wrong_method(parts: Parts) -> Callable[[Message, Scope], Coroutine[Any, Any, None]]:
-    """Record a 405 before it leaves: the router answers it by itself, before the gate and where nothing can wait."""
+def _record_what_nobody_did(parts: Parts) -> Callable[[Message, Scope], Coroutine[Any, Any, None]]:
+    """Record what is answered where nothing can wait, before it leaves: a 405, and what nobody foresaw."""
     own = frozenset(face.path for face in FACES)
-    refusal = Refused(Reason.METHOD_NOT_ALLOWED, _NOT_SO)
+    wrong_method = Refused(Reason.METHOD_NOT_ALLOWED, _NOT_SO)
 
     async def before_send(message: Message, scope: Scope) -> None:
-        if message["type"] != "http.response.start" or message["status"] != _WRONG_METHOD or scope["path"] in own:
+        if message["type"] != "http.response.start" or scope["path"] in own:
+            return
+        if message["status"] == _WRONG_METHOD:
+            refusal, endpoint = wrong_method, "method"
+        elif _UNFORESEEN in scope["state"]:
+            refusal, endpoint = _INTERNAL_ERROR, "unknown"
+        else:
             return
         try:
-            await parts.gate.note(scope, refusal, "method")
+            await parts.gate.note(scope, refusal, endpoint)
         except SluisError as error:
             _log.error("refusal not recorded", error_kind=type(error).__name__)
             message["status"] = 500
@@ -80,7 +88,8 @@ def _http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes
 def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     trace_id = _trace_id(request)
     _log.error("request failed", trace_id=trace_id, error_kind=type(error).__name__)
-    return refusal_response(Refused(Reason.INTERNAL_ERROR, "unexpected"), trace_id)
+    request.scope["state"][_UNFORESEEN] = True
+    return refusal_response(_INTERNAL_ERROR, trace_id)
 
 
 def _trace_id(request: AnyRequest) -> str:

@@ -15,11 +15,10 @@ from litestar.enums import HttpMethod
 from litestar.params import FromPath
 from litestar.response import Response
 
-from authz.audit.encoded import EncodedRecord
 from authz.audit.ingest import Sender
-from authz.audit.shipment import MAX_BATCH, MAX_BATCH_BYTES, read_shipment
+from authz.audit.shipment import MAX_BATCH_BYTES
 from authz.directory.listing import list_secure
-from authz.domain.errors import InvalidValue, Refused
+from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.http.answers import AnyRequest, client_of, keep_client, publication_response, response
 from authz.http.bodies import JSON, read_body, require_content
@@ -94,12 +93,14 @@ async def services(parts: NamedDependency[Parts]) -> Response[bytes]:
 async def records(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """Audit records that agents and the certificate authority ship, at least once each."""
     client = client_of(request)
+    sender = Sender(client.participant.id.subject, frozenset(client.participant.log_sources))
     try:
+        # Before a byte is read: whoever has nothing to ship makes nobody wait for the reading of it.
+        sender.require_sources()
         headers = Headers(list(request.scope["headers"]))
         require_content(headers, JSON)
         body = await read_body(headers, request.receive, MAX_BATCH_BYTES)
-        sender = Sender(client.participant.id.subject, frozenset(client.participant.log_sources))
-        accepted = await parts.intake.ingest(_batch(body), sender)
+        accepted = await parts.intake.take(body, sender)
     except Refused as refusal:
         return await parts.gate.refuse(request, refusal, "audit records", client)
     return response(msgspec.json.encode({"accepted": len(accepted)}), JSON_TYPE)
@@ -109,14 +110,6 @@ async def records(request: AnyRequest, parts: NamedDependency[Parts]) -> Respons
 async def nowhere(request: AnyRequest, parts: NamedDependency[Parts]) -> Response[bytes]:
     """Every other path."""
     return await parts.gate.refuse(request, Refused(Reason.NOT_FOUND, "there is nothing here"), "unknown")
-
-
-def _batch(body: bytes) -> list[EncodedRecord]:
-    try:
-        return read_shipment(body)
-    except InvalidValue as error:
-        expected = f"the body is {{records: [at most {MAX_BATCH} audit records]}}"
-        raise Refused(Reason.BODY_MALFORMED, expected) from error
 
 
 OPEN: Final = (jwks, server_metadata, health, nowhere)

@@ -5,7 +5,6 @@ Envoy removes inbound headers of these names; a header that decides something mu
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from authz.domain.errors import Refused
@@ -15,7 +14,7 @@ from authz.edge.client_certificate import (
     EDGE_VERIFIED_HEADER,
     PEER_ADDRESS_HEADER,
     XFCC_HEADER,
-    PresentedCertificate,
+    KnownCertificates,
     parse_xfcc,
     peer_address,
 )
@@ -23,7 +22,7 @@ from authz.edge.tracing import trace_of
 from authz.participants.authentication import Connection
 
 MAX_REMEMBERED_CERTIFICATES: Final = 1024
-"""Parsed certificates that are kept, about 10 kB each; a deelnemer presents the same one for a year."""
+"""Certificates of deelnemers that need not be read again, 12 kB each at most; one is presented for a year."""
 
 _ONCE: Final = frozenset(
     {
@@ -86,11 +85,14 @@ class Headers:
         """
         if self.duplicate is not None:
             raise Refused(Reason.HEADER_FORBIDDEN, "a header that may be there once is there twice")
-        certificate = _parsed(self.get(XFCC_HEADER) or "")
+        header = self.get(XFCC_HEADER) or ""
+        certificate = _KNOWN.find(header) or parse_xfcc(header)
         return Connection(certificate, self.get(EDGE_VERIFIED_HEADER) == "1", self.address)
 
+    def accepted(self, connection: Connection) -> None:
+        """Its certificate is a deelnemer's: what was read of it need not be read again."""
+        _KNOWN.keep(self.get(XFCC_HEADER) or "", connection.certificate)
 
-# Only what could be parsed is kept: lru_cache does not remember exceptions.
-@lru_cache(maxsize=MAX_REMEMBERED_CERTIFICATES)
-def _parsed(header: str) -> PresentedCertificate:
-    return parse_xfcc(header)
+
+# One for the process: the certificates are the same at each endpoint.
+_KNOWN: Final = KnownCertificates(MAX_REMEMBERED_CERTIFICATES)

@@ -64,7 +64,9 @@ class TokenEndpoint:
             raise Refused(Reason.NOT_FOUND, "there is nothing here")
         if http["method"] != "POST":
             raise Refused(Reason.METHOD_NOT_ALLOWED, "use POST")
-        attempt.client = self._service.authenticate(headers.connection(), context.at)
+        connection = headers.connection()
+        attempt.client = self._service.authenticate(connection, context.at)
+        headers.accepted(connection)
         if http["query_string"]:
             raise Refused(Reason.QUERY_PARAMETERS, "parameters belong in the body")
         if headers.get("authorization") is not None:

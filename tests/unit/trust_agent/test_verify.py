@@ -461,7 +461,7 @@ def test_strangers_push_nobody_out_and_are_not_kept() -> None:
     for number in range(5):
         stranger = FakeAuthority().issue(f"uzovi:500{number}")
         _refused(verifier, xfcc(stranger, (stranger.pem,)))
-    assert list(verifier._presented._items) == [header]
+    assert (len(verifier._presented), verifier._presented.find(header) is not None) == (1, True)
     assert len(verifier._refused) == 2
     assert verifier.certificate(header, "1", NOW).thumbprint == CERTIFICATE.thumbprint
     assert trust.refetches == 0

@@ -1,6 +1,8 @@
 """Shipments: idempotent, each sender for itself, and nothing of a refused one is kept."""
 
 import asyncio
+import threading
+from datetime import timedelta
 
 import pytest
 
@@ -109,7 +111,7 @@ async def test_a_record_that_is_not_the_sender_s_refuses_the_whole_shipment(
     assert await log.size() == 0
 
 
-@pytest.mark.parametrize("event", [EventType.LOG_ERASE, EventType.TOKEN_REQUEST])
+@pytest.mark.parametrize("event", [EventType.LOG_ERASE, EventType.TOKEN_REQUEST, EventType.CERTIFICATE_REVOKE])
 async def test_an_event_that_is_not_shipped_refuses_the_whole_shipment(
     ingest: Ingest, log: StoredAuditLog, event: EventType
 ) -> None:
@@ -129,3 +131,79 @@ async def test_a_shipment_of_no_or_too_many_records_is_refused(ingest: Ingest, c
 async def test_the_largest_shipment_is_accepted(ingest: Ingest, log: StoredAuditLog) -> None:
     await ingest.ingest([shipped() for _ in range(MAX_BATCH)], SENDER)
     assert await log.size() == MAX_BATCH
+
+
+@pytest.mark.parametrize("source", ["sluis/pki", "sluis/pki/2"])
+async def test_an_authority_tells_of_certificates_and_not_of_access(
+    ingest: Ingest, log: StoredAuditLog, source: str
+) -> None:
+    authority = Sender("kvk:90000001", frozenset({source}))
+    await ingest.ingest([shipped(source=source, event_type=EventType.CERTIFICATE_REVOKE)], authority)
+    with pytest.raises(Refused) as refused:
+        await ingest.ingest([shipped(source=source)], authority)
+    assert refused.value.reason is Reason.RECORD_EVENT
+    assert await log.size() == 1
+
+
+async def test_a_component_without_a_list_of_its_own_tells_that_it_started_and_no_more(
+    ingest: Ingest, log: StoredAuditLog
+) -> None:
+    source = "sluis/gateway"
+    sender = Sender("kvk:90000001", frozenset({source}))
+    await ingest.ingest([shipped(source=source, event_type=EventType.COMPONENT_START)], sender)
+    with pytest.raises(Refused) as refused:
+        await ingest.ingest([shipped(source=source)], sender)
+    assert refused.value.reason is Reason.RECORD_EVENT
+    assert await log.size() == 1
+
+
+@pytest.mark.parametrize(
+    ("distance", "told"),
+    [
+        (timedelta(minutes=6), 1),
+        (timedelta(minutes=4), 0),
+        (timedelta(days=-29), 0),
+        (timedelta(days=-31), 1),
+        (timedelta(days=-700 * 365), 1),
+    ],
+)
+async def test_events_at_times_that_nobody_searches_are_kept_with_an_alert(
+    ingest: Ingest, own: OwnRecords, log: StoredAuditLog, distance: timedelta, told: int
+) -> None:
+    odd = [shipped(time=own.clock.now() + distance) for _ in range(3)]
+    await ingest.ingest(odd, SENDER)
+    await ingest.ingest([shipped(time=own.clock.now() + distance)], SENDER)
+    assert len(await log.find(Criteria(event_type=EventType.LOG_ALERT, reason="record_time"))) == told
+    assert await log.size() == 4 + told
+    # Another sender's is an alert of its own.
+    await ingest.ingest([shipped(time=own.clock.now() + distance, source="sluis/trust-agent/register-2")], OTHER)
+    assert len(await log.find(Criteria(event_type=EventType.LOG_ALERT, reason="record_time"))) == 2 * told
+
+
+async def test_what_is_nested_without_end_is_no_shipment(ingest: Ingest) -> None:
+    for body in (
+        b'{"records":' + b"[" * 400_000,
+        b'{"records":[' + b'{"event":' * 100_000 + b"1" + b"}" * 100_000 + b"]}",
+    ):
+        with pytest.raises(Refused) as refused:
+            await ingest.take(body, SENDER)
+        assert refused.value.reason is Reason.BODY_MALFORMED
+
+
+async def test_the_loop_goes_on_while_a_shipment_is_read(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, reading, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    at_once: list[int] = []
+
+    def slow(_body: bytes) -> list[EncodedRecord]:
+        at_once.append(1)
+        assert len(at_once) == 1
+        loop.call_soon_threadsafe(reading.set)
+        assert may_end.wait(30)
+        at_once.pop()
+        return [shipped()]
+
+    monkeypatch.setattr("authz.audit.ingest.read_shipment", slow)
+    shipments = [asyncio.create_task(ingest.take(b"", SENDER)) for _ in range(3)]
+    await asyncio.wait_for(reading.wait(), 30)
+    may_end.set()
+    assert len(await asyncio.gather(*shipments)) == 3

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from authz.domain.errors import Refused
-from authz.edge.client_certificate import MAX_CHAIN, MAX_XFCC_LENGTH, parse_xfcc
+from authz.edge.client_certificate import MAX_CHAIN, MAX_KEPT_XFCC, MAX_XFCC_LENGTH, KnownCertificates, parse_xfcc
 from tests.fakes.certificates import FakeAuthority, FakeCertificate
 
 CA = FakeAuthority()
@@ -83,3 +83,22 @@ def test_what_envoy_does_not_write_is_refused(header: str) -> None:
 
 def test_a_chain_at_the_limit_is_read() -> None:
     assert len(parse_xfcc(xfcc(chain=(LEAF.pem,) + (CA.issuing.pem,) * (MAX_CHAIN - 1))).chain_der) == MAX_CHAIN - 1
+
+
+def test_only_what_was_kept_is_found_and_only_as_it_was_spelled() -> None:
+    known = KnownCertificates(2)
+    presented = parse_xfcc(GOOD)
+    assert known.find(GOOD) is None
+    known.keep(GOOD, presented)
+    assert known.find(GOOD) is presented
+    assert known.find(GOOD.replace("%0A", "%0a", 1)) is None
+    known.forget(GOOD)
+    assert known.find(GOOD) is None
+
+
+def test_a_header_of_sixty_four_kilobytes_is_read_each_time() -> None:
+    known = KnownCertificates(2)
+    known.keep("x" * MAX_KEPT_XFCC, parse_xfcc(GOOD))
+    known.keep("y" * (MAX_KEPT_XFCC + 1), parse_xfcc(GOOD))
+    assert len(known) == 1
+    assert known.find("x" * MAX_KEPT_XFCC) is not None
