@@ -1,6 +1,7 @@
 """Composition root of the decision service: everything is made here, once, from the settings, and wired together."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -8,13 +9,12 @@ from typing import Final
 
 import msgspec
 import structlog
-from granian.constants import Interfaces
 
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.reasons import Reason
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
-from authz.edge.serving import serve_uds
+from authz.edge.running import set_by_signals, settle_memory
 from authz.edge.supervise import RunFolder
 from authz.edge.tracing import new_trace
 from authz.policy.signing import BundleKey
@@ -28,6 +28,7 @@ from trust_agent.edge import ExtAuthz
 from trust_agent.fetching import Fetcher, Sources
 from trust_agent.front import CONTROL_SOCKET, trust_folder
 from trust_agent.graphql import Limits, Register, SchemaRefused
+from trust_agent.inquiries import InquirySocket
 from trust_agent.journal import Journal, Recovery
 from trust_agent.metrics import Metrics
 from trust_agent.records import DecisionRecords, component_record
@@ -36,6 +37,9 @@ from trust_agent.shipping import Shipper
 from trust_agent.trust_store import MaxAges, TrustStore
 from trust_agent.verify import TokenRules, Verifier
 
+_SWITCH: Final = 0.0001
+"""Seconds that a decision waits for the interpreter while a thread reads the journal, a CRL or a bundle; Python's own
+5 ms would be longer than a decision takes."""
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -199,26 +203,25 @@ class DecisionService:
         listen = self._settings.health
         health = PageServer(pages, (listen.address, listen.port), self._folder.path / CONTROL_SOCKET)
         app = ExtAuthz(self._decider, self._settings.sender, self._metrics)
+        inquiries = InquirySocket(app, self._folder.service, max_body=self._settings.limits.max_body_bytes)
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(self._shipper)
                 await stack.enter_async_context(self._fetcher)
                 if self._answers is not None:
                     await stack.enter_async_context(self._answers)
-                serving = asyncio.create_task(serve_uds(app, self._folder.service, Interfaces.RSGI))
-                await self._listening(serving)
-                # Last: the supervisor takes an answer here for readiness, and starts Envoy.
-                await stack.enter_async_context(health)
-                await serving
+                stop = stack.enter_context(set_by_signals(asyncio.Event()))
+                async with inquiries:
+                    settle_memory()
+                    sys.setswitchinterval(_SWITCH)
+                    # Last: the supervisor takes an answer here for readiness, and starts Envoy.
+                    await stack.enter_async_context(health)
+                    await stop.wait()
                 await self._record(EventType.COMPONENT_STOP, {})
         finally:
             await self._journal.close()
             await self._authz.close()
         return 0
-
-    async def _listening(self, serving: "asyncio.Task[None]") -> None:
-        while not self._folder.service.exists() and not serving.done():  # noqa: ASYNC110  Granian tells nobody
-            await asyncio.sleep(0.01)
 
     async def _record_start(self, recovery: Recovery) -> None:
         if recovery.torn_bytes:

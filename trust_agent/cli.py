@@ -11,8 +11,8 @@ import typer
 from authz.domain.clock import SystemClock
 from authz.edge.cli import Program, add_version
 from authz.edge.logs import configure_logs
+from authz.edge.running import run as run_async
 from authz.edge.secrets import SecretFiles
-from authz.edge.serving import run as run_async
 from authz.edge.settings import load_settings
 from authz.edge.supervise import RunFolder, Service, envoy_binary, run_folder, run_service
 from trust_agent.front import CONTROL_SOCKET, render_front

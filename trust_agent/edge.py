@@ -1,4 +1,4 @@
-"""Envoy's ext_authz messages to and from domain types, on a bare Granian RSGI application.
+"""Envoy's ext_authz messages to and from domain types.
 
 Specification: Envoy ext_authz, HTTP service; shared `spec/enforcement.md`, "Errors at the agent" and "Tracing". A
 permit is 200 with the authorized document in a header, which Envoy puts in the place of the body; every other status is
@@ -18,6 +18,7 @@ from authz.edge.envoy import CLAIMS_HEADER, DOCUMENT_HEADER
 from authz.edge.envoy_http import UNAVAILABLE_BEHIND_EDGE
 from authz.edge.tracing import new_span_id, new_trace
 from trust_agent.decision import Decider, Inquiry, Permit, Refusal
+from trust_agent.inquiries import Answer, Asked
 from trust_agent.metrics import Metrics
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -126,7 +127,7 @@ def _request_id(value: str | None) -> str | None:
 
 
 class ExtAuthz:
-    """The RSGI application.
+    """Answers inquiries.
 
     Args:
         decider: decides.
@@ -139,46 +140,41 @@ class ExtAuthz:
         self._answers = AnswerWriter(sender)
         self._metrics = metrics
 
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:  # noqa: ANN401  Granian's types
+    async def __call__(self, asked: Asked) -> Answer:
         """Answer one inquiry of Envoy."""
-        body = await protocol()
-        headers = scope.headers
-        get = headers.get
-        # The path as the client spelled it: the one in `scope` is decoded, and would hide a second spelling.
+        get, get_all = asked.get, asked.get_all
+        # The path as the client spelled it: the one in the request line is Envoy's, and might hide a second spelling.
         path, question, query = (get(RAW_PATH_HEADER) or "").partition("?")
         trace = parse_trace(get("x-b3-traceid"), get("x-b3-spanid"), get("traceparent"))
         # The caller's trace goes on under a span of our own.
         trace = TraceContext(trace.trace_id, new_span_id()) if trace else new_trace()
         outcome = await self._decider.decide(
             Inquiry(
-                method=scope.method,
+                method=asked.method,
                 path=path,
                 query=question + query,
-                content_types=headers.get_all("content-type"),
-                content_encodings=headers.get_all("content-encoding"),
-                authorization=headers.get_all("authorization"),
+                content_types=get_all("content-type"),
+                content_encodings=get_all("content-encoding"),
+                authorization=get_all("authorization"),
                 xfcc=get(XFCC_HEADER),
                 verified_by_edge=get(EDGE_VERIFIED_HEADER),
                 peer_address=get(PEER_ADDRESS_HEADER) or "",
                 trace=trace,
                 request_id=_request_id(get("x-request-id")),
-                body=body,
+                body=asked.body,
             )
         )
         if isinstance(outcome, Permit):
             self._metrics.permitted += 1
-            protocol.response_empty(
-                200,
-                [
-                    (DOCUMENT_HEADER, outcome.document),
-                    (CLAIMS_HEADER, outcome.claims),
-                    ("x-b3-traceid", trace.trace_id),
-                    ("x-b3-spanid", trace.span_id),
-                    ("x-b3-sampled", "1"),
-                    ("traceparent", trace.traceparent),
-                ],
+            headers = (
+                (DOCUMENT_HEADER, outcome.document),
+                (CLAIMS_HEADER, outcome.claims),
+                ("x-b3-traceid", trace.trace_id),
+                ("x-b3-spanid", trace.span_id),
+                ("x-b3-sampled", "1"),
+                ("traceparent", trace.traceparent),
             )
-            return
+            return 200, headers, b""
         self._metrics.refused[outcome.reason] += 1
         status, answer, content = self._answers.render(outcome, trace)
-        protocol.response_bytes(UNAVAILABLE_BEHIND_EDGE if status == 503 else status, answer, content)  # noqa: PLR2004
+        return UNAVAILABLE_BEHIND_EDGE if status == 503 else status, answer, content  # noqa: PLR2004

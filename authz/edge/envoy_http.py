@@ -250,7 +250,7 @@ def buffer_filter(limits: EdgeLimits) -> Json:
 
 
 _ASKED: Final = (
-    *("authorization", "content-type", "content-encoding", "transfer-encoding"),
+    *("authorization", "content-type", "content-encoding"),
     *("x-b3-traceid", "x-b3-spanid", "traceparent", "x-request-id"),
     *(XFCC_HEADER, EDGE_VERIFIED_HEADER, PEER_ADDRESS_HEADER, RAW_PATH_HEADER),
 )

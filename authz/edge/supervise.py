@@ -25,8 +25,8 @@ import structlog
 
 from authz.domain.errors import SluisError
 from authz.edge.background import Loop
+from authz.edge.running import check_socket_path
 from authz.edge.secrets import SecretFiles, TlsSecret
-from authz.edge.serving import check_socket_path
 from authz.edge.uds import uds_request
 
 _LOG: Final = structlog.get_logger(__name__)
