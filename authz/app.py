@@ -1,8 +1,8 @@
 """The composition root of the authorization server: settings become running parts, and nothing else happens here.
 
 Specification: shared `architecture.md`; style rule 13. The only module of authz, beside the command line, that knows
-the database and `pki.validation.validator`; `pki.dnssec` is wired by `authz.dnssec` and `authz.dane`
-(docs/decisions/0001).
+the database and `pki.validation.validator`; `pki.dnssec` is wired by `authz.dnssec`, `authz.dane` and
+`authz.onboarding` (docs/decisions/0001).
 """
 
 import asyncio

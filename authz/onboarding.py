@@ -1,7 +1,7 @@
 """The check at onboarding wired to `pki.dnssec`, by the settings of this server.
 
-Specification: shared `spec/dnssec.md`. Beside `authz.app` and `authz.dnssec` the only module of authz that knows
-`pki.dnssec` (docs/decisions/0001).
+Specification: shared `spec/dnssec.md`. Beside `authz.dnssec` and `authz.dane` the only module of authz that
+knows `pki.dnssec` (docs/decisions/0001).
 """
 
 from collections.abc import Sequence

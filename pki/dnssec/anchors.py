@@ -1,7 +1,7 @@
 """Trust anchors: where a chain of trust begins.
 
 Specification: shared `spec/dnssec.md`, step 1; RFC 4033 (DS or DNSKEY anchors); RFC 7958 for the root's. A private
-anchor serves closed networks and the lab. Keeping an anchor file up to date (RFC 5011) is not done here.
+anchor serves closed networks and the lab. How an anchor file is kept up to date (RFC 5011) is in `pki.dnssec.rollover`.
 """
 
 from collections.abc import Iterable

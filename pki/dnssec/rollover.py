@@ -1,8 +1,8 @@
 """A trust anchor file that follows key rollovers by itself.
 
-Specification: RFC 5011; shared issue "RFC 5011 anchor file". A new key-signing key that a trusted key vouches for is
-trusted after a hold-down of 30 days of being seen; a key that revokes itself is distrusted at once and for ever. The
-caller decides how often to look (hourly fits RFC 5011 section 2.3). For one zone.
+Specification: RFC 5011. A new key-signing key that a trusted key vouches for is trusted after a hold-down of 30 days
+of being seen; a key that revokes itself is distrusted at once and for ever. How often to look is the caller's decision
+(`pki.dnssec.keeping`). For one zone.
 """
 
 import json

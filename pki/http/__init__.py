@@ -1,1 +1,1 @@
-"""HTTP faces of the certificate authority: what is published, behind Envoy."""
+"""HTTP faces of the certificate authority, behind Envoy: what is published, OCSP, and enrolment (EST)."""
