@@ -15,7 +15,6 @@ from pki.cli.shared import (
     emit,
     identifier,
     operator,
-    table,
     with_authority,
     with_desk,
 )
@@ -134,29 +133,9 @@ def list_codes(
     found = with_desk(config, act)
 
     def text() -> str:
-        rows: list[tuple[str, ...]] = [
-            (
-                "reference",
-                "identity",
-                "env",
-                "for",
-                "status",
-                "until",
-                "made by",
-                "approved by",
-                "KvK",
-                "organisation",
-                "DNS names",
-                "statement",
-            )
-        ]
-        rows += [
-            (item.selector, str(item.identifier), item.environment, item.purpose, item.status,
-             f"{item.expires_at:%Y-%m-%d %H:%M}", item.created_by, item.approved_by or "-", item.kvk,
-             item.organization, " ".join(item.dns_names), item.statement or "-")
-            for item in found
-        ]  # fmt: skip
-        return table(rows)
+        from pki.cli.code_list import listed  # noqa: PLC0415
+
+        return listed(found)
 
     emit([_shown(item) for item in found], as_json, text)
 
