@@ -102,4 +102,4 @@ def test_a_file_that_is_gone_hides_no_other(settings: PkiSettings, config: Path,
 
 
 def test_the_log_of_authz_takes_these_notices() -> None:
-    assert EventType.AUTHORITY_EXPIRES in SHIPPED
+    assert EventType.AUTHORITY_EXPIRES in SHIPPED["pki"]

@@ -188,7 +188,7 @@ async def test_one_record_tells_it_and_authz_takes_it(pki: OpenAuthority) -> Non
         [record] = (await connection.execute(select(outbox.c.record).order_by(outbox.c.id).offset(before))).scalars()
     assert '"restored": "pki"' in record
     assert "operator:anna" in record
-    assert EventType.COMPONENT_GAP in SHIPPED
+    assert EventType.COMPONENT_GAP in SHIPPED["pki"]
 
 
 def crl_of(pki: OpenAuthority, number: int, signer: Signer | None = None, *entries: CrlEntry) -> bytes:
