@@ -62,6 +62,7 @@ def authz_settings(lab: RunningLab, token_lifetime: int | None) -> dict[str, Any
             "anchors": [layout.anchors],
             "issuers": [{"certificate": layout.issuing_ca, "ocsp_url": ocsp_url(lab)}],
             "crl_urls": crl_urls(lab),
+            "revocation_urls": [f"{pki_url(lab)}/revocations/{ISSUING_CA}"],
         },
         "keys": {"folder": layout.authz / "keys", "passphrase_file": layout.authz_passphrase},
         # In the lab every name leads to the loopback, which authz would not connect to for DANE by itself.

@@ -41,6 +41,8 @@ class Exchange:
     reason: str = PERMITTED
     why: str = ""
     recorded: bool = True
+    or_reasons: tuple[str, ...] = ()
+    """Other reason codes that the record may carry; `reason` is the found one afterwards."""
 
     @property
     def ok(self) -> bool:
@@ -53,13 +55,13 @@ class Exchange:
         Args:
             records: every record of its trace.
         """
-        fitting = [record for record in records if record.reason == self.reason]
+        fitting = [record for record in records if record.reason in {self.reason, *self.or_reasons}]
         if not records:
             return replace(self, why="no audit record", recorded=False)
         if not fitting:
             found = ", ".join(record.reason or "success" for record in records)
             return replace(self, why=f"recorded as {found}", recorded=False)
-        return replace(self, why=explained(fitting[0]), recorded=True)
+        return replace(self, reason=fitting[0].reason, why=explained(fitting[0]), recorded=True)
 
 
 def explained(record: AuditRecord) -> str:

@@ -131,6 +131,8 @@ def _in_time(asked: str, stopped: Stopped, revoked: Revoked) -> Exchange:
     after = revoked.after(stopped)
     return replace(
         exchange,
+        # Whichever is there first: the CRL of the authority, or its feed by way of authz.
+        or_reasons=(Reason.CREDENTIAL_REVOKED,),
         wanted=f"{exchange.wanted} within {LIMIT:g} s",
         answered=f"{stopped.permitted} x 200, then {exchange.answered}, {after:.2f} s after the revocation",
         as_wanted=exchange.as_wanted and stopped.permitted > 0 and after < LIMIT,
