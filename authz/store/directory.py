@@ -13,26 +13,20 @@ from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
 from authz.participants.model import Environment
 from authz.store.changes import Topic, bump, current
-from authz.store.database import Database
+from authz.store.counted import Counted
 from authz.store.tables import metadata
 
 _SERVICE: Final = metadata.tables["service"]
 
 
-class StoredDirectory:
+class StoredDirectory(Counted):
     """See `DirectoryRepository`.
 
     Args:
         database: started.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def version(self) -> int:
-        """A number that grows with every change."""
-        async with self._database.read() as connection:
-            return await current(connection, Topic.DIRECTORY)
+    topic = Topic.DIRECTORY
 
     async def load(self) -> tuple[int, tuple[Service, ...]]:
         """Every service, with the version they belong to, sorted by their key."""

@@ -14,7 +14,7 @@ from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier
 from authz.participants.model import Credential, DaneRule, Environment, Participant, ParticipantStatus
 from authz.store.changes import Topic, bump, current
-from authz.store.database import Database
+from authz.store.counted import Counted
 from authz.store.tables import metadata
 
 _PARTICIPANT: Final = metadata.tables["participant"]
@@ -32,20 +32,14 @@ _UPSERT: Final = text(
 )
 
 
-class StoredParticipants:
+class StoredParticipants(Counted):
     """See `ParticipantRepository`.
 
     Args:
         database: started.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def version(self) -> int:
-        """A number that grows with every change."""
-        async with self._database.read() as connection:
-            return await current(connection, Topic.PARTICIPANTS)
+    topic = Topic.PARTICIPANTS
 
     async def load(self) -> tuple[int, tuple[Participant, ...]]:
         """Every deelnemer, with the version they belong to, sorted by environment and id."""

@@ -11,6 +11,7 @@ from authz.audit.search import from_microseconds, to_microseconds
 from authz.domain.audit import AuditRecord
 from authz.domain.clock import Clock
 from authz.store.changes import Topic, bump, current
+from authz.store.counted import Counted
 from authz.store.database import Database
 from authz.store.tables import metadata
 from authz.tokens.revocation import Revocation, RevocationKind, RevocationList
@@ -35,7 +36,7 @@ async def add_revocations(connection: AsyncConnection, revocations: Sequence[Rev
     return await bump(connection, Topic.REVOCATIONS)
 
 
-class StoredRevocations:
+class StoredRevocations(Counted):
     """See `RevocationRepository`.
 
     Args:
@@ -43,14 +44,11 @@ class StoredRevocations:
         clock: says which entries expired so long ago that they may go.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    topic = Topic.REVOCATIONS
 
-    async def version(self) -> int:
-        """A number that grows with every change."""
-        async with self._database.read() as connection:
-            return await current(connection, Topic.REVOCATIONS)
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(database)
+        self._clock = clock
 
     async def load(self, at: datetime) -> RevocationList:
         """What is revoked and does not expire before `at`, sorted, with its version."""

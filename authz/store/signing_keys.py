@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.audit.search import from_microseconds, to_microseconds
 from authz.domain.audit import AuditRecord
 from authz.store.changes import Topic, bump, current
-from authz.store.database import Database
+from authz.store.counted import Counted
 from authz.store.revocations import add_revocations
 from authz.store.tables import metadata
 from authz.tokens.revocation import Revocation
@@ -19,20 +19,14 @@ from authz.tokens.rotation import SigningKeyRecord
 _KEY: Final = metadata.tables["signing_key"]
 
 
-class StoredSigningKeys:
+class StoredSigningKeys(Counted):
     """See `SigningKeyRepository`.
 
     Args:
         database: started.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def version(self) -> int:
-        """A number that grows with every change."""
-        async with self._database.read() as connection:
-            return await current(connection, Topic.SIGNING_KEYS)
+    topic = Topic.SIGNING_KEYS
 
     async def load(self) -> tuple[int, tuple[SigningKeyRecord, ...]]:
         """Every record, in the order in which they sign, with the version they belong to."""
