@@ -1,6 +1,7 @@
 """Envoy before a service, for real: what a service may believe about the client certificate and never sees."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +26,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from authz.domain.errors import Refused
 from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, XFCC_HEADER, parse_xfcc
 from tests.fakes.edge_pki import EdgeAuthority, Pair
+from tests.support import free_port
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
+PATIENCE = 30
+"""Seconds for one answer on a busy machine."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not in time"
@@ -56,7 +56,7 @@ class Edge:
             certificate, key = pair.write(self.folder, f"client-{pair.certificate.serial_number}")
             context.load_cert_chain(certificate, key)
         transport = httpx.HTTPTransport(verify=context, local_address=address)
-        return httpx.Client(base_url=self.tls, transport=transport, timeout=10, **options)
+        return httpx.Client(base_url=self.tls, transport=transport, timeout=PATIENCE, **options)
 
     def seen(self, pair: Pair | None, **headers: str) -> dict[str, str]:
         with self.client(pair) as client:
@@ -92,13 +92,13 @@ def edge() -> Iterator[Edge]:
         yield made
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         shutil.rmtree(folder)
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -129,7 +129,7 @@ def test_a_revocation_is_taken_over_without_dropping_connections(edge: Edge) -> 
         before = kept.get("/x").extensions["network_stream"].get_extra_info("client_addr")
         assert edge.seen(revoked)[EDGE_VERIFIED_HEADER] == "1"
         (edge.folder / "crls" / "ca.crl").write_bytes(edge.authority.crl(revoked))
-        until(lambda: EDGE_VERIFIED_HEADER not in edge.seen(revoked), 2)
+        until(lambda: EDGE_VERIFIED_HEADER not in edge.seen(revoked))
         assert edge.seen(other)[EDGE_VERIFIED_HEADER] == "1"
         assert kept.get("/x").extensions["network_stream"].get_extra_info("client_addr") == before
 
@@ -160,7 +160,7 @@ def _spoken(edge: Edge, pair: Pair, request: bytes) -> bytes:
     port = int(edge.tls.rpartition(":")[2])
     answer = b""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as raw,
         context.wrap_socket(raw, server_hostname="localhost") as tls,
     ):
         tls.sendall(request)
@@ -191,9 +191,15 @@ def test_many_requests_of_strangers_are_turned_away_and_those_of_others_are_not(
             return [client.get(f"{edge.strict}/x").status_code for _ in range(count)]
 
     stranger = EdgeAuthority().leaf("stranger")
-    strange = statuses(stranger, 12)
-    assert strange[:3] == [200, 200, 200]
-    assert 429 in strange
+    assert statuses(stranger, 3) == [200, 200, 200]
+
+    def crowd() -> set[int]:
+        with ExitStack() as stack:
+            clients = [stack.enter_context(edge.client(stranger)) for _ in range(8)] * 3
+            pool = stack.enter_context(ThreadPoolExecutor(8))
+            return set(pool.map(lambda client: client.get(f"{edge.strict}/x").status_code, clients))
+
+    until(lambda: 429 in crowd())  # at once, where the machine makes more than three connections a second
     # What one address is not given does not count for the others, of which there are so many together.
     assert statuses(stranger, 1, "127.0.0.2") == [200]
     assert set(statuses(edge.authority.leaf("known"), 20)) == {200}
@@ -227,9 +233,9 @@ SMUGGLED = {
 def test_a_smuggled_header_does_not_arrive(edge: Edge, name: str) -> None:
     for url in (edge.plain, edge.tls):
         context = ssl.create_default_context(cadata=edge.authority.pem)
-        headers = httpx.get(url + "/x", headers={name: SMUGGLED[name], "x-other": "kept"}, verify=context).json()[
-            "headers"
-        ]
+        headers = httpx.get(
+            url + "/x", headers={name: SMUGGLED[name], "x-other": "kept"}, verify=context, timeout=PATIENCE
+        ).json()["headers"]
         assert headers["x-other"] == "kept"
         assert headers["x-sluis-peer-address"].startswith("127.0.0.1:")
         assert headers["x-sluis-listener"] == ("plain" if url == edge.plain else "tls")
@@ -238,8 +244,8 @@ def test_a_smuggled_header_does_not_arrive(edge: Edge, name: str) -> None:
 
 
 def test_an_underscore_in_a_header_name_is_refused(edge: Edge) -> None:
-    assert httpx.get(edge.plain + "/x", headers={"x_sluis_document": "{}"}).status_code == 400
-    assert httpx.get(edge.plain + "/x", headers={"x-harmless": "1"}).status_code == 200
+    assert httpx.get(edge.plain + "/x", headers={"x_sluis_document": "{}"}, timeout=PATIENCE).status_code == 400
+    assert httpx.get(edge.plain + "/x", headers={"x-harmless": "1"}, timeout=PATIENCE).status_code == 200
 
 
 def test_a_forwarded_address_is_not_believed(edge: Edge) -> None:
@@ -252,16 +258,17 @@ def test_a_body_over_the_limit_is_refused_plain_and_chunked(edge: Edge) -> None:
     def chunks() -> Iterator[bytes]:
         yield from [b"x" * 1024] * 65
 
-    assert httpx.post(edge.plain + "/x", content=b"x" * (64 * 1024 + 1)).status_code == 413
-    answer = httpx.post(edge.plain + "/x", content=chunks())
+    assert httpx.post(edge.plain + "/x", content=b"x" * (64 * 1024 + 1), timeout=PATIENCE).status_code == 413
+    answer = httpx.post(edge.plain + "/x", content=chunks(), timeout=PATIENCE)
     assert answer.status_code == 413
     assert answer.json()["sender"] == "edge-test"
-    assert len(httpx.post(edge.plain + "/x", content=b"x" * 64 * 1024).json()["body"]) == 64 * 1024
+    answer = httpx.post(edge.plain + "/x", content=b"x" * 64 * 1024, timeout=PATIENCE)
+    assert len(answer.json()["body"]) == 64 * 1024
 
 
 def test_an_escaped_slash_is_refused(edge: Edge) -> None:
-    assert httpx.get(edge.plain + "/a%2Fb").status_code == 400
-    assert httpx.get(edge.plain + "/a/b").json()["path"] == "/a/b"
+    assert httpx.get(edge.plain + "/a%2Fb", timeout=PATIENCE).status_code == 400
+    assert httpx.get(edge.plain + "/a/b", timeout=PATIENCE).json()["path"] == "/a/b"
 
 
 def test_old_tls_is_refused(edge: Edge) -> None:
@@ -270,16 +277,21 @@ def test_old_tls_is_refused(edge: Edge) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE-ECDSA-AES256-SHA384:@SECLEVEL=0")
     with pytest.raises(httpx.ConnectError):
-        httpx.get(edge.tls, verify=context)
+        httpx.get(edge.tls, verify=context, timeout=PATIENCE)
     context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
-    assert httpx.get(edge.tls, verify=context).status_code == 200
+    assert httpx.get(edge.tls, verify=context, timeout=PATIENCE).status_code == 200
 
 
 def _children(process: int) -> dict[str, int]:
     found = {}
     for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-        found["envoy" if words[0].endswith(b"envoy") else "echo"] = int(child)
+        # One that just ended is gone, or has no words any more; one that just began has those of its parent.
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{child}/cmdline").read_bytes()
+            if words.split(b"\0")[0].endswith(b"envoy"):
+                found["envoy"] = int(child)
+            elif b"echo_service" in words:
+                found["echo"] = int(child)
     return found
 
 
@@ -293,6 +305,6 @@ def test_a_killed_child_comes_back(edge: Edge, which: str) -> None:
 
 async def test_a_request_in_progress_is_answered_while_stopping(edge: Edge) -> None:
     # The orderly end itself is asserted by the fixture; here: nothing hangs when many clients are connected.
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         answers = await asyncio.gather(*(client.get(edge.plain + "/x") for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
