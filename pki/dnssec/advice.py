@@ -207,6 +207,11 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Make], ...]] = (
         "the command line",
         "Check the spelling of the name and the record type.",
     ),
+    _rule(
+        r"the resolver at (?P<resolver>\S+) does not validate",
+        "the resolver {resolver}, on this machine",
+        "Give it a trust anchor and have it validate (unbound: auto-trust-anchor-file), or use --mode validate.",
+    ),
     # Unreachable.
     _rule(
         r"no answer from resolver (?P<resolver>\S+) \((?P<why>[^)]+)\)",

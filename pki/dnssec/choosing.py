@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
+import dns.name
+
 from authz.domain.errors import InvalidValue
 from pki.dnssec.anchors import TrustAnchor
 from pki.dnssec.apart import ApartValidator
@@ -74,7 +76,11 @@ class AnchoredValidator:
 
 
 def choose_validator(
-    mode: DnssecMode, addresses: Sequence[tuple[str, int]], anchors: Callable[[], Sequence[TrustAnchor]]
+    mode: DnssecMode,
+    addresses: Sequence[tuple[str, int]],
+    anchors: Callable[[], Sequence[TrustAnchor]],
+    *,
+    zones: Sequence[dns.name.Name] = (dns.name.root,),
 ) -> ApartValidator:
     """The validator for a mode. Its checks run in a thread of their own.
 
@@ -82,13 +88,14 @@ def choose_validator(
         mode: who validates.
         addresses: resolvers.
         anchors: what is trusted now, called in that thread; not used in the mode `resolver-ad`.
+        zones: that have an anchor; in the mode `resolver-ad` they show whether the resolver validates.
 
     Raises:
         InvalidValue: the mode `resolver-ad` with a resolver that is not on the loopback.
     """
     if mode is DnssecMode.RESOLVER_AD:
         try:
-            return ApartValidator(ResolverAdValidator(addresses))
+            return ApartValidator(ResolverAdValidator(addresses, anchored=zones))
         except ValueError as error:
             raise InvalidValue(str(error)) from error
     return ApartValidator(AnchoredValidator(Resolver(addresses), anchors))

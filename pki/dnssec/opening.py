@@ -61,7 +61,7 @@ def open_dnssec(chosen: DnssecSettings, anchor_state: Path, following: Following
     mode = DnssecMode(chosen.mode)
     if chosen.anchors is not None:
         fixed = _configured(chosen.anchors)
-        return OpenDnssec(choose_validator(mode, addresses, lambda: fixed))
+        return OpenDnssec(choose_validator(mode, addresses, lambda: fixed, zones=[a.zone for a in fixed]))
     if following is None or mode is not DnssecMode.VALIDATE:
         return OpenDnssec(choose_validator(mode, addresses, lambda: _followed(anchor_state)))
     keeper = AnchorKeeper(anchor_state, root_anchors(), Resolver(addresses), following.clock, tell=following.tell)

@@ -70,6 +70,12 @@ class Resolver:
         self._checking_disabled = checking_disabled
         self._last_good = 0
 
+    @property
+    def answering(self) -> str:
+        """The resolver that answered last."""
+        host, port = self._addresses[self._last_good]
+        return f"{host}:{port}"
+
     async def ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
         """See `DnsTransport`. A truncated answer is asked again over TCP."""
         unfit = ""

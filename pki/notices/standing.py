@@ -31,6 +31,8 @@ CONCURRENT: Final = 8
 """Checks at the same time."""
 UNKNOWN: Final = "unknown"
 """Standing of a name that was never checked."""
+_OURS: Final = frozenset({DnssecState.UNREACHABLE, DnssecState.INDETERMINATE})
+"""States that say something of the resolver or of our settings when the root has them too."""
 _LOG: Final = structlog.get_logger(__name__)
 _NEVER: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _ADD: Final = text(
@@ -59,7 +61,7 @@ class StandingPatrol:
         self._validator = validator
         self._interval = interval
         self.blind = False
-        """Whether the last look reached nothing at all."""
+        """Whether the last look told nothing: no resolver answers, or the one that is believed does not validate."""
 
     async def look(self) -> int:
         """Check every name that is due and that no other process has claimed.
@@ -77,7 +79,7 @@ class StandingPatrol:
             outcomes = await self._check_all(claimed)
             self.blind = await self._reaches_nothing(outcomes.values())
             if self.blind:
-                _LOG.warning("domains_not_checked", why="the resolver does not answer for the root either")
+                _LOG.warning("domains_not_checked", why="the resolver tells nothing about the root either")
                 break
             await self._keep(claimed, outcomes)
         return checked
@@ -134,10 +136,10 @@ class StandingPatrol:
         return dict(zip(claimed, results, strict=True))
 
     async def _reaches_nothing(self, results: Iterable[DnssecResult]) -> bool:
-        if any(result.state is not DnssecState.UNREACHABLE for result in results):
+        if any(result.state not in _OURS for result in results):
             return False
         root = await self._validator.check(".", self._clock.now(), "NS")
-        return root.state is DnssecState.UNREACHABLE
+        return root.state in _OURS
 
     async def _keep(self, claimed: Mapping[str, tuple[str, str]], outcomes: Mapping[str, DnssecResult]) -> None:
         at = self._clock.now()

@@ -81,7 +81,7 @@ async def test_answers_changed_on_their_way_come_out_as_unbound_says(stage: Stag
 
 
 async def test_the_word_of_a_local_resolver_is_passed_on(stage: Stage) -> None:
-    """The `resolver-ad` mode: the same states, by unbound's word; INDETERMINATE does not exist there."""
+    """The `resolver-ad` mode: the same states, by unbound's word."""
     validator = ResolverAdValidator([("127.0.0.1", stage.unbound_port)], timeout=10)
     for scenario in PLAIN:
         result = await validator.check(scenario.owner, datetime.now(UTC), scenario.rdtype)

@@ -81,6 +81,18 @@ class Desk:
             published.close()
 
 
+def scope(names: list[x509.GeneralName] | None, *, users_only: bool = False) -> x509.IssuingDistributionPoint:
+    return x509.IssuingDistributionPoint(
+        full_name=names,
+        relative_name=None,
+        only_contains_user_certs=users_only,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+
+
 @pytest.fixture
 def desk(ca_folder: Path, config: Path, tmp_path: Path) -> Desk:
     file = tmp_path / "published.crl"
@@ -130,10 +142,7 @@ async def test_an_older_list_put_back_is_refused_also_after_a_restart(desk: Desk
 @pytest.mark.parametrize("config", ["sqlite"], indirect=True)
 async def test_what_is_no_newer_list_of_this_root_is_not_published(desk: Desk, clock: FixedClock) -> None:
     other = ec.generate_private_key(ec.SECP256R1())
-    point = x509.IssuingDistributionPoint
-    everything = {"only_contains_user_certs": False, "only_contains_ca_certs": False, "only_some_reasons": None}
-    everything |= {"indirect_crl": False, "only_contains_attribute_certs": False, "relative_name": None}
-    elsewhere = [x509.UniformResourceIdentifier("http://elsewhere.example.nl/a.crl")]
+    elsewhere: list[x509.GeneralName] = [x509.UniformResourceIdentifier("http://elsewhere.example.nl/a.crl")]
     async with desk.serve(clock) as published:
         good = desk.crl(5, 4711, age=timedelta(hours=1))
         desk.put(good)
@@ -151,10 +160,8 @@ async def test_what_is_no_newer_list_of_this_root_is_not_published(desk: Desk, c
                 6, extensions=((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),)
             ),
             "delta": desk.crl(6, extensions=((x509.DeltaCRLIndicator(1), True),)),
-            "end entities only": desk.crl(
-                6, extensions=((point(full_name=None, **everything | {"only_contains_user_certs": True}), True),)
-            ),
-            "another distribution point": desk.crl(6, extensions=((point(full_name=elsewhere, **everything), True),)),
+            "end entities only": desk.crl(6, extensions=((scope(None, users_only=True), True),)),
+            "another distribution point": desk.crl(6, extensions=((scope(elsewhere), True),)),
             "empty": b"",
             "half": good[: len(good) // 2],
             "certificate": (desk.ca / "root.crt").read_bytes(),

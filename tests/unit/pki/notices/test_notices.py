@@ -158,13 +158,16 @@ async def test_a_failure_that_the_second_look_does_not_confirm_is_no_change(
     assert await recorded(pki, "domain.standing") == []
 
 
-async def test_a_resolver_that_is_away_changes_nobody_s_standing(pki: OpenAuthority, clock: FixedClock) -> None:
+@pytest.mark.parametrize("state", [DnssecState.UNREACHABLE, DnssecState.INDETERMINATE])
+async def test_a_resolver_that_is_away_or_does_not_validate_changes_nobody_s_standing(
+    state: DnssecState, pki: OpenAuthority, clock: FixedClock
+) -> None:
     await issue(pki)
     zones = Zones()
     await patrol(pki, zones).look()
     clock.advance(hours=1)
-    zones.states["a.example.nl"] = [DnssecState.UNREACHABLE]
-    zones.root = DnssecState.UNREACHABLE
+    zones.states["a.example.nl"] = [state]
+    zones.root = state
     looking = patrol(pki, zones)
     await looking.look()
     assert looking.blind
@@ -172,7 +175,7 @@ async def test_a_resolver_that_is_away_changes_nobody_s_standing(pki: OpenAuthor
     clock.advance(hours=1)
     zones.root = DnssecState.SECURE
     await patrol(pki, zones).look()
-    assert [item["state"] for item in await recorded(pki, "domain.standing")] == ["unreachable"]
+    assert [item["state"] for item in await recorded(pki, "domain.standing")] == [state.value]
 
 
 async def test_a_name_that_is_gone_from_dns_is_absent_and_one_without_certificate_is_forgotten(
