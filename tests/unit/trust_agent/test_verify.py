@@ -4,9 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
@@ -18,12 +18,8 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from tests.fakes.certificates import NOW, FakeAuthority
 from tests.fakes.datastation import AUDIENCE, ISSUER, SCOPE, TokenKey, b64, claims
-from tests.unit.authz.edge.test_client_certificate import xfcc
-from trust_agent.jws import KeySet, KeysInvalid
-from trust_agent.verify import MAX_STRANGERS, TokenRefused, TokenRules, VerifiedToken, Verifier
-
-if TYPE_CHECKING:
-    from pki.validation.validator import CertificateValidator
+from tests.fakes.trust import FakeTrust, key_set
+from trust_agent.verify import TokenRefused, TokenRules, VerifiedToken, Verifier
 
 CA = FakeAuthority()
 MINE, OTHER = CA.issue("uzovi:5000"), CA.issue("uzovi:5000")
@@ -32,42 +28,8 @@ CERTIFICATE = VALIDATOR.validate(MINE.der, MINE.chain_der, NOW)
 KEY = TokenKey()
 
 
-class Trust:
-    """Implements `trust_agent.verify.TrustMaterial`."""
-
-    def __init__(self, *keys: TokenKey) -> None:
-        self.keys = key_set(*keys)
-        self.validator: CertificateValidator = VALIDATOR
-        self.revoked: set[str] = set()
-        self.grants: set[str] = set()
-        self.credentials: set[str] = set()
-        self.stale: Reason | None = None
-        self.refetches = 0
-        self.next_keys: KeySet | None = None
-
-    def require_fresh(self, _at: Any) -> None:
-        if self.stale:
-            raise Refused(self.stale, "stale")
-
-    def is_revoked(self, token_id: str, grants: Sequence[str]) -> bool:
-        return token_id in self.revoked or bool(self.grants & set(grants))
-
-    def is_credential_revoked(self, thumbprint: str) -> bool:
-        return thumbprint in self.credentials
-
-    async def refetch_keys(self) -> bool:
-        self.refetches += 1
-        if self.next_keys is not None:
-            self.keys = self.next_keys
-        return self.next_keys is not None
-
-
-def key_set(*keys: TokenKey) -> KeySet:
-    return KeySet.parse(json.dumps({"keys": [key.jwk for key in keys]}).encode(), ["ES256"])
-
-
-def make(trust: Trust | None = None, **options: Any) -> tuple[Verifier, Trust]:
-    trust = trust or Trust(KEY)
+def make(trust: FakeTrust | None = None, **options: Any) -> tuple[Verifier, FakeTrust]:
+    trust = trust or FakeTrust(VALIDATOR, KEY)
     return Verifier(trust, TokenRules(ISSUER, AUDIENCE, frozenset({SCOPE})), **options), trust
 
 
@@ -264,7 +226,7 @@ async def test_a_retired_key_takes_its_tokens_with_it() -> None:
 
 async def test_a_token_signed_with_the_key_of_the_feed_is_refused() -> None:
     feed_key = TokenKey("feed", "revocations+jwt")
-    verifier, _ = make(Trust(KEY, feed_key))
+    verifier, _ = make(FakeTrust(VALIDATOR, KEY, feed_key))
     assert await reason_of(feed_key.sign(claims(MINE, NOW)), verifier=verifier) is Reason.TOKEN_KEY_UNKNOWN
     await check(good(), verifier=verifier)
 
@@ -359,136 +321,3 @@ async def test_a_scope_by_substring_is_refused(scope: str) -> None:
     with pytest.raises(Refused, match="token_scope"):
         verifier.scope(verified)
     verifier.scope(await check(good(), verifier=verifier))
-
-
-JWKS = {
-    "not JSON": b"{",
-    "no keys": b"{}",
-    "empty": b'{"keys": []}',
-    "a key id twice": json.dumps({"keys": [KEY.jwk, KEY.jwk]}).encode(),
-    "a key without id": json.dumps({"keys": [KEY.jwk | {"kid": ""}]}).encode(),
-    "a private key": json.dumps({"keys": [KEY.jwk | {"d": "AAAA"}]}).encode(),
-    "only a symmetric key": json.dumps({"keys": [{"kty": "oct", "k": "AAAA", "kid": "a", "alg": "HS256"}]}).encode(),
-    "a point not on the curve": json.dumps({"keys": [KEY.jwk | {"x": b64(bytes(32))}]}).encode(),
-    "an algorithm that is not the key's": json.dumps({"keys": [KEY.jwk | {"crv": "P-384"}]}).encode(),
-    "a key that does not say what it signs": json.dumps({"keys": [TokenKey(typ=None).jwk]}).encode(),
-    "a key that signs nothing": json.dumps({"keys": [KEY.jwk | {"sluis_typ": ""}]}).encode(),
-    "a key that signs several things": json.dumps({"keys": [KEY.jwk | {"sluis_typ": ["at+jwt"]}]}).encode(),
-    "a key for encryption": json.dumps({"keys": [KEY.jwk | {"use": "enc"}]}).encode(),
-    "too many keys": json.dumps({"keys": [KEY.jwk | {"kid": str(i)} for i in range(51)]}).encode(),
-}
-
-
-@pytest.mark.parametrize("data", JWKS.values(), ids=JWKS.keys())
-def test_a_wrong_key_set_is_refused_as_a_whole(data: bytes) -> None:
-    with pytest.raises(KeysInvalid):
-        KeySet.parse(data, ["ES256"])
-    assert KEY.kid in key_set(KEY)
-
-
-def test_keys_of_other_algorithms_are_left_out() -> None:
-    other = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "ed", "x": b64(bytes(32))}
-    keys = KeySet.parse(json.dumps({"keys": [KEY.jwk, other]}).encode(), ["ES256"])
-    assert "ed" not in keys
-    assert KEY.kid in keys
-
-
-def _xfcc(certificate: Any) -> str:
-    return xfcc(certificate, (certificate.pem, CA.issuing.pem))
-
-
-def test_a_certificate_needs_both_verdicts_and_no_block() -> None:
-    verifier, trust = make()
-    header = _xfcc(MINE)
-    assert verifier.certificate(header, "1", NOW).identity.subject == "uzovi:5000"
-    for verdict in (None, "0", "true", ""):
-        with pytest.raises(Refused, match="certificate_unverified_by_edge"):
-            verifier.certificate(header, verdict, NOW)
-    # A block on the other ECDSA spelling of the certificate is a block on it.
-    for name in (CERTIFICATE.thumbprint, CERTIFICATE.twin):
-        trust.credentials = {name}
-        with pytest.raises(Refused, match="credential_revoked"):
-            verifier.certificate(header, "1", NOW)
-
-
-def test_a_remembered_certificate_expires_all_the_same() -> None:
-    verifier, _ = make()
-    header = _xfcc(MINE)
-    verifier.certificate(header, "1", NOW)
-    with pytest.raises(Refused) as caught:
-        verifier.certificate(header, "1", NOW + timedelta(hours=2))
-    assert caught.value.reason in {Reason.CRL_STALE, Reason.CERTIFICATE_EXPIRED}
-
-
-class _CountingValidator:
-    """The real validator, and how often it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def validate(self, leaf_der: bytes, chain_der: Sequence[bytes], at: Any) -> Any:
-        self.asked += 1
-        return VALIDATOR.validate(leaf_der, chain_der, at)
-
-
-def _refused(verifier: Verifier, header: str, *, seconds: float = 0) -> Reason:
-    with pytest.raises(Refused) as caught:
-        verifier.certificate(header, None, NOW + timedelta(seconds=seconds))
-    return caught.value.reason
-
-
-def test_a_stranger_who_keeps_asking_costs_one_validation_a_second() -> None:
-    verifier, trust = make()
-    trust.validator = counting = _CountingValidator()  # type: ignore[assignment]
-    rogue = FakeAuthority().rogue()
-    stranger = rogue.issue("uzovi:5000")
-    header = xfcc(stranger, (stranger.pem, rogue.issuing.pem))
-    reasons = {_refused(verifier, header, seconds=moment / 100) for moment in range(100)}
-    assert reasons == {Reason.CERTIFICATE_UNTRUSTED}
-    assert counting.asked == 1
-    _refused(verifier, header, seconds=1)
-    assert counting.asked == 2
-    # Somebody else is not refused with him, and a clock set back does not make a refusal last.
-    assert verifier.certificate(_xfcc(MINE), "1", NOW).thumbprint == CERTIFICATE.thumbprint
-    _refused(verifier, header, seconds=-10)
-    assert counting.asked == 4
-
-
-def test_strangers_push_nobody_out_and_are_not_kept() -> None:
-    verifier, trust = make(max_certificates=2)
-    header = _xfcc(MINE)
-    verifier.certificate(header, "1", NOW)
-    for number in range(5):
-        stranger = FakeAuthority().issue(f"uzovi:500{number}")
-        _refused(verifier, xfcc(stranger, (stranger.pem,)))
-    assert (len(verifier._presented), verifier._presented.find(header) is not None) == (1, True)
-    assert len(verifier._refused) == 2
-    assert verifier.certificate(header, "1", NOW).thumbprint == CERTIFICATE.thumbprint
-    assert trust.refetches == 0
-
-
-def test_a_missing_crl_is_not_remembered_as_a_refusal() -> None:
-    verifier, trust = make()
-    trust.validator = CA.validator(CA.crl_store(CA.root_crl()))
-    header = _xfcc(MINE)
-    assert _refused(verifier, header) is Reason.CRL_MISSING
-    trust.validator = VALIDATOR
-    assert verifier.certificate(header, "1", NOW).thumbprint == CERTIFICATE.thumbprint
-
-
-def test_many_strangers_cost_a_bounded_part_of_each_second() -> None:
-    verifier, trust = make()
-    trust.validator = counting = _CountingValidator()  # type: ignore[assignment]
-    stranger = FakeAuthority().rogue().issue("uzovi:5000")
-    # One stranger with ever other certificates sent along is as good as many.
-    headers = [xfcc(stranger, (stranger.pem, *[CA.issuing.pem] * (n % 4))) for n in range(4)]
-    reasons = []
-    for number in range(3 * MAX_STRANGERS):
-        verifier._refused.clear()
-        reasons.append(_refused(verifier, headers[number % 4], seconds=number / 1000))
-    assert reasons[MAX_STRANGERS - 1] is Reason.CERTIFICATE_UNTRUSTED
-    assert set(reasons[MAX_STRANGERS:]) == {Reason.CERTIFICATE_UNVERIFIED_BY_EDGE}
-    assert counting.asked == MAX_STRANGERS
-    # Whom Envoy knows is not held up, and the next second the reason is told again.
-    assert verifier.certificate(_xfcc(MINE), "1", NOW).thumbprint == CERTIFICATE.thumbprint
-    assert _refused(verifier, headers[0], seconds=1) is Reason.CERTIFICATE_UNTRUSTED
