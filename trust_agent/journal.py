@@ -10,11 +10,14 @@ Shipping reads from here (`shipping.py`); a segment is deleted when all of it ha
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, zip_longest
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final
 
 import structlog
@@ -30,6 +33,9 @@ _SHIPPED: Final = "shipped"
 _SPARE: Final = "next.spare"
 
 
+_Waiting = tuple[bytes, asyncio.Future[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What was found at start.
@@ -42,6 +48,35 @@ class Recovery:
 
     records: int
     torn_bytes: int
+
+
+class _Writer:
+    """One thread that does one thing after another.
+
+    An executor would tell its future, that future the loop's, and that one a task: more work than the writing itself.
+    """
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def do(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            # Not before there is work: a journal that only reads has no thread.
+            self._thread = Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        self._work.put(work)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def stop(self) -> None:
+        """Wait until everything is done."""
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+            self._thread = None
 
 
 class Journal:
@@ -59,11 +94,12 @@ class Journal:
         self._max_bytes = max_bytes
         self._descriptor = -1
         self._position = 0
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._waiting: list[_Waiting] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._failed = False
         # One thread writes, so that two writes are never at once; the other makes the next segment meanwhile.
-        self._writer = ThreadPoolExecutor(1, "journal")
+        self._writer = _Writer()
         self._preparer = ThreadPoolExecutor(1, "journal-spare")
         self._spare: Future[Path] | None = None
         self._cursor: tuple[int, int, int] | None = None
@@ -111,9 +147,8 @@ class Journal:
 
     async def close(self) -> None:
         """Wait for what is being written, and close."""
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing])
-        self._writer.shutdown()
+        await self._idle.wait()
+        self._writer.stop()
         self._preparer.shutdown()
         self._close_segment()
         (self._folder / _SPARE).unlink(missing_ok=True)
@@ -129,42 +164,57 @@ class Journal:
         if not 0 < len(payload) <= MAX_RECORD:
             raise _unavailable()
         # A future of its own for each: one caller that goes away cancels that one, and the group goes on.
-        durable = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        durable = loop.create_future()
         self._waiting.append((payload, durable))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush(), name="journal flush")
+        if self._idle.is_set():
+            self._idle.clear()
+            # Not at once: what else is ready in this turn of the loop shares the sync.
+            loop.call_soon(self._flush, loop)
         await durable
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch, self._waiting = self._waiting, []
+        index = self.next_index
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                index = self.next_index
-                # Put together here, so that the thread has nothing to do but system calls, which need no interpreter.
-                frames = b"".join([frame(index + offset, payload) for offset, (payload, _) in enumerate(batch)])
-                refusal: Refused | None = None
-                try:
-                    await loop.run_in_executor(self._writer, self._write, index, frames)
-                except OSError as error:
-                    if not self._failed:
-                        _LOG.error("journal_unavailable", why=error.strerror)
-                    refusal = _unavailable()
-                else:
-                    if self._failed:
-                        _LOG.info("journal_recovered")
-                    self.next_index += len(batch)
-                    self.grown.set()
-                self._failed = refusal is not None
-                for _, durable in batch:
-                    if durable.done():
-                        continue
-                    if refusal is None:
-                        durable.set_result(None)
-                    else:
-                        durable.set_exception(refusal)
-        finally:
-            self._flushing = None
+            # Put together here, so that the thread has nothing to do but system calls, which need no interpreter.
+            frames = b"".join([frame(index + offset, payload) for offset, (payload, _) in enumerate(batch)])
+            self._writer.do(partial(self._write_and_tell, loop, batch, index, frames))
+        except (MemoryError, RuntimeError) as error:
+            # No memory, or no thread: these are refused, and the next ones may have more luck.
+            loop.call_soon(self._written, loop, batch, error)
+
+    def _write_and_tell(
+        self, loop: asyncio.AbstractEventLoop, batch: "list[_Waiting]", index: int, frames: bytes
+    ) -> None:
+        problem: BaseException | None = None
+        try:
+            self._write(index, frames)
+        except BaseException as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
+            problem = error
+        loop.call_soon_threadsafe(self._written, loop, batch, problem)
+
+    def _written(self, loop: asyncio.AbstractEventLoop, batch: "list[_Waiting]", problem: BaseException | None) -> None:
+        if problem is None:
+            if self._failed:
+                _LOG.info("journal_recovered")
+            self.next_index += len(batch)
+            self.grown.set()
+        elif not self._failed:
+            why = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
+            _LOG.error("journal_unavailable", why=why)
+        self._failed = problem is not None
+        for _, durable in batch:
+            if durable.done():
+                continue
+            if problem is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(_unavailable())
+        if self._waiting:
+            self._flush(loop)
+        else:
+            self._idle.set()
 
     def _write(self, index: int, frames: bytes) -> None:
         if self._descriptor < 0 or self._position + len(frames) > self._segment_bytes:
@@ -174,7 +224,7 @@ class Journal:
             while written < len(frames):
                 written += os.pwrite(self._descriptor, frames[written:], self._position + written)
             os.fdatasync(self._descriptor)
-        except OSError:
+        except BaseException:
             self._abandon_segment()
             raise
         self._position += len(frames)

@@ -268,6 +268,26 @@ asyncio.run(main())
     assert texts_of(journal) == ["a", "b"]
 
 
+@pytest.mark.parametrize("where", ["trust_agent.journal.frame", "os.fdatasync"])
+async def test_a_failure_that_nobody_foresaw_refuses_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise MemoryError
+
+    journal = await journal_with(tmp_path, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(where, fail)
+        refused = [asyncio.create_task(journal.append(b"refused")) for _ in range(3)]
+        outcomes = await asyncio.wait_for(asyncio.gather(*refused, return_exceptions=True), 20)
+    assert [isinstance(outcome, Refused) for outcome in outcomes] == [True] * 3
+    assert not journal.available
+    await asyncio.wait_for(journal.append(b"b"), 20)
+    assert journal.available
+    assert texts_of(journal) == ["a", "b"]
+    await journal.close()
+
+
 async def test_the_configured_size_is_a_limit(tmp_path: Path) -> None:
     journal = await journal_with(tmp_path, segment_bytes=128 * 1024, max_bytes=300 * 1024)
     for _ in range(8):
