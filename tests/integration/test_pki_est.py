@@ -1,6 +1,5 @@
 """EST with real Envoy, by curl and openssl alone, as a participant without our software would; and who attacks it."""
 
-import asyncio
 import base64
 import json
 import os
@@ -9,6 +8,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -427,17 +427,18 @@ def test_neither_codes_nor_hashes_are_told(est: Est) -> None:
 def test_the_event_loop_is_free_while_codes_are_hashed(est: Est) -> None:
     request = est.request("load")
 
-    async def both() -> list[float]:
-        loop = asyncio.get_running_loop()
+    def both() -> float:
         guess = "ZZZZZ-ZZZZZ-ZZZZZ-ZZZZZ-ZZZZZ-ZZZZZ-ZZZZZ-ZZZZZ"
-        guesses = [loop.run_in_executor(None, est.enrol, "uzovi-5000", guess, request) for _ in range(8)]
-        started = loop.time()
-        assert (await loop.run_in_executor(None, est.curl, "/health")).status == 200
-        took = loop.time() - started
-        assert {reply.status for reply in await asyncio.gather(*guesses)} == {401}
-        return [took]
+        with ThreadPoolExecutor(8) as pool:
+            guesses = [pool.submit(est.enrol, "uzovi-5000", guess, request) for _ in range(8)]
+            started = time.monotonic()
+            assert est.curl("/health").status == 200
+            took = time.monotonic() - started
+            assert {guess.result().status for guess in guesses} == {401}
+        return took
 
-    assert asyncio.run(both())[0] < 5
+    # A busy machine may stand still in one try; a loop that hashes is never free.
+    assert any(both() < 5 for _ in range(3))
 
 
 def test_a_code_whose_domain_lapsed_makes_nothing_and_is_not_used_up(est: Est) -> None:

@@ -53,7 +53,7 @@ class Serving:
 
 
 def until_healthy(url: str) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             if httpx.get(f"{url}/health").status_code == 200:
