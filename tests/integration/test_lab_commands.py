@@ -213,7 +213,13 @@ def test_an_interrupted_up_leaves_nothing_behind(tmp_path: Path, number: signal.
     folder = tmp_path / "lab"
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     command = [program("lab"), "up", "--dir", str(folder)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    # Whoever runs these tests in the background may have interrupts ignored, and so would all that is started.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         state = wait_for_processes(folder)
         process.send_signal(number)
         assert process.wait(120) != 0
