@@ -17,8 +17,9 @@ from authz.policy.engine import Decision, EvaluationDecision, PolicyEngine, Poli
 from tests.fakes.certificates import NOW
 from tests.fakes.clock import FixedClock
 from tests.fakes.datastation import AUDIENCE, ISSUER, PUBLIC, QUERY, RECORD, SCOPE, SDL, TokenKey, claims
+from tests.fakes.trust import FakeTrust
 from tests.unit.authz.edge.test_client_certificate import xfcc
-from tests.unit.trust_agent.test_verify import CA, KEY, MINE, OTHER, Trust
+from tests.unit.trust_agent.test_verify import CA, KEY, MINE, OTHER, VALIDATOR
 from trust_agent.decision import Decider, Inquiry, Permit, Refusal, ServiceRules
 from trust_agent.edge import AnswerWriter, status_of
 from trust_agent.graphql import CanonicalRequest, Register
@@ -90,7 +91,12 @@ class Bench:
     """One decider with everything around it."""
 
     def __init__(self) -> None:
-        self.trust, self.policies, self.log, self.register = Trust(KEY), Policies(), Log(), CountingRegister()
+        self.trust, self.policies, self.log, self.register = (
+            FakeTrust(VALIDATOR, KEY),
+            Policies(),
+            Log(),
+            CountingRegister(),
+        )
         self.clock = FixedClock(NOW)
         verifier = Verifier(self.trust, TokenRules(ISSUER, AUDIENCE, frozenset({SCOPE})))
         self.decider = Decider(
