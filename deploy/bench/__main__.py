@@ -36,7 +36,13 @@ def main() -> int:
         prog="python -m deploy.bench", description="Tokens and enforced requests a second."
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="for each load (1 to 60)")
-    seconds = min(max(parser.parse_args().seconds, 1.0), _MOST_SECONDS)
+    parser.add_argument(
+        "--only",
+        choices=("tokens", "enforcement"),
+        help="these loads alone (enforcement with plain Envoy beside it), and no certificates, DNSSEC or searching",
+    )
+    chosen = parser.parse_args()
+    seconds = min(max(chosen.seconds, 1.0), _MOST_SECONDS)
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     machine = describe() | {"query": published_or_own()[1], "load generator": _generator()}
     for name, value in machine.items():
@@ -50,15 +56,17 @@ def main() -> int:
         console.print(f"{planned.title:<36} {measured.per_second:>9,.0f}/s", markup=False)
 
     try:
-        outcome = asyncio.run(bench(seconds, tell))
+        outcome = asyncio.run(bench(seconds, tell, chosen.only))
     except (LoadFailed, ComponentFailed, StoryBroken, TimeoutError) as problem:
         console.print(f"The bench broke off: {problem}", markup=False)
         return 1
     found = budgets(outcome)
     console.print(_loads(outcome), _processor(outcome), _budgets(found))
-    console.print("\nCertificates, 100,000 revocations, OCSP, DNSSEC and searching, one after the other ...")
-    parts = [*certificates.measure(), *dnssec.measure(), *crl.measure(), *ocsp.measure(), *search.rows()]
-    console.print(_parts(parts))
+    parts: list[Row] = []
+    if chosen.only is None:
+        console.print("\nCertificates, 100,000 revocations, OCSP, DNSSEC and searching, one after the other ...")
+        parts = [*certificates.measure(), *dnssec.measure(), *crl.measure(), *ocsp.measure(), *search.rows()]
+        console.print(_parts(parts))
     console.print(f"Results: {_keep(machine, outcome, found, parts)}", markup=False)
     return 0
 

@@ -84,9 +84,12 @@ class Outcome:
     def added_p99(self) -> float | None:
         """Milliseconds that the trust agent adds at the 99th percentile in the open loop.
 
-        None when this machine could not keep up the rate: the latencies then tell of its queue, not of the agent.
+        None when this was not measured, or when this machine could not keep up the rate: the latencies then tell of its
+        queue, not of the agent.
         """
-        plain, enforced = self.loads["plain-open"], self.loads["enforcement-open"]
+        plain, enforced = self.loads.get("plain-open"), self.loads.get("enforcement-open")
+        if plain is None or enforced is None:
+            return None
         if min(plain.per_second, enforced.per_second) < OPEN_RATE * _KEPT_UP:
             return None
         return max(0.0, enforced.p99 - plain.p99)
@@ -99,16 +102,17 @@ class Outcome:
 
 def budgets(outcome: Outcome) -> list[Budget]:
     """Every budget of architecture.md, with what this run says of it."""
-    loads = outcome.loads
-    token_new, token_kept = loads["token-new"].per_second, loads["token-kept"].per_second
-    enforced, plain = loads["enforcement-kept"].per_second, loads["plain-kept"].per_second
+    rates = {name: measured.per_second for name, measured in outcome.loads.items()}
+    token_new, token_kept = rates.get("token-new"), rates.get("token-kept")
+    enforced, plain = rates.get("enforcement-kept"), rates.get("plain-kept")
+    of_plain = enforced / plain if enforced is not None and plain else None
     return [
         Budget("tokens, new connection: 2.5 x oidc-provider (one worker)", 2.5 * OIDC_PROVIDER, token_new, "/s"),
         Budget("tokens, new connection: 2.5 x oidc-provider (two workers)", 2.5 * OIDC_PROVIDER_TWO, token_new, "/s"),
         Budget("tokens, keep-alive: 1 x oidc-provider (one worker, no audit)", OIDC_PROVIDER_KEPT, token_kept, "/s"),
         Budget("tokens, keep-alive: 4 x Keycloak", 4 * KEYCLOAK_KEPT, token_kept, "/s"),
         Budget("enforcement: 10 x Envoy with opa-envoy-plugin", 10 * OPA_ENVOY_PLUGIN, enforced, "/s"),
-        Budget("enforcement: 0.25 x plain Envoy with mTLS, in this run", 0.25, enforced / plain, "x"),
+        Budget("enforcement: 0.25 x plain Envoy with mTLS, in this run", 0.25, of_plain, "x"),
         Budget("enforcement: p99 added at 500 requests/s", 2.0, outcome.added_p99, "ms", at_most=True),
         Budget("revocation reaching authz and agent", 2.0, outcome.revocation_seconds, "s", at_most=True),
         Budget("start of a whole lab", 10.0, outcome.start_seconds, "s", at_most=True),

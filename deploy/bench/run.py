@@ -47,12 +47,21 @@ class Planned:
 Telling = Callable[[Planned, Measured], None]
 
 
-async def bench(seconds: float, tell: Telling) -> Outcome:
-    """Measure everything.
+_PARTS: Final[Mapping[str | None, tuple[str, ...]]] = {
+    None: ("token", _PLAIN, "enforcement"),
+    "tokens": ("token",),
+    "enforcement": (_PLAIN, "enforcement"),
+}
+"""How the names of the loads begin that belong to a part of the bench."""
+
+
+async def bench(seconds: float, tell: Telling, only: str | None = None) -> Outcome:
+    """Measure everything, or one part.
 
     Args:
         seconds: for each load.
         tell: told each result as soon as it is there.
+        only: `tokens` or `enforcement`.
 
     Raises:
         LoadFailed: a load was not answered with 200 throughout, so its figure would mean nothing.
@@ -70,6 +79,8 @@ async def bench(seconds: float, tell: Telling) -> Outcome:
         token = await session.token(NORTH, INDICATIONS)
         loads = {}
         for planned in plan(lab, token, plain_port, seconds):
+            if not planned.name.startswith(_PARTS[only]):
+                continue
             await _quiet(lab)
             loads[planned.name] = await _measure(lab, planned)
             tell(planned, loads[planned.name])

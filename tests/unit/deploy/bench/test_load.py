@@ -62,6 +62,16 @@ def test_what_is_met_and_what_is_not_is_said_plainly() -> None:
     assert found["audit: search over 10 million records, p95"].met is None
 
 
+@pytest.mark.parametrize(("kept", "measured"), [("token", 4), ("plain", 0), ("enforcement", 1)])
+def test_a_part_of_the_bench_says_nothing_of_the_others(kept: str, measured: int) -> None:
+    whole = outcome()
+    loads = {name: load for name, load in whole.loads.items() if name.startswith(kept)}
+    part = Outcome(loads, whole.start_seconds, whole.revocation_seconds, whole.memory_mb)
+    found = [budget for budget in budgets(part) if budget.what.startswith(("tokens", "enforcement"))]
+    assert sum(budget.met is not None for budget in found) == measured
+    assert part.added_p99 is None
+
+
 def test_latency_is_not_reported_when_the_machine_could_not_keep_the_rate() -> None:
     assert outcome(open_rate=480.0).added_p99 is None
 
