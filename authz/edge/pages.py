@@ -16,6 +16,7 @@ _LOG: Final = structlog.get_logger(__name__)
 _MAX_REQUEST: Final = 8 * 1024
 _TIMEOUT: Final = 10.0
 _WORDS: Final = 3
+_WRONG_METHOD: Final = 405
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus text format."""
 
@@ -83,15 +84,16 @@ class PageServer:
         page = self._pages.get(words[1].decode("latin-1").partition("?")[0]) if len(words) == _WORDS else None
         if page is None:
             status, kind, body = 404, "text/plain", b"not found\n"
-        elif words[0] != b"GET":
-            status, kind, body = 405, "text/plain", b"GET only\n"
+        elif words[0] not in {b"GET", b"HEAD"}:
+            status, kind, body = _WRONG_METHOD, "text/plain", b"GET and HEAD only\n"
         else:
             status, kind, body = await page()
+        allow = "allow: GET, HEAD\r\n" if status == _WRONG_METHOD else ""
         start = (
             f"HTTP/1.1 {status} -\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
-            "cache-control: no-store\r\nconnection: close\r\n\r\n"
+            f"{allow}cache-control: no-store\r\nconnection: close\r\n\r\n"
         )
-        return start.encode("ascii") + body
+        return start.encode("ascii") + (b"" if words[0] == b"HEAD" else body)
 
 
 Sample = tuple[str, Mapping[str, str], float]

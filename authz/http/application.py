@@ -14,6 +14,7 @@ from litestar.types import Message, Scope
 
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
+from authz.edge.head import Application
 from authz.http.answers import AnyRequest, refusal_response, trace_of
 from authz.http.endpoints import OPEN, PARTICIPANTS_ONLY
 from authz.http.faces import FACES, Face
@@ -30,7 +31,7 @@ _REASONS = {404: Reason.NOT_FOUND, 405: Reason.METHOD_NOT_ALLOWED}
 
 def create_app(parts: Parts) -> Litestar:
     """The application over its parts."""
-    return Litestar(
+    return Application(
         route_handlers=[*_token_handlers(parts), *OPEN, PARTICIPANTS_ONLY],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         before_send=[_record_what_nobody_did(parts)],
@@ -80,8 +81,10 @@ def _record_what_nobody_did(parts: Parts) -> Callable[[Message, Scope], Coroutin
 def _http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     reason = _REASONS.get(error.status_code, Reason.BODY_MALFORMED)
     answer = refusal_response(Refused(reason, _NOT_SO), _trace_id(request))
-    if "Allow" in (error.headers or {}):
-        answer.headers["allow"] = (error.headers or {})["Allow"]
+    # The router writes its header in small letters.
+    for name, value in (error.headers or {}).items():
+        if name.lower() == "allow":
+            answer.headers["allow"] = value
     return answer
 
 

@@ -10,10 +10,11 @@ from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from litestar import Litestar, MediaType, Request, Response, asgi, get
+from litestar import MediaType, Request, Response, asgi, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
+from authz.edge.head import Application
 from pki.http.est import PREFIX, EstApplication
 from pki.http.health import Health
 from pki.http.listeners import may_wait_at, source_of
@@ -34,8 +35,8 @@ def create_application(
     ocsp: OcspApplication | None = None,
     further: Sequence[HTTPRouteHandler] = (),
     health: Health | None = None,
-) -> Litestar:
-    """The application over what is published.
+) -> Application:
+    """The application over what is published; whatever answers GET answers HEAD.
 
     Args:
         published: loaded documents.
@@ -62,7 +63,7 @@ def create_application(
         for prefix, application in ((PREFIX, est), (OCSP_PREFIX, ocsp))
         if application is not None
     ]
-    return Litestar(
+    return Application(
         [document, health_page, *mounted, *further],
         openapi_config=None,
         logging_config=None,
@@ -103,7 +104,10 @@ def _unchanged(document: Document, known: str, since: str | None) -> bool:
 
 
 def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:  # noqa: ARG001
-    return Response({"error": HTTPStatus(error.status_code).phrase}, status_code=error.status_code)
+    # RFC 9110 section 15.5.6: a 405 says what is allowed, which the router knows.
+    said = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    body = {"error": HTTPStatus(error.status_code).phrase}
+    return Response(body, status_code=error.status_code, headers=said)
 
 
 def _fail(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:  # noqa: ARG001

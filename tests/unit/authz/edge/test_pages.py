@@ -27,6 +27,15 @@ async def test_only_known_paths_are_answered(method: str, path: str, status: int
     assert answer.status_code == status
 
 
+async def test_head_has_the_headers_and_no_body_and_another_method_is_told_what_is_allowed() -> None:
+    async with PageServer({"/metrics": page}, ("127.0.0.1", 0)) as server, httpx.AsyncClient(trust_env=False) as client:
+        where = f"http://127.0.0.1:{server.port}/metrics"
+        head, got, wrong = [await client.request(method, where) for method in ("HEAD", "GET", "DELETE")]
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == got.headers
+    assert wrong.headers["allow"] == "GET, HEAD"
+
+
 async def test_an_endless_head_is_not_read() -> None:
     async with PageServer({"/metrics": page}, ("127.0.0.1", 0)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

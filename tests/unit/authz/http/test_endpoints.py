@@ -97,9 +97,27 @@ async def test_what_is_for_deelnemers_is_refused_to_others(authz: AuthorizationS
 async def test_another_method_is_refused(authz: AuthorizationServer, path: str) -> None:
     answer = await authz.send("POST", path)
     assert (answer.status_code, answer.headers["cache-control"]) == (405, "no-store")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     found = await authz.last_record()
     assert (found.reason, found.users[0].id) == (Reason.METHOD_NOT_ALLOWED, ZORGKANTOOR)
     assert found.trace.trace_id == answer.headers["x-b3-traceid"]
+
+
+@pytest.mark.parametrize("path", [*PARTICIPANTS_ONLY, "/jwks", "/health", "/.well-known/oauth-authorization-server"])
+async def test_head_is_get_without_the_content_and_waits_for_nothing(authz: AuthorizationServer, path: str) -> None:
+    got = await authz.send("GET", path)
+    etag = {"if-none-match": got.headers["etag"]} if "etag" in got.headers else {}
+    async with asyncio.timeout(30):
+        head = await authz.send("HEAD", path)
+        waited = await authz.send("HEAD", path, headers={"prefer": "wait=60", **etag})
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers.get("etag") == got.headers.get("etag")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert (waited.status_code, waited.content) == (304 if etag else got.status_code, b"")
+
+
+async def test_a_path_for_deelnemers_is_refused_to_a_stranger_with_head_too(authz: AuthorizationServer) -> None:
+    assert (await authz.client.head(PARTICIPANTS_ONLY[0])).status_code == 403
 
 
 async def test_another_method_of_a_stranger_is_recorded_without_a_name(authz: AuthorizationServer) -> None:

@@ -34,7 +34,7 @@ async def client(pki: OpenAuthority) -> AsyncIterator[httpx.AsyncClient]:
     published = Published(pki)
     await published.load()
     application = create_application(published, further=[confirm_handler(pki, Peers(pki, published))])
-    transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="https://pki.test") as found:
         yield found
     published.close()

@@ -54,7 +54,7 @@ async def client(pki: OpenAuthority) -> AsyncIterator[httpx.AsyncClient]:
     watching = asyncio.create_task(published.watch())
     feed = CertificateFeed(pki.database, pki.cas, Responder(pki.database, pki.cas, pki.clock), pki.clock)
     application = create_application(published, further=[feed_handler(feed, published)])
-    transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
         yield found
     published.close()

@@ -37,7 +37,7 @@ async def published(pki: OpenAuthority) -> AsyncIterator[Published]:
 
 
 async def asked(published: Published, health: Health | None = None) -> tuple[int, list[str]]:
-    transport = httpx.ASGITransport(create_application(published, health=health))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(create_application(published, health=health))
     async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as client:
         answer = await client.get("/health")
     return answer.status_code, answer.json()["problems"]

@@ -53,7 +53,7 @@ async def client(pki: OpenAuthority, responder: Responder) -> AsyncIterator[http
     published = Published(pki)
     await published.load()
     application = create_application(published, ocsp=OcspApplication(responder, pki.clock))
-    transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
         yield found
 

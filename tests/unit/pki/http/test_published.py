@@ -42,7 +42,7 @@ async def client(pki: OpenAuthority, published: Published) -> AsyncIterator[http
     watching = asyncio.create_task(published.watch())
     responder = Responder(pki.database, pki.cas, pki.clock)
     feed = feed_handler(CertificateFeed(pki.database, pki.cas, responder, pki.clock), published)
-    transport = httpx.ASGITransport(create_application(published, further=[feed]))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(create_application(published, further=[feed]))
     async with httpx.AsyncClient(transport=transport, base_url="http://pki.test") as found:
         yield found
     published.close()
@@ -140,6 +140,25 @@ async def test_ca_certificates_and_the_root_crl(client: httpx.AsyncClient, pki: 
     root = x509.load_der_x509_certificate((await client.get("/ca/root.crt")).content)
     issuing.verify_directly_issued_by(root)
     assert x509.load_der_x509_crl((await client.get("/crl/root.crl")).content).is_signature_valid(root.public_key())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", [CRL, "/crl/root.crl", "/ca/root.crt", "/revocations/issuing-tst", "/health"])
+async def test_head_is_get_without_the_content_and_waits_for_nothing(
+    client: httpx.AsyncClient, path: str, config: Path
+) -> None:
+    got = await client.get(path)
+    head = await client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == got.headers
+    if "etag" in got.headers:
+        async with asyncio.timeout(30):
+            unchanged = {"if-none-match": got.headers["etag"], "prefer": "wait=60"}
+            assert (await client.head(path, headers=unchanged)).status_code == 304
+    for method in ("POST", "DELETE"):
+        refused = await client.request(method, path)
+        assert refused.status_code == 405
+        assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert (await client.head("/crl/none.crl")).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/crl/none.crl", "/ca/../pki.toml", "/ca/root.key.pem", "/crl/", "/", "/docs"])
