@@ -53,7 +53,7 @@ def opa_socket(opa: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not address.exists():
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail("opa did not start: " + (folder / "log").read_text())
@@ -61,5 +61,5 @@ def opa_socket(opa: Path) -> Iterator[str]:
         yield str(address)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(30)
         shutil.rmtree(folder)

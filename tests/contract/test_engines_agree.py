@@ -63,7 +63,7 @@ async def test_engine_server_and_reference_agree_on_every_case(
     assert opa
     reference = evaluated(CASES, tmp_path)
     in_process = await ask(wasm, CASES)
-    async with OpaServerEngine("http://opa", socket=opa_socket, timeout=10) as server:
+    async with OpaServerEngine("http://opa", socket=opa_socket, timeout=60) as server:
         served = await ask(server, CASES)
         assert server.revision == wasm.revision
     for case, *answers in zip(CASES, reference, in_process, served, strict=True):

@@ -13,7 +13,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdatatype import RdataType
 
-from deploy.lab.dns import BuiltZone, Responder, anchor_lines, build_zones, parse_config
+from deploy.lab.dns import BuiltZone, Responder, ZoneKey, anchor_lines, build_zones, parse_config
 from pki.dnssec import ChainValidator, DnssecResult, Limits, ResolverUnreachable, TrustAnchor, parse_anchors
 from pki.dnssec.transport import question
 from tests.fakes.clock import FixedClock
@@ -66,7 +66,9 @@ class FakeDns:
         return self.responder.respond(question(name(owner), dns.rdatatype.from_text(rdtype)))
 
     def validator(self, **limits: Any) -> ChainValidator:
-        return ChainValidator(resolver=self, anchors=self.anchors(), limits=Limits(**limits))
+        # Unless computing too long is the point: a slow machine, or a collection of garbage, is no attack.
+        given: dict[str, Any] = {"processor_seconds": 60.0, "seconds": 120.0} | limits
+        return ChainValidator(resolver=self, anchors=self.anchors(), limits=Limits(**given))
 
     async def check(self, owner: str, rdtype: str = "A", **limits: Any) -> DnssecResult:
         return await self.validator(**limits).check(owner, self.at, rdtype)
@@ -94,6 +96,21 @@ class FakeDns:
             strip(answer, owner, rdtype)
             section.append(dns.rrset.from_rdata(rrset.name, rrset.ttl, rrsig))
         return answer
+
+
+def stranger(*own: ZoneKey | None) -> ZoneKey:
+    """A new key whose tag, also when it is revoked, is by chance not that of one of these."""
+    taken = {tag for key in own if key is not None for tag in _tags(key)}
+    while True:
+        made = ZoneKey.generate(13)
+        if not taken & _tags(made):
+            return made
+
+
+def _tags(key: ZoneKey) -> set[int]:
+    public = key.public
+    revoked = public.replace(flags=public.flags | 128)
+    return {dns.dnssec.key_id(public), dns.dnssec.key_id(revoked)}  # type: ignore[arg-type]
 
 
 def strip(answer: dns.message.Message, owner: str, rdtype: str) -> dns.message.Message:

@@ -90,7 +90,7 @@ def running_dns(folder: Path, *zones: Mapping[str, Any]) -> Iterator[RunningDns]
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(30)
         yield found
     finally:
         loop.call_soon_threadsafe(stop.set)

@@ -40,7 +40,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self._run("pg_isready", "-h", str(self.folder), "-q", check=False):
             assert time.monotonic() < deadline
             assert self._process.poll() is None
@@ -54,7 +54,7 @@ class PostgresServer:
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # "fast": ends sessions
-            self._process.wait(30)
+            self._process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> int:

@@ -16,7 +16,7 @@ from tests.fakes.certificates import FakeAuthority, FakeCertificate
 
 Serve = Callable[[socket.socket], None]
 Tamper = Callable[[bytes], bytes | None]
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 
 
 @contextmanager

@@ -12,8 +12,8 @@ What must hold is checked on one consistent look after another while they work, 
 6. a key belongs to one party;
 7. nobody is stuck: once overlaps have ended and what was killed is given up, who has a certificate can renew it.
 
-`SLUIS_TEST_INTERLEAVINGS` is the number of seconds for each database (10 when not set); `SLUIS_TEST_SEED` repeats a
-schedule, though not how the processes meet.
+`SLUIS_TEST_INTERLEAVINGS` is the number of seconds for each database (10 when not set); `SLUIS_TEST_SEED` is the seed
+of the schedule, the same each time when not set. How the processes meet is never the same.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from tests.support import count
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parents[3]
 SECONDS = float(os.environ.get("SLUIS_TEST_INTERLEAVINGS", "10"))
-SEED = int(os.environ.get("SLUIS_TEST_SEED", str(random.SystemRandom().randrange(1 << 32))))
+SEED = int(os.environ.get("SLUIS_TEST_SEED", "20261122"))
 PROCESSES = 3
 AT_ONCE = 5
 SUBJECTS = ("agbcode:01234567", "uzovi:5000", "oin:00000001234567890000")
@@ -92,7 +92,7 @@ class Processes:
     async def _answers(self, worker: int, many: int) -> list[bytes]:
         stdout = self._workers[worker].stdout
         assert stdout is not None
-        lines = [await asyncio.wait_for(stdout.readline(), 60) for _ in range(many)]
+        lines = [await asyncio.wait_for(stdout.readline(), 240) for _ in range(many)]
         assert all(lines), "a worker died"
         return lines
 

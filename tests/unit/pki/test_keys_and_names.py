@@ -65,7 +65,11 @@ def request_for(key: PrivateKey) -> CertificateRequest:
 
 @pytest.fixture(scope="module")
 def rsa_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 3072)
+    while True:  # one of which both exponents have an inverse
+        key = rsa.generate_private_key(65537, 3072)
+        primes = key.private_numbers()
+        if (primes.p - 1) % 65539 and (primes.q - 1) % 65539:
+            return key
 
 
 def in_two_dresses(kind: str, rsa_key: rsa.RSAPrivateKey) -> tuple[PrivateKey, PrivateKey]:

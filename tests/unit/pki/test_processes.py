@@ -44,7 +44,7 @@ async def test_76_of_concurrent_enrolments_for_one_identifier_exactly_one_succee
         racer.stdin.write("go\n")
         racer.stdin.flush()
     for racer in racers:
-        out, _ = racer.communicate(timeout=60)
+        out, _ = racer.communicate(timeout=240)
         assert racer.returncode == 0
         outcomes.update(out.splitlines())
     assert {line: number for line, number in outcomes.items() if line.endswith("issued")} == {
@@ -60,7 +60,7 @@ async def test_a_process_killed_between_signing_and_recording_leaves_nothing_out
     config: Path, pki: OpenAuthority, clock: FixedClock
 ) -> None:
     killed = start(config, "die", "issue", "uzovi:5000")
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=240)
     assert killed.returncode == -9
     left = await pki.find()
     assert [item.status for item in left] == ["issuing"]
@@ -83,7 +83,7 @@ async def test_a_process_killed_while_renewing_leaves_the_old_certificate_workin
     who = Identifier.parse_subject("uzovi:5000")
     await pki.issue(Holder(who, "Zorgkantoor Test", "12345678"), new_request(), operator("test"))
     killed = start(config, "die", "renew", "uzovi:5000")
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=240)
     assert killed.returncode == -9
     assert [item.status for item in await pki.find()] == ["active", "renewing"]
     with pytest.raises(Refused) as caught:
@@ -105,7 +105,7 @@ async def test_a_process_killed_between_signing_a_crl_and_keeping_it_leaves_the_
     async with pki.database.read() as connection:
         [before] = await Register(connection).crls()
     killed = start(config, "die", "revoke", "uzovi:5000")
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=240)
     assert killed.returncode == -9
     async with pki.database.read() as connection:
         assert await Register(connection).crls() == [before]

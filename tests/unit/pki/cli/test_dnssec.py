@@ -60,7 +60,7 @@ def dns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dns]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     yield Dns(ports[0], anchor)
     loop.call_soon_threadsafe(stop.set)
     thread.join()

@@ -1,7 +1,7 @@
 """`pki enrol` and `pki reenrol` as participants type them; the authority is not reached in any of these."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ CODE = "7KQ2M-9XT00-00000-00000-00000-00000-00000-00000"
 @pytest.fixture
 def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAuthority:
     """An authority whose root and code are in files, and that answers whoever asks."""
-    made = FakeAuthority()
+    made = FakeAuthority(now=datetime.now(UTC))
     (tmp_path / "root.crt").write_bytes(made.root.pem)
     (tmp_path / "code.txt").write_text(f" {CODE.lower()} \n")
 

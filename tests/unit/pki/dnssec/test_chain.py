@@ -13,7 +13,7 @@ from dns.rdatatype import RdataType
 
 from deploy.lab.dns import ZoneKey
 from pki.dnssec import Answer, ChainValidator, DnssecState, LinkKind, parse_anchors
-from tests.fakes.dns import NOW, FakeDns, drop, find, strip
+from tests.fakes.dns import NOW, FakeDns, drop, find, stranger, strip
 
 REGISTER = "register.ciz.nl."
 HOST = {"name": "ciz.nl", "records": {"register": ["127.0.0.1"]}}
@@ -125,8 +125,8 @@ async def test_a_signer_that_is_not_the_zone_is_refused(signer: str) -> None:
 
 async def test_a_key_that_the_zone_does_not_have_is_refused() -> None:
     dns_ = network()
-    stranger = ZoneKey.generate(13)
-    dns_.tamper[REGISTER, "A"] = lambda answer: dns_.resign(answer, REGISTER, "A", zone="ciz.nl", key=stranger)
+    other = stranger(dns_.zone("ciz.nl").key)
+    dns_.tamper[REGISTER, "A"] = lambda answer: dns_.resign(answer, REGISTER, "A", zone="ciz.nl", key=other)
     result = await dns_.check(REGISTER)
     assert result.state is DnssecState.BOGUS
     assert "that ciz.nl. does not vouch for" in result.message
@@ -134,16 +134,16 @@ async def test_a_key_that_the_zone_does_not_have_is_refused() -> None:
 
 async def test_an_extra_key_slipped_into_the_dnskey_set_is_refused() -> None:
     dns_ = network()
-    stranger = ZoneKey.generate(13)
+    other = stranger(dns_.zone("ciz.nl").key)
 
     def slip_in(answer: dns.message.Message) -> dns.message.Message:
         keys = find(answer.answer, "ciz.nl.", "DNSKEY")
         assert keys is not None
-        keys.add(stranger.public)
+        keys.add(other.public)
         return answer
 
     def signed_by_stranger(answer: dns.message.Message) -> dns.message.Message:
-        return dns_.resign(slip_in(answer), "ciz.nl.", "DNSKEY", signer="ciz.nl.", key=stranger)
+        return dns_.resign(slip_in(answer), "ciz.nl.", "DNSKEY", signer="ciz.nl.", key=other)
 
     for tamper in (slip_in, signed_by_stranger):
         dns_.tamper["ciz.nl.", "DNSKEY"] = tamper

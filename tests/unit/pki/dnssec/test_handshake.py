@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -12,7 +13,7 @@ from tests.fakes.certificates import FakeAuthority
 from tests.fakes.tls import in_the_middle, listening, tls_endpoint
 
 HOST = "agent.ciz.nl"
-AUTHORITY = FakeAuthority()
+AUTHORITY = FakeAuthority(now=datetime.now(UTC))  # TLS has no clock but the machine's
 LEAF = AUTHORITY.issue("uzovi:5000", dns=(HOST,))
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 _SERVER_KEY_EXCHANGE = 12

@@ -2,6 +2,7 @@
 
 import struct
 import time
+from collections.abc import Callable
 
 import dns.message
 import dns.rrset
@@ -28,6 +29,17 @@ def record(kind: int, data: bytes, owner: bytes = ASKED_AT, group: int = 1) -> b
     return owner + struct.pack("!HHIH", kind, group, 60, len(data)) + data
 
 
+def least_time(act: Callable[[], object]) -> float:
+    """Seconds of the processor, the best of some: one that collects garbage in between says nothing."""
+
+    def once() -> float:
+        started = time.thread_time()
+        act()
+        return time.thread_time() - started
+
+    return min(once() for _ in range(5))
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -41,10 +53,11 @@ def record(kind: int, data: bytes, owner: bytes = ASKED_AT, group: int = 1) -> b
     ids=["MX", "SOA", "CNAME", "A", "RRSIG", "NSEC"],
 )
 def test_many_long_names_are_refused_before_they_are_parsed(wire: bytes) -> None:
-    started = time.thread_time()
-    with pytest.raises(Unfit, match="longer names in one answer"):
-        read_answer(wire, RdataType.A)
-    assert time.thread_time() - started < 0.05
+    def read() -> None:
+        with pytest.raises(Unfit, match="longer names in one answer"):
+            read_answer(wire, RdataType.A)
+
+    assert least_time(read) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -60,9 +73,9 @@ def test_many_long_names_are_refused_before_they_are_parsed(wire: bytes) -> None
     ids=["TXT", "HIP", "APL", "SVCB", "malformed", "class"],
 )
 def test_what_nobody_asked_for_stays_closed(closed: bytes) -> None:
-    started = time.thread_time()
-    answer = read_answer(message(closed, record(1, b"\x7f\x00\x00\x01"), asked=b"\x01a\x00"), RdataType.A)
-    assert time.thread_time() - started < 0.05
+    wire = message(closed, record(1, b"\x7f\x00\x00\x01"), asked=b"\x01a\x00")
+    answer = read_answer(wire, RdataType.A)
+    assert least_time(lambda: read_answer(wire, RdataType.A)) < 0.05
     assert [r[0].to_text() for r in answer.answer if r.rdtype == RdataType.A] == ["127.0.0.1"]
     assert {r.rdtype for r in answer.answer} == {RdataType.A, RdataType.make(65534)}
 
@@ -123,7 +136,7 @@ def truths() -> list[bytes]:
     return [network.raw(*asked).to_wire() for asked in questions]
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 @given(
     st.sampled_from(truths()),
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),

@@ -14,7 +14,7 @@ from deploy.lab.dns import ZoneKey
 from pki.dnssec import ChainValidator, DnssecState
 from pki.dnssec.model import ChainBroken
 from pki.dnssec.rollover import AnchorFile, KeyState
-from tests.fakes.dns import NOW, FakeDns, name
+from tests.fakes.dns import NOW, FakeDns, name, stranger
 
 DAY = timedelta(days=1)
 
@@ -32,7 +32,7 @@ class Root:
         self.dns = FakeDns({"name": "ciz.nl", "records": {"register": ["127.0.0.1"]}})
         self.old = self.dns.zone(".").key
         assert self.old is not None
-        self.new = ZoneKey.generate(13)
+        self.new = stranger(self.old)
         self.path = path / "anchors.json"
         self.file = AnchorFile(self.path, self.dns.anchors())
 
@@ -95,7 +95,7 @@ async def test_a_set_that_no_trusted_key_signed_changes_nothing(root: Root) -> N
     await root.look(0)
     before = root.path.read_bytes()
     for signers in ((root.new,), ()):
-        root.publish(root.old, root.new, signed_by=signers or (ZoneKey.generate(13),))
+        root.publish(root.old, root.new, signed_by=signers or (stranger(root.old, root.new),))
         with pytest.raises(ChainBroken):
             await root.look(1)
     root.publish(root.new, signed_by=(root.new,))

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pki.enrolment.key_quality import _SMALL_FACTORS, weakness
 
 GOOD = rsa.generate_private_key(65537, 3072)
-RNG = random.Random(20171016)  # noqa: S311  the same odd keys in every run
 
 
 def without_small_factors(start: int) -> int:
@@ -34,12 +33,18 @@ def public(modulus: int, exponent: int = 65537) -> rsa.RSAPublicKey:
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
-def roca_prime() -> int:
+@pytest.fixture
+def rng() -> random.Random:
+    """The same odd keys in every run, whatever ran before."""
+    return random.Random(20171016)  # noqa: S311
+
+
+def roca_prime(rng: random.Random) -> int:
     """As the broken library made them: k * M + (65537^a mod M), M the product of the first 126 primes."""
     product = math.prod(small_primes(126))
     while True:
-        factor = RNG.getrandbits(1536 - product.bit_length())
-        candidate = factor * product + pow(65537, RNG.getrandbits(128), product)
+        factor = rng.getrandbits(1536 - product.bit_length())
+        candidate = factor * product + pow(65537, rng.getrandbits(128), product)
         if candidate >> 1534 == 3 and math.gcd(candidate, _SMALL_FACTORS) == 1:
             return candidate
 
@@ -50,16 +55,16 @@ def test_good_keys() -> None:
         assert weakness(ec.generate_private_key(curve).public_key()) is None
 
 
-def test_the_roca_fingerprint() -> None:
-    modulus = roca_prime() * roca_prime()
+def test_the_roca_fingerprint(rng: random.Random) -> None:
+    modulus = roca_prime(rng) * roca_prime(rng)
     assert "ROCA" in str(weakness(public(modulus)))
     # One prime of another generator breaks the pattern.
-    other = without_small_factors(RNG.getrandbits(1536) | 3 << 1534)
-    assert weakness(public(roca_prime() * other)) is None
+    other = without_small_factors(rng.getrandbits(1536) | 3 << 1534)
+    assert weakness(public(roca_prime(rng) * other)) is None
 
 
-def test_close_primes() -> None:
-    first = without_small_factors(RNG.getrandbits(1536) | 3 << 1534)
+def test_close_primes(rng: random.Random) -> None:
+    first = without_small_factors(rng.getrandbits(1536) | 3 << 1534)
     near = without_small_factors(first + 2**700)
     assert "too close" in str(weakness(public(first * near)))
     assert "too close" in str(weakness(public(first * first)))

@@ -438,7 +438,7 @@ async def test_of_several_processes_with_one_code_exactly_one_wins(
         assert racer.stdin is not None
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    outcomes = sorted(racer.communicate(timeout=60)[0].strip() for racer in racers)
+    outcomes = sorted(racer.communicate(timeout=240)[0].strip() for racer in racers)
     assert outcomes.count("issued") == 1
     assert set(outcomes) <= {"issued", "code_used", "identity_has_certificate"}
     assert [item.status for item in await pki.find()] == ["active"]
@@ -450,7 +450,7 @@ async def test_a_process_killed_while_it_enrols_leaves_nothing_outside_the_regis
 ) -> None:
     _, code = await CodeDesk(pki).create("TST", HOLDER, ANNA)
     killed = start(config, "die", "uzovi:5000", code)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=240)
     assert killed.returncode == -9
     assert [item.status for item in await pki.find()] == ["issuing"]
     # While nobody knows whether it was signed, the code is used.

@@ -40,7 +40,7 @@ async def test_it_goes_on_looking(tmp_path: Path, ca: FakeAuthority, monkeypatch
     monkeypatch.setattr(pki.validation.ocsp_folder, "EVERY", 0.01)
     async with OcspFolder(tmp_path, [ca.issuing.der]) as folder:
         (tmp_path / "a.ocsp").write_bytes(answer(ca, ca.issue()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not folder.store.version:  # noqa: ASYNC110  what is waited for has no event
                 await asyncio.sleep(0.01)
 

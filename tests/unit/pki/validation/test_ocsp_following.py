@@ -401,7 +401,7 @@ async def test_a_restart_starts_with_what_was_known_and_follows_it_on(place: Pla
     (place.path / "ocsp" / f"{place.key[:16]}-ff.ocsp").write_bytes(b"half of an ans")
     place.start()
     assert (place.held(leaf), place.held(held)) == (False, True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with place.follower:
             assert len(place.follower) == 2
     # Unseen for a day: a good answer goes, a revocation stays.
@@ -443,7 +443,7 @@ async def test_it_runs_in_the_background_and_wakes_for_a_new_certificate(place: 
     place.says_of(leaf)
     async with place.follower:
         place.saw(leaf)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while place.held(leaf) is None:  # noqa: ASYNC110  what is waited for has no event
                 await asyncio.sleep(0.002)
     assert len(place.asked) == 1
