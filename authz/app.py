@@ -27,11 +27,12 @@ from authz.directory.watching import DomainWatch
 from authz.dnssec import Dnssec, DomainCare, open_dnssec
 from authz.domain.audit import Action, EventType
 from authz.domain.clock import Clock, SystemClock
-from authz.edge.background import keep_running
+from authz.edge.background import Loop, keep_running
 from authz.edge.http_client import http_client
 from authz.edge.serving import serve_uds
 from authz.grants.audience import DomainStanding
 from authz.grants.records import SOURCE
+from authz.grants.refusals import INTERVAL, RefusalRecords
 from authz.grants.service import TokenService
 from authz.http.answers import Gate
 from authz.http.application import create_app
@@ -80,6 +81,7 @@ class Server:
         checkpointer: signs the audit log.
         publications: what readers may be waiting for.
         care: looks after domains and anchors.
+        refusals: records of refusals, some of which are counted.
     """
 
     app: Litestar
@@ -89,6 +91,7 @@ class Server:
     checkpointer: Checkpointer
     publications: Sequence[Publication]
     care: DomainCare
+    refusals: RefusalRecords
 
 
 @contextlib.asynccontextmanager
@@ -129,10 +132,12 @@ async def opened(
         # 4. Domains, tokens, and what is published.
         dnssec = dnssec or open_dnssec(settings, clock, own)
         care = _domain_care(settings, state, dnssec, own, clock)
+        refusals = RefusalRecords(database, clock, settings.audit.strangers_per_minute)
         service = _token_service(
             settings,
             state,
             database=database,
+            refusals=refusals,
             clients=clients,
             care=care,
             standing=dnssec.standing,
@@ -147,7 +152,7 @@ async def opened(
         parts = Parts(
             issuer=settings.issuer,
             service=service,
-            gate=Gate(service, database, clock),
+            gate=Gate(service, refusals, clock),
             audit=database,
             clock=clock,
             keys=jwks,
@@ -174,7 +179,9 @@ async def opened(
             clock,
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
-        yield Server(create_app(parts), state.follower, mirror, feeds, checkpointer, [bundles, jwks, revoked], care)
+        publications = [bundles, jwks, revoked]
+        yield Server(create_app(parts), state.follower, mirror, feeds, checkpointer, publications, care, refusals)
+        await refusals.tell()
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
         # The stop is the last record, and signed like every other.
         checkpointer.stop()
@@ -239,6 +246,7 @@ def _token_service(
     state: _State,
     *,
     database: Database,
+    refusals: RefusalRecords,
     clients: "_Clients",
     care: DomainCare,
     standing: DomainStanding,
@@ -254,6 +262,7 @@ def _token_service(
         signer=state.keys,
         revocations=state.feed,
         audit=database,
+        refusals=refusals,
         issuer=settings.issuer,
         lifetime=settings.tokens.lifetime,
         blind=lambda: state.follower.blind,
@@ -269,6 +278,7 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
             asyncio.create_task(keep_running("stored state", server.follower.run, stop)),
             asyncio.create_task(keep_running("CRLs", server.mirror.run, stop)),
             asyncio.create_task(keep_running("certificate feeds", server.certificate_feeds.run, stop)),
+            asyncio.create_task(Loop("counted refusals", server.refusals.tell, INTERVAL).run(stop)),
             asyncio.create_task(_wake_at(stop, server.publications)),
             *(asyncio.create_task(work) for work in server.care.work(stop)),
         ]

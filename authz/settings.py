@@ -139,6 +139,9 @@ class AuditSettings(Settings):
 
     checkpoint_interval: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
     """Seconds between two looks at whether the log grew."""
+    strangers_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 60
+    """Refusals a minute that get a record each of those who did not authenticate, at most a sixth of them from one
+    address; the others are counted, with one record a minute for each reason."""
 
 
 class AuthzSettings(Settings):

@@ -117,6 +117,27 @@ def endpoint_refused(
     )
 
 
+def counted_refusals(event: EventType, reason: str, number: int, context: RequestContext) -> AuditRecord:
+    """The record of refusals of strangers that got no record each (`authz.grants.refusals`).
+
+    Args:
+        event: what they were refused.
+        reason: why, the same for all of them.
+        number: how many.
+        context: of the counting.
+    """
+    target = AuditObject("endpoint", "counted", "none", details={"count": number})
+    return _record(
+        event,
+        outcome=Outcome.ERROR if reason in _ERRORS else Outcome.REFUSED,
+        reason=reason,
+        objects=(target,),
+        client=None,
+        context=context,
+        checks="FFFF" if event is EventType.TOKEN_REQUEST else None,
+    )
+
+
 def _record(
     event: EventType,
     *,

@@ -18,6 +18,7 @@ from authz.domain.reasons import Reason
 from authz.grants import records, steps
 from authz.grants.audience import AudienceDirectory, DomainStanding, EndpointStanding
 from authz.grants.records import RequestContext
+from authz.grants.refusals import RefusalRecords
 from authz.grants.request import TokenRequest
 from authz.participants.authentication import AuthenticatedClient, ClientAuthenticator, Connection
 from authz.participants.registry import ParticipantRegistry
@@ -75,6 +76,7 @@ class TokenService:
         signer: the key whose turn it is.
         revocations: what is revoked.
         audit: where records become durable.
+        refusals: where records of refusals do.
         issuer: `iss`, exactly as in the metadata.
         lifetime: of a token, in seconds, at most one hour.
         blind: whether what is stored was not seen for too long to say who takes part and what is revoked.
@@ -92,6 +94,7 @@ class TokenService:
         signer: CurrentSigner,
         revocations: CurrentRevocations,
         audit: AuditLog,
+        refusals: RefusalRecords,
         issuer: str,
         lifetime: int = DEFAULT_LIFETIME,
         blind: Callable[[], bool] = lambda: False,
@@ -107,6 +110,7 @@ class TokenService:
         self._signer = signer
         self._revocations = revocations
         self._audit = audit
+        self._refusals = refusals
         self._issuer = issuer
         self._lifetime = lifetime
         self._blind = blind
@@ -155,12 +159,12 @@ class TokenService:
         request: TokenRequest | None,
         context: RequestContext,
     ) -> None:
-        """Write the record of a refused token request; it is durable on return.
+        """Write the record of a refused token request; it is durable on return, or counted (`RefusalRecords`).
 
         Raises:
-            AuditUnavailable: it is not.
+            AuditUnavailable: it is neither.
         """
-        await self._audit.record(records.refused(refusal, client, request, context))
+        await self._refusals.write(records.refused(refusal, client, request, context), client, context)
 
     def _claims(self, permit: steps.Permit, at: datetime) -> AccessTokenClaims:
         """Rules 8 and 9."""

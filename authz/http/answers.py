@@ -12,13 +12,13 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.types import Scope
 
-from authz.audit.log import AuditLog
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused, SluisError
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
 from authz.edge.waiters import Waiters
 from authz.grants.records import RequestContext, endpoint_refused
+from authz.grants.refusals import RefusalRecords
 from authz.grants.service import TokenService
 from authz.http.faces import INVALID_CERTIFICATE, JSON_TYPE, TEXT_TYPE, opaque
 from authz.http.headers import Headers
@@ -63,13 +63,13 @@ class Gate:
 
     Args:
         service: authenticates.
-        audit: where refusals are recorded.
+        refusals: where they are recorded.
         clock: the time.
     """
 
-    def __init__(self, service: TokenService, audit: AuditLog, clock: Clock) -> None:
+    def __init__(self, service: TokenService, refusals: RefusalRecords, clock: Clock) -> None:
         self._service = service
-        self._audit = audit
+        self._refusals = refusals
         self._clock = clock
 
     def context(self, request: AnyRequest) -> tuple[Headers, RequestContext]:
@@ -105,7 +105,7 @@ class Gate:
         _, context = self.context(request)
         trace_id = context.trace.trace_id
         try:
-            await self._audit.record(endpoint_refused(refusal, endpoint, client, context))
+            await self._refusals.write(endpoint_refused(refusal, endpoint, client, context), client, context)
         except SluisError as error:
             _log.error("refusal not recorded", trace_id=trace_id, error_kind=type(error).__name__)
             refusal = Refused(Reason.AUDIT_UNAVAILABLE, "not recorded")
@@ -128,7 +128,7 @@ class Gate:
             client = self.participant(request)
         except Refused:
             client = None
-        await self._audit.record(endpoint_refused(refusal, endpoint, client, context))
+        await self._refusals.write(endpoint_refused(refusal, endpoint, client, context), client, context)
 
 
 def refusal_response(refusal: Refused, trace_id: str) -> Response[bytes]:

@@ -53,6 +53,9 @@ issuers = [{{ certificate = "issuing.pem" }}]
 crl_urls = ["http://127.0.0.1:1/issuing.crl"]
 [keys]
 passphrase_file = "passphrase"
+[audit]
+strangers_per_minute = 100000
+
 [dnssec]
 resolvers = ["127.0.0.1:1"]
 """

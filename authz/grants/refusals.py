@@ -1,0 +1,75 @@
+"""Writes the records of refusals: each one of a deelnemer, of strangers a few a minute and the number of the rest.
+
+Specification: shared `spec/audit.md`, "What is recorded". Somebody without a certificate of the network can ask for a
+token as often as his connection allows; with a record for each he would fill the log that nothing is ever removed from.
+"""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from authz.audit.log import AuditLog
+from authz.domain.audit import AuditRecord, EventType
+from authz.domain.clock import Clock
+from authz.edge.restraint import WINDOW_SECONDS, Restraint
+from authz.edge.tracing import new_trace
+from authz.grants.records import RequestContext, counted_refusals
+from authz.participants.authentication import AuthenticatedClient
+
+INTERVAL: Final = float(WINDOW_SECONDS)
+"""Seconds between two looks at what was counted."""
+_SHARE: Final = 6
+"""One address gets this part of what all strangers get."""
+
+
+class RefusalRecords:
+    """Where refusals become durable.
+
+    Args:
+        audit: the log.
+        clock: the time of what is counted.
+        strangers: records a minute for those who did not authenticate, all of them together.
+    """
+
+    def __init__(self, audit: AuditLog, clock: Clock, strangers: int) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._restraint: Restraint[tuple[EventType, str]] = Restraint(strangers, max(1, strangers // _SHARE))
+
+    async def write(self, record: AuditRecord, client: AuthenticatedClient | None, context: RequestContext) -> None:
+        """Record a refusal, or count it; what is to be recorded is durable on return.
+
+        Args:
+            record: of the refusal.
+            client: who was refused; None for who did not authenticate.
+            context: of the request.
+
+        Raises:
+            AuditUnavailable: it is not recorded.
+        """
+        what = (record.event_type, record.reason)
+        if client is not None or self._restraint.admits(what, _network(context.address), context.at):
+            await self._audit.record(record)
+
+    async def tell(self) -> None:
+        """Write what was counted: one record for each kind of refusal.
+
+        Raises:
+            AuditUnavailable: it is told the next time.
+        """
+        counted = self._restraint.counted()
+        if not counted:
+            return
+        context = RequestContext(self._clock.now(), new_trace())
+        await self._audit.record(
+            *(counted_refusals(event, reason, number, context) for (event, reason), number in counted.items())
+        )
+        self._restraint.told(counted)
+
+
+def _network(address: str | None) -> str | None:
+    # Whoever has one address of IPv6 has the 2**64 beside it.
+    try:
+        read = ip_address(address or "")
+    except ValueError:
+        return None
+    return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read)
