@@ -18,6 +18,9 @@ BUSY_TIMEOUT_MS: Final = 5_000
 """Milliseconds that a connection waits for another process's transaction; ours take a few."""
 COMMAND_TIMEOUT_S: Final = 10
 """Seconds that PostgreSQL may take for one command."""
+WAL_PAGES: Final = 4_000
+"""Pages (16 MB) of SQLite's WAL between two checkpoints, for whoever writes: with the usual 1,000 the same pages are
+copied into the file again and again."""
 MIGRATION_TIMEOUT_S: Final = 3_600
 """Seconds for one command of a migration: an index over a log of years takes minutes."""
 READERS: Final = 4
@@ -79,8 +82,7 @@ def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        if readonly:
-            cursor.execute("PRAGMA query_only=ON")
+        cursor.execute("PRAGMA query_only=ON" if readonly else f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         cursor.close()
         # Text that somebody damaged must arrive to be judged, instead of making the whole log unreadable.
         connection.driver_connection.text_factory = _any_text
