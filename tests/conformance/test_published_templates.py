@@ -22,6 +22,7 @@ from authz.policy.engine import ACCESS_DECISION, Decision
 from authz.policy.wasm import WasmEngine
 from deploy.lab.register import PUBLIC_FIELDS, SCHEMAS, people
 from deploy.lab.register.app import register as lab_register
+from tests.fakes.claims import CLAIMS
 from tests.support import vectors
 from trust_agent.authzen import RequestContext, access_input
 from trust_agent.graphql import CanonicalRequest, Register, SchemaRefused
@@ -34,20 +35,6 @@ pytestmark = pytest.mark.vectors
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CONFIGURATION = tomllib.loads((Path(__file__).parent / "indicatieregister-2.toml").read_text(encoding="utf-8"))
 OWN = people.indication_id("5000")
-CLAIMS = AccessTokenClaims(
-    issuer="https://authz.example",
-    subject=Identifier(IdentifierKind.UZOVI, "5000"),
-    audience="https://agent.example/graphql",
-    issued_at=1_000,
-    expires_at=1_900,
-    token_id="A" * 22,
-    client_id="uzovi:5000",
-    scope=ScopeSet.parse("registers/wlzindicatieregister/indicaties/indicatie:read"),
-    thumbprint="A" * 43,
-    organization_type="ZORGKANTOOR",
-    policy="r1",
-    uzovi="5000",
-)
 CONTEXT = RequestContext("wlzindicatieregister", "WLZ_UITVOERING", NOW, TraceContext("a" * 32, "b" * 16))
 
 CONTACT = "contactGegevensID"

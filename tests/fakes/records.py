@@ -1,10 +1,11 @@
-"""Audit records that differ in what a test says and in nothing else."""
+"""Audit records that differ in what a test says and in nothing else, and a log that keeps them in memory."""
 
 import itertools
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from authz.audit.log import AuditUnavailable
 from authz.domain.audit import Action, AuditObject, AuditRecord, AuditUser, EventType, Outcome
 from authz.domain.tracing import TraceContext
 
@@ -33,3 +34,17 @@ def audit_record(
         "trace": TraceContext(f"{number:032x}", f"{number:016x}"),
     }
     return AuditRecord(**values | changes)
+
+
+class FakeLog:
+    """An `authz.audit.log.AuditLog` in memory; `full` refuses, as one without room does."""
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+        self.full = False
+
+    async def record(self, *records: AuditRecord) -> None:
+        """Take them all, or none."""
+        if self.full:
+            raise AuditUnavailable("full")
+        self.records += records

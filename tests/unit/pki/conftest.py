@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +13,10 @@ from pki.ceremony import CeremonyPlan, hold_ceremony
 from pki.settings import PkiSettings
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EXAMPLE, EveryName, RunningDns, running_dns
-from tests.fakes.postgres import PostgresServer
 from tests.fakes.softhsm import SoftHsm, module
+
+if TYPE_CHECKING:
+    from tests.fakes.postgres import PostgresServer
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PASSPHRASE = b"correct horse battery staple"
@@ -49,17 +52,6 @@ def hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
     tokens = SoftHsm(tmp_path_factory.mktemp("hsm"), module())
     tokens.start()
     return tokens
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of our own."""
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])

@@ -11,26 +11,12 @@ from msgspec import structs
 from authz.domain.claims import AccessTokenClaims
 from authz.domain.errors import InvalidValue
 from authz.domain.identifiers import Identifier, IdentifierKind
-from authz.domain.scopes import ScopeSet
 from authz.domain.tracing import TraceContext
+from tests.fakes.claims import CLAIMS
 from tests.unit.trust_agent.graphql.conftest import PUBLIC, SDL, body
 from trust_agent.authzen import RequestContext, access_input
 from trust_agent.graphql import Register
 
-CLAIMS = AccessTokenClaims(
-    issuer="https://authz.example",
-    subject=Identifier(IdentifierKind.UZOVI, "5000"),
-    audience="https://agent.example/graphql",
-    issued_at=1_000,
-    expires_at=1_900,
-    token_id="A" * 22,
-    client_id="uzovi:5000",
-    scope=ScopeSet.parse("registers/wlzindicatieregister/indicaties/indicatie:read"),
-    thumbprint="A" * 43,
-    organization_type="ZORGKANTOOR",
-    policy="r1",
-    uzovi="5000",
-)
 CONTEXT = RequestContext(
     "dossiers", "WLZ_UITVOERING", datetime(2026, 11, 22, 12, tzinfo=UTC), TraceContext("a" * 32, "b" * 16)
 )

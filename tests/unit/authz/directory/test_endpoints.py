@@ -17,12 +17,12 @@ from authz.audit.own import OwnRecords
 from authz.directory import endpoints as endpoints_module
 from authz.directory.endpoints import FIRST_RETRY, LONGEST_RETRY, EndpointWatch
 from authz.dnssec import DomainCare
-from authz.domain.audit import AuditRecord
 from authz.domain.reasons import Reason
 from authz.grants.audience import DaneState
 from authz.participants.model import DaneRule
 from tests.fakes.authorization_server import SCHEME, AuthorizationServer, authorization_server
 from tests.fakes.clock import FixedClock
+from tests.fakes.records import FakeLog
 
 MATCHED, MISMATCHED, UNREACHABLE = DaneState.MATCHED, DaneState.MISMATCHED, DaneState.UNREACHABLE
 ABSENT, UNCHECKED = DaneState.ABSENT, DaneState.UNCHECKED
@@ -42,16 +42,7 @@ class Script:
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
 
-class Log:
-    def __init__(self) -> None:
-        self.records: list[AuditRecord] = []
-        self.full = False
-
-    async def record(self, *records: AuditRecord) -> None:
-        if self.full:
-            raise AuditUnavailable("full")
-        self.records += records
-
+class Log(FakeLog):
     def told(self) -> list[tuple[str, str]]:
         return [(item.objects[0].details["before"], item.objects[0].details["dane"]) for item in self.records]
 

@@ -14,25 +14,16 @@ from authz.audit.own import OwnRecords
 from authz.directory.endpoints import EndpointWatch
 from authz.directory.watching import DomainWatch
 from authz.dnssec import ANCHOR_STATE, DomainCare, open_dnssec
-from authz.domain.audit import AuditRecord
 from authz.edge.settings import SettingsError, check_settings
 from authz.grants.audience import DomainState
 from authz.settings import AuthzSettings, DomainSettings
 from pki.dnssec.model import DnssecState
 from tests.fakes.authorization_server import Eye
 from tests.fakes.clock import FixedClock
+from tests.fakes.records import FakeLog
 
 
-class Log:
-    def __init__(self) -> None:
-        self.records: list[AuditRecord] = []
-        self.full = False
-
-    async def record(self, *records: AuditRecord) -> None:
-        if self.full:
-            raise AuditUnavailable("full")
-        self.records += records
-
+class Log(FakeLog):
     def told(self) -> list[tuple[str, str, str]]:
         objects = [record.objects[0] for record in self.records]
         return [(item.identifier, item.details["before"], item.details["state"]) for item in objects]

@@ -1,23 +1,16 @@
 """A database of each kind for the tests of the store."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from authz.store.database import Database
 from tests.fakes.clock import FixedClock
-from tests.fakes.postgres import PostgresServer
 
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+if TYPE_CHECKING:
+    from tests.fakes.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
