@@ -50,6 +50,20 @@ def key_usage(*said: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{what: what in said for what in every})
 
 
+def issuing_distribution_point(**said: Any) -> x509.IssuingDistributionPoint:
+    """What a CRL says it is about: everything, but for what is said here."""
+    fields: dict[str, Any] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**fields | said)
+
+
 @dataclass(frozen=True)
 class FakeCertificate:
     """A certificate, its key, and the CA certificates that go with it."""

@@ -22,6 +22,7 @@ from pki.http.published import Published
 from pki.revocation.root_crls import RootCrlRefused, RootCrls
 from pki.settings import PkiSettings
 from pki.store.register import Register
+from tests.fakes.certificates import issuing_distribution_point
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName
 from tests.unit.pki.conftest import NOW, PASSPHRASE
@@ -82,15 +83,7 @@ class Desk:
 
 
 def scope(names: list[x509.GeneralName] | None, *, users_only: bool = False) -> x509.IssuingDistributionPoint:
-    return x509.IssuingDistributionPoint(
-        full_name=names,
-        relative_name=None,
-        only_contains_user_certs=users_only,
-        only_contains_ca_certs=False,
-        only_some_reasons=None,
-        indirect_crl=False,
-        only_contains_attribute_certs=False,
-    )
+    return issuing_distribution_point(full_name=names, only_contains_user_certs=users_only)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pki.revocation.crl import CrlPlan, sign_crl
 from pki.revocation.crl_parts import parts_of
 from pki.signing.encoding import CrlEnds, CrlEntry, encode_crl_ends, encode_crl_entry
 from pki.signing.signer import KeySigner
-from tests.fakes.certificates import NOW, FakeAuthority, name
+from tests.fakes.certificates import NOW, FakeAuthority, issuing_distribution_point, name
 
 PUBLISHED = Publication("http://127.0.0.1:18080", "issuing-tst")
 SIGNER = KeySigner(ec.generate_private_key(ec.SECP256R1()))
@@ -52,17 +52,11 @@ def ends(*changes: tuple[x509.ExtensionType, bool] | type[x509.ExtensionType], *
     return encode_crl_ends(**(good | fields))
 
 
+_PUBLISHED = [x509.UniformResourceIdentifier(PUBLISHED.crl_url)]
+
+
 def _point(**changes: Any) -> tuple[x509.ExtensionType, bool]:
-    given: dict[str, Any] = {
-        "full_name": [x509.UniformResourceIdentifier(PUBLISHED.crl_url)],
-        "relative_name": None,
-        "only_contains_user_certs": False,
-        "only_contains_ca_certs": False,
-        "only_some_reasons": None,
-        "indirect_crl": False,
-        "only_contains_attribute_certs": False,
-    }
-    return x509.IssuingDistributionPoint(**(given | changes)), True
+    return issuing_distribution_point(**{"full_name": _PUBLISHED} | changes), True
 
 
 def test_a_list_that_keeps_the_rules_passes_with_and_without_entries() -> None:

@@ -9,7 +9,7 @@ from authz.domain.errors import Refused
 from pki.validation.ages import MAX_AUTHORITY_CRL_AGE
 from pki.validation.crl_health import crl_problems, crl_states
 from pki.validation.crl_store import CrlStore
-from tests.fakes.certificates import NOW, FakeAuthority
+from tests.fakes.certificates import NOW, FakeAuthority, issuing_distribution_point
 
 HOUR = timedelta(hours=1)
 
@@ -35,11 +35,7 @@ def problems(ca: FakeAuthority, *crls: bytes, at: timedelta = timedelta()) -> li
 
 
 def part(url: str) -> tuple[x509.ExtensionType, bool]:
-    options = dict.fromkeys(
-        ("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl", "only_contains_attribute_certs"), False
-    )
-    point = [x509.UniformResourceIdentifier(url)]
-    return x509.IssuingDistributionPoint(full_name=point, relative_name=None, only_some_reasons=None, **options), True
+    return issuing_distribution_point(full_name=[x509.UniformResourceIdentifier(url)]), True
 
 
 def test_all_is_well(ca: FakeAuthority) -> None:

@@ -11,7 +11,7 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.validation import crl as crl_module
 from pki.validation.crl_store import CrlStore
-from tests.fakes.certificates import CRL_URL, FakeAuthority, Odd
+from tests.fakes.certificates import CRL_URL, FakeAuthority, Odd, issuing_distribution_point
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +32,7 @@ def refused(store: CrlStore, der: bytes) -> None:
 
 
 def point(**odd: object) -> tuple[x509.ExtensionType, bool]:
-    fields: dict[str, object] = {
-        "full_name": None,
-        "relative_name": None,
-        "only_contains_user_certs": False,
-        "only_contains_ca_certs": False,
-        "only_some_reasons": None,
-        "indirect_crl": False,
-        "only_contains_attribute_certs": False,
-    }
-    return x509.IssuingDistributionPoint(**(fields | odd)), True  # type: ignore[arg-type]
+    return issuing_distribution_point(**odd), True
 
 
 def test_a_newer_one_replaces_and_an_older_or_the_same_does_not(ca: FakeAuthority, store: CrlStore) -> None:
