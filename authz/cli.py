@@ -258,7 +258,9 @@ def _run(config: Path, act: "Callable[[Operations], Coroutine[Any, Any, T]]") ->
 
 
 def _say(as_json: bool, document: object, text: str) -> None:  # noqa: FBT001  internal
-    typer.echo(json.dumps(document) if as_json else text)
+    from authz.edge.terminal import lines  # noqa: PLC0415
+
+    typer.echo(json.dumps(document) if as_json else lines(text))
 
 
 if __name__ == "__main__":

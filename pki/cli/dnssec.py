@@ -88,12 +88,12 @@ def anchors(
         typer.echo(json.dumps(document, indent=2))
         return
     for change in changes:
-        typer.echo(f"changed: {change}")
+        typer.echo(f"changed: {printable(change)}")
     if not keeper.keys:
         where = printable(str(state))
         typer.echo(f"{where} is not there yet: these are the configured anchors; --refresh begins to follow them")
     for item in shown:
-        typer.echo(f"{item['zone']}  key {item['key_tag']}  algorithm {item['algorithm']}  {item['state']}")
+        typer.echo(f"{printable(item['zone'])}  key {item['key_tag']}  algorithm {item['algorithm']}  {item['state']}")
     if not keeper.anchors():
         typer.echo("every key was revoked: nothing is trusted; get a new anchor from who runs the zone")
 
@@ -144,8 +144,10 @@ def dane(
         document |= {"publish_authority": over_renewals} if over_renewals else {}
         typer.echo(json.dumps(document | {"standing": standing(outcome.standing, at)}, indent=2))
     else:
+        from pki.dnssec.tree import printable  # noqa: PLC0415
+
         _show(outcome.standing, at, as_json=False)
-        typer.echo(f"DANE {outcome.outcome.value}: {outcome.message}")
+        typer.echo(f"DANE {outcome.outcome.value}: {printable(outcome.message)}")
         if outcome.outcome.value != "matched":
             typer.echo(f"record of this certificate's key: {publish}")
             if over_renewals:

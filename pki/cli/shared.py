@@ -116,12 +116,17 @@ def operator() -> "Actor":
 
 
 def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401, FBT001  a JSON value
-    """Print for a program or for a person."""
-    typer.echo(json.dumps(value, indent=2) if as_json else text())
+    """Print for a program or for a person, whose terminal gets display text only."""
+    from authz.edge.terminal import lines  # noqa: PLC0415
+
+    typer.echo(json.dumps(value, indent=2) if as_json else lines(text()))
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
-    """Columns for a person; the first row is the head."""
+    """Columns for a person; the first row is the head. What stands in a cell makes no line and moves no cursor."""
+    from authz.edge.terminal import one_line  # noqa: PLC0415
+
+    rows = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
