@@ -9,7 +9,7 @@ PY := $(BIN)/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-fast lint format bench policies policies-check lock clean
+.PHONY: help demo lab test test-fast lint format bench bench-search policies policies-check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: $(READY) ## put the code in its format
 
 bench: $(READY) ## tokens/s and enforced requests/s, as ratios within one run
 	@$(PY) -m deploy.bench
+
+bench-search: $(READY) ## searches in an audit log of ten million records (23 GB of disk, ten minutes at least)
+	@nice $(PY) -m deploy.bench.search
 
 .tools/opa: | $(READY)
 	@$(PY) -m authz.policy.obtain_opa
