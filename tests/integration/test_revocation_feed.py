@@ -1,12 +1,14 @@
-"""A revocation reaches agents by the feed alone: from pki by way of authz, in a lab whose agents see no newer CRL."""
+"""Between pki and authz, in a whole lab: revocations by the feed alone, and audit records that are sent again."""
 
 import asyncio
 import hashlib
 import json
+import sqlite3
 import threading
+import tomllib
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +23,7 @@ from deploy.lab import settings
 from deploy.lab.client import Answer
 from deploy.lab.network import INDICATIONS, NORTH, SOUTH, Datastation, Party
 from deploy.lab.queries import body, indication, variables
-from deploy.lab.records import records_of
+from deploy.lab.records import list_records, records_of
 from deploy.lab.register.people import indication_id
 from deploy.lab.running import RunningLab
 from deploy.lab.story.session import Session
@@ -142,3 +144,39 @@ def test_what_pki_revokes_is_on_the_feed_of_authz_and_refused_by_agents_without_
         assert thumbprint(lab, SOUTH) not in await listed(lab)
 
     asyncio.run(work())
+
+
+def test_what_authz_refused_is_sent_again_by_the_running_pki_and_is_in_the_log_once(world: World) -> None:
+    """The row is marked as an older authz would have had it marked; everything else is what an operator does."""
+
+    async def work() -> None:
+        lab = world.lab
+        async with asyncio.timeout(PATIENCE):
+            # Of the start of `pki serve`: a kind of event that came with this version.
+            while not (started := await list_records(lab, "--event", "rules.in_force")):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        record = started[0].record_id
+        mark = (
+            "UPDATE outbox SET shipped_at = NULL, refused_at = :at, refused_why = 'record_event' WHERE record_id = :id"
+        )
+        with closing(sqlite3.connect(database(lab), timeout=60)) as connection, connection:
+            row = connection.execute("SELECT shipped_at FROM outbox WHERE record_id = ?", (record,)).fetchone()
+            assert connection.execute(mark, {"at": row[0], "id": record}).rowcount == 1
+        shown = await lab.command("pki", "audit", "list-refused", "--json")
+        listed = json.loads(shown.output)["records"]
+        assert [(item["record_id"], item["reason"]) for item in listed] == [(record, "record_event")]
+        sent = await lab.command("pki", "audit", "resend", record, "--wait", "300", "--json")
+        assert (sent.status, json.loads(sent.output)[0]["state"]) == (0, "taken"), sent.problem
+        async with asyncio.timeout(PATIENCE):
+            while not (acts := await list_records(lab, "--event", "record.resend")):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        assert acts[0].objects[0].details["record_ids"] == [record]
+        found = await list_records(lab, "--event", "rules.in_force")
+        assert [item.record_id for item in found].count(record) == 1
+
+    asyncio.run(work())
+
+
+def database(lab: RunningLab) -> Path:
+    text = lab.layout.pki_settings.read_text()
+    return lab.layout.pki_settings.parent / tomllib.loads(text)["database"]["file"]
