@@ -178,5 +178,5 @@ def test_what_authz_refused_is_sent_again_by_the_running_pki_and_is_in_the_log_o
 
 
 def database(lab: RunningLab) -> Path:
-    text = lab.layout.pki_settings.read_text()
-    return lab.layout.pki_settings.parent / tomllib.loads(text)["database"]["file"]
+    file: str = tomllib.loads(lab.layout.pki_settings.read_text())["database"]["file"]
+    return lab.layout.pki_settings.parent / file
