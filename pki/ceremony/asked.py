@@ -1,6 +1,7 @@
 """What the operator gave for a ceremony, checked and completed: passphrases that are in no file, names, ports."""
 
 import getpass
+import hmac
 import os
 import shlex
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from authz.domain.errors import InvalidValue
 from authz.domain.files import is_same_file
 from authz.edge.operator import operator_login
 from pki.ceremony.files import CeremonyError
@@ -18,7 +20,7 @@ from pki.ceremony.later import RootFiles
 from pki.ceremony.transcript import Occasion, People, hash_of
 from pki.names import ENVIRONMENTS
 from pki.revocation.crl import RevocationReason
-from pki.signing.signer import MIN_PASSPHRASE, read_passphrase
+from pki.signing.signer import MIN_PASSPHRASE, read_passphrase, read_secret
 
 _HTTP_PORT: Final = 80
 _PRODUCTION: Final = "PRD"
@@ -40,22 +42,25 @@ def hold_first(
     """Hold the first ceremony, asking for passphrases that are in no file.
 
     Raises:
+        InvalidValue: an option has no value that it can have, or is missing.
         CeremonyError: something that was given cannot be used, and see `hold_ceremony`.
+        SignerError: a file with a secret cannot be used.
     """
     host_port = check_base_url(base_url)
     refuse_one_file(passphrase_files)
-    if environment not in ENVIRONMENTS:
-        raise CeremonyError(f"--environment: expected one of {', '.join(sorted(ENVIRONMENTS))}")
     who = people_of(people, environment)
     root_file, issuing_file = passphrase_files
+    root_secret = passphrase(root_file, "root")
+    issuing_secret = passphrase(issuing_file, "issuing") if hsm is None else b""
+    require_apart(environment, root_secret, issuing_secret if hsm is None else read_pin(hsm.pin_file))
     plan = CeremonyPlan(
         folder=folder,
         organization=organization,
         environment=environment,
         base_url=base_url,
         listen_port=port or host_port or _HTTP_PORT,
-        root_passphrase=passphrase(root_file, "root"),
-        issuing_passphrase=b"" if hsm is not None else passphrase(issuing_file, "issuing"),
+        root_passphrase=root_secret,
+        issuing_passphrase=issuing_secret,
         issuing_passphrase_file=issuing_file or folder / "issuing.passphrase",
         root_kind=kinds[0],
         issuing_kind=kinds[1],
@@ -80,6 +85,24 @@ def refuse_one_file(files: Iterable[Path | None]) -> None:
             raise CeremonyError(f"{file}: one file for two passphrases; expected two, as root and issuing CA part")
 
 
+def require_apart(environment: str, root: bytes, issuing: bytes) -> None:
+    """See that in production the two keys are opened by different secrets, wherever these come from.
+
+    Args:
+        environment: of the issuing CA.
+        root: passphrase of the root.
+        issuing: passphrase of the issuing CA, or the PIN of its token.
+
+    Raises:
+        CeremonyError: they are one secret.
+    """
+    if environment == _PRODUCTION and hmac.compare_digest(root, issuing):
+        raise CeremonyError(
+            "root and issuing CA have one passphrase or PIN: expected two, as the one of the issuing CA stays on the"
+            " server and would open the root as well"
+        )
+
+
 def root_of(certificate: Path, key: Path | None, passphrase_file: Path | None, base_url: str | None) -> RootFiles:
     """The root of a later ceremony; its key is beside its certificate unless said otherwise.
 
@@ -90,7 +113,8 @@ def root_of(certificate: Path, key: Path | None, passphrase_file: Path | None, b
         base_url: where the root publishes; None where nothing that is made names it.
 
     Raises:
-        CeremonyError: the base URL cannot be used, or the passphrases typed differ.
+        InvalidValue: the base URL cannot be used.
+        CeremonyError: the passphrases typed differ.
         SignerError: the passphrase file cannot be used.
     """
     if base_url is not None:
@@ -103,7 +127,8 @@ def occasion_of(title: str, people: tuple[str | None, str | None], environment: 
     """Who, now, with which command, after which transcript.
 
     Raises:
-        CeremonyError: names are missing, or the transcript before cannot be read.
+        InvalidValue: names are missing, or the environment is none.
+        CeremonyError: the names are of one person, or the transcript before cannot be read.
     """
     earlier = hash_of(before) if before is not None else None
     return Occasion(title, people_of(people, environment), datetime.now(UTC), command_line(), earlier)
@@ -113,11 +138,17 @@ def people_of(given: tuple[str | None, str | None], environment: str) -> People:
     """Leader and witness; both must be named in production.
 
     Raises:
-        CeremonyError: they are not, or are one person.
+        InvalidValue: they are not, or the environment is none.
+        CeremonyError: they are one person.
     """
+    if environment not in ENVIRONMENTS:
+        raise InvalidValue(f"--environment: expected one of {', '.join(sorted(ENVIRONMENTS))}")
     leader, witness = given
     if environment == _PRODUCTION and not (leader and witness):
-        raise CeremonyError("--leader and --witness: a production ceremony has two persons; expected both names")
+        raise InvalidValue(
+            "--leader and --witness: a production ceremony has two persons; expected both names. The rules of PRD hold"
+            " unless --environment says TST or ACC, for a root of another environment."
+        )
     return People(leader or operator_login(), witness or "")
 
 
@@ -125,7 +156,7 @@ def reasons_of(given: Sequence[str]) -> list[tuple[Path, RevocationReason]]:
     """`<certificate file>=<reason>` as it is typed.
 
     Raises:
-        CeremonyError: another form, or an unknown reason.
+        InvalidValue: another form, or an unknown reason.
     """
     found = []
     for text in given:
@@ -134,9 +165,9 @@ def reasons_of(given: Sequence[str]) -> list[tuple[Path, RevocationReason]]:
             found.append((Path(path), RevocationReason(reason)))
         except ValueError as error:
             known = ", ".join(RevocationReason)
-            raise CeremonyError(f"--revoke: expected <certificate>=<reason>, with a reason out of {known}") from error
+            raise InvalidValue(f"--revoke: expected <certificate>=<reason>, with a reason out of {known}") from error
         if not path:
-            raise CeremonyError("--revoke: expected <certificate>=<reason>")
+            raise InvalidValue("--revoke: expected <certificate>=<reason>")
     return found
 
 
@@ -144,7 +175,7 @@ def check_base_url(base_url: str) -> int | None:
     """The port in a base URL, None for the usual one.
 
     Raises:
-        CeremonyError: not such a URL.
+        InvalidValue: not such a URL.
     """
     try:
         parts = urlsplit(base_url)
@@ -175,6 +206,16 @@ def passphrase(file: Path | None, which: str) -> bytes:
     return first.encode()
 
 
+def read_pin(file: Path) -> bytes:
+    """The PIN of a token: the first line of its file.
+
+    Raises:
+        SignerError: the file cannot be used.
+    """
+    lines = read_secret(file).splitlines()
+    return lines[0] if lines else b""
+
+
 def _has_terminal() -> bool:
     """Whether somebody can be asked: what `getpass` opens, or standard input."""
     try:
@@ -189,5 +230,5 @@ def command_line() -> str:
     return shlex.join(["pki", *sys.argv[1:]])
 
 
-def _no_base_url() -> CeremonyError:
-    return CeremonyError("--base-url: expected http://<host>[:port][/path] without a final slash")
+def _no_base_url() -> InvalidValue:
+    return InvalidValue("--base-url: expected http://<host>[:port][/path] without a final slash")

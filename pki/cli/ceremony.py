@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")]
 EnvironmentOption = Annotated[str, typer.Option("--environment", help="PRD, TST or ACC.")]
+EnvironmentOfRoot = Annotated[
+    str,
+    typer.Option("--environment", help="PRD, TST or ACC: whose root it is. PRD wants --leader and --witness."),
+]
 BaseUrl = Annotated[str, typer.Option("--base-url", help="http URL of CRLs; stands in every certificate.")]
 Leader = Annotated[str | None, typer.Option("--leader", help="Who holds it; must be named for PRD.")]
 Witness = Annotated[str | None, typer.Option("--witness", help="Who watches: another person; must be named for PRD.")]
@@ -98,7 +102,14 @@ def ceremony_issuing(
     """Make a further issuing CA under a root: the next one of an environment, or the first of another."""
     import os  # noqa: PLC0415
 
-    from pki.ceremony.asked import occasion_of, passphrase, refuse_one_file, root_of  # noqa: PLC0415
+    from pki.ceremony.asked import (  # noqa: PLC0415
+        occasion_of,
+        passphrase,
+        read_pin,
+        refuse_one_file,
+        require_apart,
+        root_of,
+    )
     from pki.ceremony.later import hold_issuing  # noqa: PLC0415
     from pki.ceremony.parts import FileKeyPlan, KeyPlan  # noqa: PLC0415
 
@@ -108,10 +119,13 @@ def ceremony_issuing(
     root_files = root_of(root, root_key, root_passphrase_file, base_url)
     plan: KeyPlan
     if token is not None:
+        require_apart(environment, root_files.passphrase, read_pin(token.pin_file))
         plan = token.key(issuing_key, out)
     else:
         named = os.path.relpath(issuing_passphrase_file or out / "issuing.passphrase", out)
-        plan = FileKeyPlan(issuing_key, passphrase(issuing_passphrase_file, "issuing"), named)
+        secret = passphrase(issuing_passphrase_file, "issuing")
+        require_apart(environment, root_files.passphrase, secret)
+        plan = FileKeyPlan(issuing_key, secret, named)
     _tell(hold_issuing(root_files, out, environment, generation=generation, key_plan=plan, occasion=occasion), as_json)
 
 
@@ -120,7 +134,7 @@ def ceremony_root_crl(
     root: RootCertificate,
     previous: Annotated[Path, typer.Option(help="CRL of the root until now (DER).")],
     out: Out,
-    environment: EnvironmentOption = "PRD",
+    environment: EnvironmentOfRoot = "PRD",
     revoke: Annotated[
         list[str] | None, typer.Option("--revoke", help="<certificate>=<reason>: withdraw a CA; may be repeated.")
     ] = None,
@@ -147,7 +161,7 @@ def ceremony_cross(
     certificate: Annotated[Path, typer.Option(help="Certificate of the new root (PEM).")],
     out: Out,
     base_url: BaseUrl,
-    environment: EnvironmentOption = "PRD",
+    environment: EnvironmentOfRoot = "PRD",
     leader: Leader = None,
     witness: Witness = None,
     root_key: RootKey = None,
@@ -231,13 +245,13 @@ def add_ceremonies(app: typer.Typer) -> None:
 
 
 def _hsm(module: Path | None, token: str | None, pin_file: Path | None) -> "HsmPlan | None":
-    from pki.ceremony.files import CeremonyError  # noqa: PLC0415
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
     from pki.ceremony.first import HsmPlan  # noqa: PLC0415
 
     if module is None and token is None and pin_file is None:
         return None
     if module is None or token is None or pin_file is None:
-        raise CeremonyError("--hsm, --hsm-token and --hsm-pin-file: expected all three or none")
+        raise InvalidValue("--hsm, --hsm-token and --hsm-pin-file: expected all three or none")
     return HsmPlan(module.absolute(), token, pin_file)
 
 

@@ -323,7 +323,7 @@ def test_the_commands_of_a_production_ceremony(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("root.pass", "issuing.pass"):
-        (tmp_path / name).write_bytes(PASSPHRASE)
+        (tmp_path / name).write_bytes(PASSPHRASE + name.encode())
         (tmp_path / name).chmod(0o600)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -349,7 +349,7 @@ def test_the_commands_of_a_production_ceremony(
     )
     persons = ("--leader", "A. Jansen", "--witness", "B. de Vries")
     status, _, err = run(*first)
-    assert (status, "two persons" in err) == (1, True)
+    assert (status, "two persons" in err) == (2, True)
     assert run(*first, *persons)[0] == 0
     status, out, _ = run("ceremony-verify", "ca/transcript.md")
     assert (status, "as the transcript says;" in out) == (0, True)
@@ -369,8 +369,12 @@ def test_the_commands_of_a_production_ceremony(
     assert run("ceremony-root-crl", *common, *secrets[:2], "--previous", "ca/root.crl", "--out", "crl")[0] == 2
     bare = [word for word in common if word not in {"--base-url", BASE_URL}]
     crl = ("ceremony-root-crl", *bare, *secrets[:2], "--previous", "ca/root.crl", "--out", "crl")
-    assert run(*crl, "--revoke", "ca/issuing-prd.crt")[0] == 1
-    assert run(*crl, "--revoke", "ca/issuing-prd.crt=tired")[0] == 1
+    assert run(*crl, "--revoke", "ca/issuing-prd.crt")[0] == 2
+    assert run(*crl, "--revoke", "ca/issuing-prd.crt=tired")[0] == 2
+    nobody = [word for word in crl if word not in persons]
+    for wrong in (nobody, [*nobody, "--environment", "prd"]):
+        status, _, err = run(*wrong)
+        assert (status, "--environment" in err) == (2, True)
     (tmp_path / "ca" / "root.crl").rename(tmp_path / "ca" / "old.crl")
     status, _, err = run(*crl)
     assert (status, "root.crl" in err) == (1, True)
@@ -379,7 +383,7 @@ def test_the_commands_of_a_production_ceremony(
     status, out, _ = run("ceremony-verify", "ca/transcript.md", "--json")
     shown = json.loads(out)
     assert (status, shown["acceptable"], shown["files"]["root.crt"]["verdict"]) == (3, False, "changed")
-    assert run("ceremony", "--hsm", "x.so", *first[1:], *persons)[0] == 1
+    assert run("ceremony", "--hsm", "x.so", *first[1:], *persons)[0] == 2
 
 
 def test_one_file_for_both_passphrases_is_refused_by_whatever_name(
@@ -400,6 +404,48 @@ def test_one_file_for_both_passphrases_is_refused_by_whatever_name(
             main()
         assert (caught.value.code, "one file for two passphrases" in capsys.readouterr().err) == (1, True)
     assert not (tmp_path / "ca").exists()
+
+
+SAME = "have one passphrase or PIN"
+
+
+@pytest.mark.parametrize("way", ["two files", "typed", "pin"])
+def test_one_secret_for_root_and_issuing_ca_is_refused_in_production(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, secret in (("a.pass", PASSPHRASE), ("b.pass", PASSPHRASE + b"\nsecond line"), ("c.pass", b"x" * 30)):
+        (tmp_path / name).write_bytes(secret)
+        (tmp_path / name).chmod(0o600)
+    monkeypatch.setattr(asked, "_has_terminal", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda _: PASSPHRASE.decode())
+    root, issuing = ("--root-passphrase-file", "a.pass"), "--issuing-passphrase-file"
+    given = {
+        "two files": (*root, issuing, "b.pass"),
+        "typed": root,
+        "pin": (*root, "--hsm", "module.so", "--hsm-token", "sluis", "--hsm-pin-file", "b.pass"),
+    }[way]
+
+    def held(out: str, *arguments: str) -> tuple[object, str]:
+        who = ("--leader", "Anna", "--witness", "Bram", "--base-url", BASE_URL, "--out", out)
+        monkeypatch.setattr(sys, "argv", ["pki", *arguments, *who])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code, capsys.readouterr().err
+
+    first = ("ceremony", "--organization", "Sluis", "--environment")
+    status, err = held("ca", *first, "PRD", *given)
+    assert (status, SAME in err) == (1, True)
+    assert PASSPHRASE.decode() not in err
+    assert not (tmp_path / "ca").exists()
+    # Another secret passes, and so does the same one where tests are the only loss.
+    assert held("ca", *first, "PRD", *root, issuing, "c.pass")[0] in {0, None}
+    if way != "pin":
+        assert held("tst", *first, "TST", *given)[0] in {0, None}
+    further = ("ceremony-issuing", "--root", "ca/root.crt", "--generation", "2", "--environment", "PRD")
+    status, err = held("two", *further, *given)
+    assert (status, SAME in err) == (1, True)
+    assert not (tmp_path / "two").exists()
 
 
 def test_where_nobody_can_be_asked_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,7 +272,7 @@ def test_production_asks_for_two_whatever_the_settings_say(
     tmp_path: Path,
 ) -> None:
     for name in ("root.pass", "issuing.pass"):
-        (tmp_path / name).write_text("correct horse battery staple\n")
+        (tmp_path / name).write_text(f"correct horse battery staple of {name}\n")
         (tmp_path / name).chmod(0o600)
     held = run(
         *("ceremony", "--out", "ca", "--organization", "Sluis", "--environment", "PRD"),
