@@ -138,7 +138,7 @@ class Authority:
                 await Keys(connection).reserve(request.name, environment, holder.identifier)
                 guarded = self._warrants.guarded_from(environment)
                 await DnsNames(connection).take(holder.dns_names, holder.kvk, guarded=guarded)
-                await self._use(connection, code, holder, ca, prepared, ISSUE)
+                await self._use(connection, code, holder, ca, prepared, request, ISSUE)
                 if claim is not None:
                     await claim(connection, ca.name, f"{prepared.serial_number:x}")
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
@@ -215,7 +215,7 @@ class Authority:
                 names = added if holder.kvk == had.kvk else holder.dns_names
                 guarded = self._warrants.guarded_from(certified.environment)
                 await DnsNames(connection).take(names, holder.kvk, guarded=guarded)
-                await self._use(connection, code, holder, ca, prepared, RENEW)
+                await self._use(connection, code, holder, ca, prepared, request, RENEW)
                 await register.write([self._record(EventType.CERTIFICATE_INTENT, actor, holder, ca, prepared)])
             failure = self._record(EventType.CERTIFICATE_RENEW, actor, holder, ca, prepared, failed=True)
             der = await self._sign(ca, prepared, row, failure)
@@ -237,12 +237,14 @@ class Authority:
         holder: Holder,
         ca: IssuingCa,
         prepared: Prepared,
+        request: CertificateRequest,
         purpose: str,
     ) -> None:
         if code is not None:
             number = f"{prepared.serial_number:x}"
             where = {"environment": ca.environment, "purpose": purpose, "issuer": ca.name, "serial_number": number}
-            await self._warrants.use(connection, code, holder, self._clock.now(), **where)
+            key = request.subject_key
+            await self._warrants.use(connection, code, holder, self._clock.now(), **where, subject_key=key)
 
     async def _prepare(
         self, ca: IssuingCa, holder: Holder, request: CertificateRequest, names: Sequence[str]

@@ -163,6 +163,8 @@ class Reason(StrEnum):
     CODE_WITHDRAWN = "code_withdrawn"
     CODE_LOCKED = "code_locked"
     CODE_UNAPPROVED = "code_unapproved"
+    CODE_INCOMPLETE = "code_incomplete"
+    CODE_OTHER_KEY = "code_other_key"
     CODE_EXISTS = "code_exists"
     CODE_UNKNOWN = "code_unknown"
     APPROVER_IS_CREATOR = "approver_is_creator"

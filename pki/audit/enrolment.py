@@ -72,7 +72,12 @@ class Trail:
         details: Mapping[str, Any] | None = None,
     ) -> None:
         """Something happened to a code; the record names it by its selector."""
-        about = {"code": code.selector, "environment": code.environment, "two_person": code.two_person}
+        about = {
+            "code": code.selector,
+            "environment": code.environment,
+            "two_person": code.two_person,
+            "purpose": code.purpose,
+        }
         await self.write(connection, event, actor, code.identifier.subject, details=about | dict(details or {}))
 
     async def refuse(

@@ -43,6 +43,12 @@ def create(
     renewal: Annotated[
         bool, typer.Option("--renewal", help="For a party with a certificate: other names, or a lost key.")
     ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", help="For this key only: hex SHA-256 of its subjectPublicKeyInfo, or a file (PEM) that has it."
+        ),
+    ] = None,
     operator_key: OperatorKey = None,
     operator_passphrase_file: OperatorPassphrase = None,
     environment: Environment = None,
@@ -51,7 +57,8 @@ def create(
 ) -> None:
     """Make a code for a party, after you made sure who it is. It is shown once and kept nowhere.
 
-    Its DNS names must be secure (DNSSEC). In production it is signed with your key, and another operator approves it.
+    Its DNS names must be secure (DNSSEC). In production it is signed with your key, and what you are shown is the first
+    half; another operator, who approves it, is shown the second.
     """
 
     async def act(pki: "OpenDesk") -> "tuple[EnrolmentCode, str]":
@@ -64,19 +71,25 @@ def create(
         holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
         life = timedelta(days=days) if days else None
         place = pki.environment(environment)
-        return await make_code(CodeDesk(pki), place, holder, operator(), out, life=life, key=key, renewal=renewal)
+        how = {"life": life, "key": signer, "renewal": renewal, "subject_key": only}
+        return await make_code(CodeDesk(pki), place, holder, operator(), out, **how)
 
-    key = opened(operator_key, operator_passphrase_file)
+    only = None if key is None else _key_hash(key)
+    signer = opened(operator_key, operator_passphrase_file)
     made, text = with_desk(config, act)
-    value = _shown(made) | ({"code": text} if out is None else {"code_file": str(out)})
-    emit(value, as_json, lambda: _told(made, f"Code: {text}" if out is None else f"Code in {out}"))
+    name, title = ("first_half", "First half") if made.two_person else ("code", "Code")
+    value = _shown(made) | ({name: text} if out is None else {"code_file": str(out)})
+    emit(value, as_json, lambda: _told(made, f"{title}: {text}" if out is None else f"{title} in {out}"))
 
 
 @code_app.command("approve")
-def approve(
+def approve(  # noqa: PLR0917  as typed
     reference: Reference,
     statement: Annotated[
         str | None, typer.Option("--statement", help="Hash of what you read, as `pki code list` shows it; else asked.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the second half here (0600) instead of printing it.")
     ] = None,
     operator_key: OperatorKey = None,
     operator_passphrase_file: OperatorPassphrase = None,
@@ -86,21 +99,28 @@ def approve(
 ) -> None:
     """Agree, as a second operator with your own key, with the identity and names of a code.
 
-    Shows what the first operator signed, and asks. The DNS names must be secure (DNSSEC) at this moment too.
+    Shows what the first operator signed, and asks; then shows you the second half, once. Bring it to the party
+    yourself: who has both halves gets its certificate. The DNS names must be secure (DNSSEC) at this moment too.
     """
 
-    async def act(pki: "OpenDesk") -> "EnrolmentCode":
-        from pki.cli.showing import agree  # noqa: PLC0415
+    async def act(pki: "OpenDesk") -> "tuple[EnrolmentCode, str]":
+        from pki.cli.showing import agree, approve_code  # noqa: PLC0415
         from pki.enrolment.desk import CodeDesk  # noqa: PLC0415
 
         desk, who, selector = CodeDesk(pki), operator(), _selector(reference)
         shown = await desk.look(selector, who, key=key)
         named = agree(shown) if statement is None else statement.strip().lower()
-        return await desk.approve(selector, who, statement=named, key=key)
+        return await approve_code(desk, selector, who, out, statement=named, key=key)
 
     key = opened(operator_key, operator_passphrase_file)
-    done = with_desk(config, act)
-    emit(_shown(done), as_json, lambda: f"approved {done.selector} of {done.identifier}, {done.organization}")
+    done, second = with_desk(config, act)
+    value = _shown(done) | ({"second_half": second} if out is None else {"code_file": str(out)})
+    lines = [
+        f"approved {done.selector} of {done.identifier}, {done.organization}",
+        f"Second half: {second}" if out is None else f"Second half in {out}",
+        f"Bring it to {done.organization} yourself, on a way of your own; not through {done.created_by}.",
+    ]
+    emit(value, as_json, lambda: "\n".join(lines))
 
 
 @code_app.command("withdraw")
@@ -189,6 +209,15 @@ def _selector(reference: str) -> str:
     return selector
 
 
+def _key_hash(text: str) -> str:
+    import re  # noqa: PLC0415
+
+    from pki.enrolment.blocking import key_name_of  # noqa: PLC0415
+
+    hashed = text.strip().lower()
+    return hashed if re.fullmatch(r"[0-9a-f]{64}", hashed) else key_name_of(Path(text)).subject_key
+
+
 def _told(made: "EnrolmentCode", where: str) -> str:
     lines = [
         where,
@@ -198,6 +227,7 @@ def _told(made: "EnrolmentCode", where: str) -> str:
     ]
     if made.status == "pending":
         lines.append(f"It works after another operator has said, with his key: pki code approve {made.selector}")
+        lines.append("He is shown the second half, which he brings to the party himself; you do not learn it.")
         lines.append(f"What you signed, and he signs: {made.statement}")
     return "\n".join(lines)
 
@@ -211,6 +241,7 @@ def _shown(item: "EnrolmentCode") -> dict[str, Any]:
         "kvk": item.kvk,
         "dns_names": list(item.dns_names),
         "purpose": item.purpose,
+        "key": item.subject_key,
         "status": item.status,
         "created_by": item.created_by,
         "created_at": item.created_at.isoformat(),

@@ -28,7 +28,9 @@ def enrol(
     *,
     url: Annotated[str, typer.Option(help="Of the authority: https://<host>[:port].")],
     ca: Annotated[Path, typer.Option(help="Its root certificate (PEM), received on another way than this one.")],
-    code_file: Annotated[Path | None, typer.Option(help="File with the one-time code; - is standard input.")] = None,
+    code_file: Annotated[
+        Path | None, typer.Option(help="File with the one-time code, or with both halves of it; - is standard input.")
+    ] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="Instead of a code: the chain that an operator sent, as the answer got lost.")
     ] = None,
@@ -44,7 +46,10 @@ def enrol(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Get the first certificate, with the one-time code that an operator gave you."""
+    """Get the first certificate, with the one-time code that an operator gave you.
+
+    In production two operators gave you a half each: put both into the file, the first one first.
+    """
     from pki.holder.est_client import EstClient  # noqa: PLC0415
     from pki.holder.keyset import Keyset  # noqa: PLC0415
 
@@ -209,7 +214,10 @@ def _code(given: bytes) -> str:
 
     code = read_code(given.decode("ascii", "replace").strip())
     if code is None:
-        raise _malformed("--code-file: what it holds is not valid as a code: expected 40 letters and digits.")
+        raise _malformed(
+            "--code-file: what it holds is not valid as a code: expected 40 letters and digits; or, if two operators"
+            " gave you a half each, both halves, 40 and 32, the first one first."
+        )
     return code.text()
 
 

@@ -94,7 +94,8 @@ def verify(
 def _told(item: dict[str, Any]) -> str:
     did = "asked for" if item["act"] == "code_create" else "approved"
     retired = " (retired)" if item["retired"] else ""
-    return f"{did} by {item['operator']}{retired} at {item['at']}: signature verified"
+    whole = ", of a code without halves, which one operator had whole" if item["whole_code"] else ""
+    return f"{did} by {item['operator']}{retired} at {item['at']}: signature verified{whole}"
 
 
 def opened(key: Path | None, passphrase_file: Path | None) -> "KeySigner | None":

@@ -14,6 +14,7 @@ from authz.domain.errors import Refused, SluisError
 from authz.domain.files import PRIVATE, Draft, read_limited
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
+from authz.edge.terminal import one_line
 from pki.app import OpenAuthority
 from pki.audit.records import Actor
 from pki.authority import Issued
@@ -23,7 +24,6 @@ from pki.enrolment.requests import CertificateRequest
 from pki.enrolment.service import Asker, Enrolment
 from pki.enrolment.warrants import RENEW
 from pki.issuing import Holder
-from pki.names import is_display_text
 from pki.store.codes import EnrolmentCode
 from pki.store.register import Registered
 
@@ -95,7 +95,7 @@ async def redeem_here(  # noqa: PLR0917  a code, and what for
         pki: the open authority.
         environment: in which; the code must be for that one.
         who: whose code it is.
-        code_file: what `pki code create --out` wrote.
+        code_file: what `pki code create --out` wrote, and behind it, where two vouch, `pki code approve --out`.
         request: proved key.
         operator: who types.
         renewal: which command was typed; the code must be for that.
@@ -145,10 +145,41 @@ async def make_code(
     """
     if out is None:
         return await desk.create(environment, holder, operator, **options)
+    return await _put(desk, operator, out, lambda: desk.create(environment, holder, operator, **options))
+
+
+async def approve_code(
+    desk: CodeDesk,
+    selector: str,
+    operator: Actor,
+    out: Path | None,
+    **options: Any,  # noqa: ANN401  of `CodeDesk.approve`
+) -> tuple[EnrolmentCode, str]:
+    """Approve a code and, when a file was named, put its second half there; see `make_code`.
+
+    Args:
+        desk: knows it.
+        selector: reference of the code.
+        operator: who types.
+        out: for the second half; None when it will be shown.
+        **options: of `CodeDesk.approve`.
+
+    Raises:
+        CommandError: the file is in the way; nothing was approved.
+        DeliveryError: the half cannot be written, and the code works no longer.
+    """
+    if out is None:
+        return await desk.approve(selector, operator, **options)
+    return await _put(desk, operator, out, lambda: desk.approve(selector, operator, **options))
+
+
+async def _put(
+    desk: CodeDesk, operator: Actor, out: Path, make: Callable[[], Awaitable[tuple[EnrolmentCode, str]]]
+) -> tuple[EnrolmentCode, str]:
     require_new(out)
     place = Draft(out, PRIVATE, reserve=_CODE_ROOM)
     try:
-        made, text = await desk.create(environment, holder, operator, **options)
+        made, text = await make()
         try:
             place.write(f"{text}\n".encode("ascii"))
             place.put_new()
@@ -182,13 +213,14 @@ def agree(code: EnrolmentCode) -> str | None:
         ("organisation", code.organization),
         ("KvK", code.kvk),
         ("DNS names", " ".join(code.dns_names) or "none"),
+        ("key", code.subject_key or "any, by the holder's choice"),
         ("until", f"{code.expires_at:%Y-%m-%d %H:%M} UTC"),
         ("asked for by", code.created_by),
         ("statement", code.statement or ""),
     )
     # The first operator wrote this; what moves a cursor is spelled out.
     for name, said in parts:
-        typer.echo(f"{name + ':':14}{said if is_display_text(said) else ascii(said)}", err=True)
+        typer.echo(f"{name + ':':14}{one_line(said)}", err=True)
     if not sys.stdin.isatty():
         raise Refused(
             Reason.PARAMETER_MISSING,

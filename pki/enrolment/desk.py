@@ -16,20 +16,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.audit import EventType
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority
 from pki.audit.enrolment import Trail
-from pki.audit.records import Actor, keyed
-from pki.enrolment.codes import draw_code, new_salt, verifier_of
+from pki.audit.records import Actor, RecordMaker, keyed
+from pki.enrolment.codes import draw_code, draw_second, in_groups, new_salt, verifier_of
 from pki.enrolment.key_names import KeyName
 from pki.enrolment.opening import OpenDesk
 from pki.enrolment.operators.signing import Signed
 from pki.enrolment.requests import parse_request
 from pki.enrolment.warrants import ISSUE, RENEW
 from pki.issuing import Holder
+from pki.notices.giving import Giver, Notice
 from pki.revocation.crl import RevocationReason
 from pki.signing.signer import KeySigner
 from pki.store.codes import Codes, EnrolmentCode, columns_of
@@ -62,8 +64,11 @@ class CodeDesk:
         life: timedelta | None = None,
         key: KeySigner | None = None,
         renewal: bool = False,
+        subject_key: str | None = None,
     ) -> tuple[EnrolmentCode, str]:
         """A code for a party that the operator vetted. Its text is returned here and is nowhere afterwards.
+
+        Where two persons are needed that text is the first half, which alone gets nothing.
 
         Args:
             environment: that the certificate will be for.
@@ -72,6 +77,7 @@ class CodeDesk:
             life: how long it works; that of the settings when None.
             key: of the operator; needed where two persons are.
             renewal: for a party that has a certificate: the code makes one beside it, as a renewal does.
+            subject_key: hex SHA-256 of the subjectPublicKeyInfo of the only key that it may be used for.
 
         Raises:
             Refused: OPERATOR_KEY_REQUIRED, OPERATOR_UNKNOWN, IDENTITY_HAS_CERTIFICATE, CERTIFICATE_UNKNOWN,
@@ -100,8 +106,9 @@ class CodeDesk:
                 created_at=at,
                 expires_at=at + (life or timedelta(days=settings.code_days)),
                 salt=salt,
-                verifier=await asyncio.to_thread(verifier_of, code, salt),
+                verifier=await asyncio.to_thread(verifier_of, code.secret, salt),
                 purpose=RENEW if renewal else ISSUE,
+                subject_key=subject_key,
             )
             if key is not None:
                 made = replace(made, request=self._pki.warrants.roster.request(key, made))
@@ -109,12 +116,22 @@ class CodeDesk:
                 codes = Codes(connection)
                 await codes.expire(at)
                 await Register(connection).expire(at)
-                await _fits_what_there_is(Register(connection), made)
+                await self._tell(connection, await _fits_what_there_is(Register(connection), made), made)
                 guarded = self._pki.warrants.guarded_from(environment)
                 await DnsNames(connection).require_free(holder.dns_names, holder.kvk, guarded=guarded)
                 await codes.add(**_columns(made))
                 await self._trail.code(connection, EventType.CODE_CREATE, operator, made, signed_details(made.request))
         return made, code.text()
+
+    async def _tell(self, connection: AsyncConnection, had: Registered | None, made: EnrolmentCode) -> None:
+        """Tell the webhook that somebody may get a certificate beside one that works, whose holder need not notice."""
+        if had is None:
+            return
+        source, hook = self._pki.settings.audit.source, self._pki.settings.notices.webhook
+        data = {"code": made.selector, "environment": made.environment, "purpose": made.purpose}
+        notice = Notice(EventType.CODE_CREATE, made.identifier.subject, data | {"certificate": had.reference})
+        giver = Giver(RecordMaker(source), source, webhook=hook is not None)
+        await giver.post(connection, notice, made.created_at)
 
     async def look(self, selector: str, operator: Actor, *, key: KeySigner | None = None) -> EnrolmentCode:
         """What waits for the agreement of a second operator, its statement verified, so that he reads before he signs.
@@ -135,8 +152,10 @@ class CodeDesk:
 
     async def approve(
         self, selector: str, operator: Actor, *, statement: str | None, key: KeySigner | None = None
-    ) -> EnrolmentCode:
+    ) -> tuple[EnrolmentCode, str]:
         """A second operator agrees with identity and names, which must be secure at this moment too.
+
+        The second half of the code is drawn here, returned for him alone, and is nowhere afterwards.
 
         Args:
             selector: reference of the code.
@@ -154,17 +173,25 @@ class CodeDesk:
         async with self._trail.refusals(EventType.CODE_APPROVE, operator, _subject(waiting)):
             found, signer, operator = self._second(waiting, operator, key)
             at = self._pki.clock.now()
-            approval = self._pki.warrants.roster.approve(signer, found, at, statement)
+            second, salt = draw_second(), new_salt()
+            halves = replace(
+                found,
+                approved_by=operator.id,
+                approved_at=at,
+                second_salt=salt,
+                second_verifier=await asyncio.to_thread(verifier_of, second, salt),
+            )
+            approval = self._pki.warrants.roster.approve(signer, halves, at, statement)
             await self._pki.domains.require_secure(found.dns_names)
             async with self._pki.database.write() as connection:
                 codes = Codes(connection)
                 # Whether it still waits is decided here. What it says is not: who changes that meanwhile has a code
                 # that the approval does not fit, and that gets nothing.
-                if not await codes.approve(selector, operator.id, at, approval):
+                if not await codes.approve(halves, approval):
                     raise _nothing_waits()
                 approved = await _known(codes, selector)
                 await self._trail.code(connection, EventType.CODE_APPROVE, operator, approved, signed_details(approval))
-        return approved
+        return approved, in_groups(second)
 
     async def _waiting(self, selector: str) -> EnrolmentCode | None:
         async with self._pki.database.read() as connection:
@@ -262,8 +289,12 @@ class CodeDesk:
         self._pki.rehearse(environment, holder, parse_request(csr.public_bytes(Encoding.DER)))
 
 
-async def _fits_what_there_is(register: Register, code: EnrolmentCode) -> None:
-    """A first certificate is for who has none; a renewal for who has one. Else the party would hear it, days later."""
+async def _fits_what_there_is(register: Register, code: EnrolmentCode) -> Registered | None:
+    """A first certificate is for who has none; a renewal for who has one. Else the party would hear it, days later.
+
+    Returns:
+        The certificate that it has.
+    """
     found = await register.find(
         certificates.c.environment == code.environment,
         certificates.c.identifier == code.identifier.subject,
@@ -281,6 +312,7 @@ async def _fits_what_there_is(register: Register, code: EnrolmentCode) -> None:
         raise Refused(
             Reason.CERTIFICATE_UNKNOWN, "This party has no active certificate here: make the code without --renewal."
         )
+    return found[0] if found else None
 
 
 def signed_details(signed: Signed | None) -> dict[str, str]:
@@ -306,6 +338,7 @@ def _columns(made: EnrolmentCode) -> dict[str, object]:
         "created_at": made.created_at,
         "expires_at": made.expires_at,
         "purpose": made.purpose,
+        "subject_key": made.subject_key,
         **({} if made.request is None else columns_of("request", made.request)),
     }
 

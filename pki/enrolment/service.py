@@ -48,9 +48,12 @@ AT_ONCE_RETRY: Final = 5
 """Seconds after which somebody comes back whose code is being tried many times at this moment."""
 RECORD_INTERVAL: Final = 3600.0
 """Seconds between two records about one code that is over and is tried again."""
-_NOBODY: Final = Code("00000000", "0" * 32)
 _NO_SALT: Final = b"\0" * 16
-_INVALID: Final = "The code is not valid. Copy it again; after five wrong attempts a code is locked."
+_INVALID: Final = (
+    "The code is not valid. Copy it again, and if two operators gave you a half each, both, the first one first;"
+    " after five wrong attempts a code is locked."
+)
+_OF_BEFORE: Final = "of before codes had two halves; ask an operator for a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,9 @@ class Enrolment:
             asker: for the record.
 
         Raises:
-            Refused: CODE_INVALID (no such code, or not this one), CODE_LOCKED, CODE_OTHER_IDENTITY, CODE_EXPIRED,
-                CODE_USED, CODE_WITHDRAWN, CODE_UNAPPROVED.
+            Refused: CODE_INVALID (no such code, or not this one, or not this second half), CODE_LOCKED,
+                CODE_OTHER_IDENTITY, CODE_EXPIRED, CODE_USED, CODE_WITHDRAWN; with the right first half alone
+                CODE_UNAPPROVED or CODE_INCOMPLETE.
             Repeated: the same, of a code that is over and was tried lately.
             Busy: too many attempts at the same time.
         """
@@ -129,7 +133,16 @@ class Enrolment:
             raise _not_now(Reason.CODE_OTHER_IDENTITY, "of another identity than the user name says")
         if found.status == "pending":
             await self._refuse(asker, found, Reason.CODE_UNAPPROVED)
-            raise _not_now(Reason.CODE_UNAPPROVED, "waiting for the approval of a second operator")
+            raise _not_now(
+                Reason.CODE_UNAPPROVED,
+                "waiting for the approval of a second operator, who then gives you its second half",
+            )
+        if found.second_verifier is not None and code is not None and code.second is None:
+            await self._refuse(asker, found, Reason.CODE_INCOMPLETE)
+            raise _not_now(
+                Reason.CODE_INCOMPLETE,
+                "the first of two halves; put the second one behind it, which another operator gave you",
+            )
         return found
 
     async def enrol(self, code: EnrolmentCode, data: bytes, asker: Asker) -> Issued:
@@ -263,9 +276,9 @@ class Enrolment:
     async def _is_right(
         self, code: Code, found: EnrolmentCode | None, identifier: Identifier | None, asker: Asker
     ) -> bool:
-        """Whether the secret fits. Without a code of that name the same work is done, so that the time does not tell.
+        """Whether every half that was given fits. The work depends on nothing but that text, so the time tells nothing.
 
-        The attempt is counted before the secret is compared, so that many at once cannot pass the limit.
+        The attempt is counted before a secret is compared, so that many at once cannot pass the limit.
         """
         if self._waiting >= WAITING:
             raise Busy
@@ -274,12 +287,7 @@ class Enrolment:
         self._waiting += 1
         try:
             async with self._hashing:
-                right = await asyncio.to_thread(
-                    fits,
-                    code if found else _NOBODY,
-                    found.salt if found else _NO_SALT,
-                    found.verifier if found else b"",
-                )
+                right = await asyncio.to_thread(_fits, code, found)
         finally:
             self._waiting -= 1
         if found is not None:
@@ -322,10 +330,20 @@ class Enrolment:
         )
 
 
+def _fits(code: Code, found: EnrolmentCode | None) -> bool:
+    """Whether each half is the one that the register knows; a second half where none is known never is."""
+    salt, verifier, second_salt, second_verifier = found.proof if found else (_NO_SALT, b"", None, None)
+    first = fits(code.secret, salt, verifier)
+    if code.second is None:
+        return first
+    return fits(code.second, second_salt or _NO_SALT, second_verifier or b"") and first
+
+
 def _over(code: EnrolmentCode, at: datetime, *, spent: bool) -> Refused | None:
     """Why a code will not work any more, in words for its holder; None while it may."""
     expired = code.status == "expired" or code.expires_at <= at
     checks = (
+        (code.before_halves and not spent, Reason.CODE_WITHDRAWN, _OF_BEFORE),
         (code.status == "withdrawn", Reason.CODE_WITHDRAWN, "withdrawn; ask an operator for a new one"),
         (code.status == "locked", Reason.CODE_LOCKED, _LOCKED),
         (spent, Reason.CODE_USED, USED),

@@ -121,14 +121,16 @@ class Warrants:
         purpose: str,
         issuer: str,
         serial_number: str,
+        subject_key: str,
     ) -> None:
         """Use up a code for the certificate that is about to be signed, if it entitles to exactly that.
 
-        The row is read here again: what the caller holds may be from before.
+        The row is read here again: what the caller holds may be from before. What its holder showed was held against
+        `code`, so the secrets there must be those that the operators signed for.
 
         Raises:
-            Refused: CODE_USED, it is not there to be used; TWO_PERSONS_REQUIRED or OPERATOR_SIGNATURE, no two operators
-                vouched for this.
+            Refused: CODE_USED, it is not there to be used; CODE_OTHER_KEY, it is for another key; TWO_PERSONS_REQUIRED
+                or OPERATOR_SIGNATURE, no two operators vouched for this, or not for these halves.
         """
         codes = Codes(connection)
         if not await codes.claim(code.selector, at, purpose=purpose, issuer=issuer, serial_number=serial_number):
@@ -139,6 +141,10 @@ class Warrants:
             found.environment, found.identifier, found.organization, found.kvk, found.dns_names
         ):  # fmt: skip
             raise Refused(Reason.TWO_PERSONS_REQUIRED, "This code is for another party, or other names of it.")
+        if found.proof != code.proof:
+            raise Refused(Reason.OPERATOR_SIGNATURE, "What was shown is not what this code is held against now.")
+        if found.subject_key is not None and found.subject_key != subject_key:
+            raise Refused(Reason.CODE_OTHER_KEY, "This code is for another key, which its operators named.")
         if self.needs_two(environment):
             self.roster.require_two(found)
 

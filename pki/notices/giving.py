@@ -59,6 +59,10 @@ class Giver:
             notice.event, itself(), at, subject=notice.subject, certificate=notice.certificate, details=notice.data
         )
         await Register(connection).write([record])
+        await self.post(connection, notice, at)
+
+    async def post(self, connection: AsyncConnection, notice: Notice, at: datetime) -> None:
+        """Write the delivery alone, of what has a record already; see `give`."""
         if not self._webhook:
             return
         delivery = str(uuid.uuid4())

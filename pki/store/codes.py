@@ -52,6 +52,15 @@ class EnrolmentCode:
     purpose: str = "issue"
     request: Signed | None = None
     approval: Signed | None = None
+    second_salt: bytes | None = None
+    second_verifier: bytes | None = None
+    subject_key: str | None = None
+    before_halves: bool = False
+
+    @property
+    def proof(self) -> tuple[bytes, bytes, bytes | None, bytes | None]:
+        """What whoever shows the code is held against."""
+        return self.salt, self.verifier, self.second_salt, self.second_verifier
 
     @property
     def statement(self) -> str | None:
@@ -93,8 +102,12 @@ class Codes:
         found = await self.find(enrolment_codes.c.selector == selector)
         return found[0] if found else None
 
-    async def approve(self, selector: str, operator: str, at: datetime, approval: Signed) -> bool:
+    async def approve(self, approved: EnrolmentCode, approval: Signed) -> bool:
         """A second operator agrees, and signed that; False when the code does not wait for it.
+
+        Args:
+            approved: the code with `approved_by`, `approved_at` and what its second half is held against.
+            approval: his statement.
 
         Raises:
             Refused: APPROVER_IS_CREATOR, by the rule in the database.
@@ -102,10 +115,16 @@ class Codes:
         table = enrolment_codes.c
         try:
             return await self._change(
-                and_(table.selector == selector, table.status == "pending", table.expires_at > at),
+                and_(
+                    table.selector == approved.selector,
+                    table.status == "pending",
+                    table.expires_at > approved.approved_at,
+                ),
                 status="ready",
-                approved_by=operator,
-                approved_at=at,
+                approved_by=approved.approved_by,
+                approved_at=approved.approved_at,
+                second_salt=approved.second_salt,
+                second_verifier=approved.second_verifier,
                 **columns_of("approval", approval),
             )
         except IntegrityError as error:
@@ -184,6 +203,7 @@ class Codes:
                 table.purpose == purpose,
                 ~signed,
                 ~table.before_keys,
+                ~table.before_halves,
                 table.expires_at > at,
                 or_(table.status == "ready", and_(table.status == "used", unsigned)),
             ),
@@ -214,7 +234,8 @@ _UNSIGNED: Final = (
 _FIELDS: Final = (
     "selector", "environment", "organization", "kvk", "status", "two_person", "created_by", "created_at", "expires_at",
     "approved_by", "approved_at", "attempts", "used_at", "issuer", "serial_number", "salt", "verifier",
-    "attempted_at", "purpose",
+    "attempted_at", "purpose", "second_salt", "second_verifier", "subject_key",
+    "before_halves",
 )  # fmt: skip
 
 

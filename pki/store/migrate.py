@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pki.store.database import Database, StoreUnavailable
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """The newest revision in `migrations/versions`."""
 _LOCK: Final = 0x51_51_70_6B_69
 """PostgreSQL advisory lock: of several instances that start at once, one migrates and the others wait."""

@@ -254,6 +254,11 @@ enrolment_codes = Table(
     Column("approval_signature", String(200)),
     # Of the time in which the names of accounts told operators apart: kept, and never of use again.
     Column("before_keys", Boolean, nullable=False, server_default=text("false")),
+    # Of the time in which one operator had the whole code: kept too, and never of use again.
+    Column("before_halves", Boolean, nullable=False, server_default=text("false")),
+    Column("second_salt", LargeBinary),
+    Column("second_verifier", LargeBinary),  # slow hash of the half that only the second operator is shown
+    Column("subject_key", String(64)),  # of the only key that may be certified; null for any
     # The database itself keeps the two persons apart, whatever a program does.
     CheckConstraint("approved_by IS NULL OR approved_by <> created_by", name="approver_is_another"),
     CheckConstraint(
@@ -266,6 +271,12 @@ enrolment_codes = Table(
         name="two_signatures_before_use",
     ),
     CheckConstraint("NOT before_keys OR status NOT IN ('pending', 'ready')", name="no_use_of_before_keys"),
+    CheckConstraint("NOT before_halves OR status NOT IN ('pending', 'ready')", name="no_use_of_before_halves"),
+    CheckConstraint(
+        "NOT two_person OR before_halves OR status NOT IN ('ready', 'used') OR (second_salt IS NOT NULL"
+        " AND second_verifier IS NOT NULL)",
+        name="two_halves_before_use",
+    ),
 )
 """One-time codes, each bound to an identity that an operator vetted."""
 Index(

@@ -199,7 +199,8 @@ def test_production_needs_a_second_person(est: Est) -> None:
     assert pki(*create, "--config", str(two)).stderr.startswith("refused (operator_key_required): ")
     code = json.loads(pki(*create, *keys["anna"]).stdout)
     request = est.request("patient")
-    waiting = est.enrol("uzovi-5008", code["code"], request)
+    first = code["first_half"]
+    waiting = est.enrol("uzovi-5008", first, request)
     assert waiting.status == 202
     assert int(waiting.headers["retry-after"]) > 0
     assert waiting.text.startswith("code_unapproved")
@@ -208,10 +209,16 @@ def test_production_needs_a_second_person(est: Est) -> None:
     own = pki(*approve, *keys["anna"], environment={"LOGNAME": "bram", "SUDO_USER": "bram"})
     assert own.returncode == 2
     assert own.stderr.startswith("refused (approver_is_creator): ")
-    assert est.enrol("uzovi-5008", code["code"], request).status == 202
-    done = pki(*approve, *keys["bram"])
+    assert est.enrol("uzovi-5008", first, request).status == 202
+    done = pki(*approve, *keys["bram"], "--json")
     assert done.returncode == 0, done.stderr
-    est.keep("patient", est.enrol("uzovi-5008", code["code"], request))
+    # Anna alone, with a key of hers, after Bram honestly approved; then with a half that she made up.
+    second = json.loads(done.stdout)["second_half"]
+    alone = est.enrol("uzovi-5008", first, est.request("annas"))
+    assert (alone.status, alone.text.split(":")[0]) == (401, "code_incomplete")
+    guessed = est.enrol("uzovi-5008", f"{first}-{second[::-1]}", est.folder / "annas.b64")
+    assert (guessed.status, guessed.text.split(":")[0]) == (401, "code_invalid")
+    est.keep("patient", est.enrol("uzovi-5008", f"{first}-{second}", request))
     assert pki("operator", "verify", code["reference"], "--config", str(two)).returncode == 0
 
 

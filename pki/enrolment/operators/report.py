@@ -63,6 +63,7 @@ async def verify_code(settings: PkiSettings, register: OpenRegister, selector: s
         "kvk": code.kvk,
         "dns_names": list(code.dns_names),
         "purpose": code.purpose,
+        "key": code.subject_key,
         "status": code.status,
         "certificate": made[0].reference if made else None,
         "vouched": [
@@ -70,6 +71,7 @@ async def verify_code(settings: PkiSettings, register: OpenRegister, selector: s
                 "act": item.act,
                 "operator": item.operator,
                 "retired": item.retired,
+                "whole_code": item.whole,
                 "at": item.at,
                 "statement": item.signed.statement,
                 "public_key": item.signed.key,
@@ -86,6 +88,8 @@ def _is_what_was_signed(known: Certificates, made: Registered, code: EnrolmentCo
     if made.certificate is not None:
         certified = known.read(made)
         environment, had = certified.environment, certified.holder
+        if code.subject_key not in {None, certified.subject_key}:
+            return False
     elif made.status not in {*UNDERWAY, "revoked"}:
         return False
     return (environment, had.identifier, had.organization, had.kvk, had.dns_names) == (

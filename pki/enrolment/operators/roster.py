@@ -1,8 +1,9 @@
 """Whether two operators vouched for a code: who they are, and whether they signed for what the register now says.
 
-Specification: shared `spec/pki.md`, "Issuing"; decision 0108. The row of a code is believed only as far as the two
-statements reach, which name everything that a certificate will say, the hash of the secret, and the other statement.
-Who can write the database but has no two keys can therefore not make a code that gets a certificate.
+Specification: shared `spec/pki.md`, "Issuing"; decisions 0108 and 0122. The row of a code is believed only as far as
+the two statements reach, which name everything that a certificate will say, the hash of the half that each operator was
+shown (the second one names both), and the other statement. Who can write the database but has no two keys can therefore
+not make a code that gets a certificate, nor can one operator redeem alone what both vouched for.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from pki.store.codes import EnrolmentCode
 REQUEST: Final = "code_create"
 APPROVAL: Final = "code_approve"
 ANY_KEY: Final = "any"
-"""A code entitles whoever has its secret; the key comes with the request."""
+"""A code entitles whoever has both halves; the key comes with the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Vouched:
         retired: he acts no more.
         at: as he stated it, RFC 3339.
         signed: the statement with its signature.
+        whole: it is about a code that its first operator knew whole, as all were before decision 0122.
     """
 
     act: str
@@ -41,6 +43,7 @@ class Vouched:
     retired: bool
     at: str
     signed: Signed
+    whole: bool = False
 
 
 class Roster:
@@ -78,7 +81,8 @@ class Roster:
         Raises:
             Refused: OPERATOR_UNKNOWN.
         """
-        return sign(signer, self._facts(code, REQUEST, self.name_of(signer), code.created_at, self._authorities[0]))
+        facts = self._facts(code, REQUEST, self.name_of(signer), code.created_at, self._authorities[0])
+        return sign(signer, facts | _secrets(code, REQUEST, whole=not code.two_person))
 
     def asked(self, signer: KeySigner, code: EnrolmentCode) -> Vouched:
         """What another operator asked for, verified, for the one who is about to agree with it.
@@ -98,7 +102,7 @@ class Roster:
 
         Args:
             signer: key of the second operator.
-            code: as the register has it.
+            code: as the register has it, with the second half that was drawn for him.
             at: the moment.
             statement: hash of the request that he saw and agrees with.
 
@@ -112,7 +116,7 @@ class Roster:
                 "What waits for approval under this reference is not the statement that you named; read it again.",
             )
         facts = self._facts(code, APPROVAL, self.name_of(signer), at, self._authorities[0])
-        return sign(signer, facts | {"request": asked.signed.hash})
+        return sign(signer, facts | _secrets(code, APPROVAL) | {"request": asked.signed.hash})
 
     def require_two(self, code: EnrolmentCode) -> None:
         """Two operators who act today vouched for exactly this code.
@@ -149,17 +153,20 @@ class Roster:
         if operator is None:
             raise _not_two("an operator who signed does not stand in the settings")
         authority = stated.get("authority")
-        facts = self._facts(code, act, operator.name, at, str(authority)) | more
+        whole = "code" in stated
+        facts = self._facts(code, act, operator.name, at, str(authority)) | _secrets(code, act, whole=whole) | more
         if authority not in self._authorities or stated != facts:
             raise Refused(
                 Reason.OPERATOR_SIGNATURE, "What an operator signed is not what the register says about this code."
             )
-        return Vouched(act, operator.name, operator.retired, stated["at"], signed)
+        return Vouched(act, operator.name, operator.retired, stated["at"], signed, whole)
 
     @staticmethod
     def _acting(vouched: Vouched) -> Vouched:
         if vouched.retired:
             raise _not_two("an operator who signed acts no more")
+        if vouched.whole:
+            raise _not_two("one of them knew the whole code, which is of before codes had two halves")
         return vouched
 
     @staticmethod
@@ -168,18 +175,31 @@ class Roster:
             "act": act,
             "at": at.isoformat(),
             "authority": authority,
-            "code": hashlib.sha256(code.salt + code.verifier).hexdigest(),
             "dns_names": list(code.dns_names),
             "environment": code.environment,
             "expires_at": code.expires_at.isoformat(),
             "identity": code.identifier.subject,
-            "key": ANY_KEY,
+            "key": code.subject_key or ANY_KEY,
             "kvk": code.kvk,
             "operator": operator,
             "organization": code.organization,
             "purpose": code.purpose,
             "reference": code.selector,
         }
+
+
+def _secrets(code: EnrolmentCode, act: str, *, whole: bool = False) -> dict[str, str]:
+    """Which secrets a statement is about: of the whole code, or of the half or halves that its operator answers for."""
+    first = _hash(code.salt, code.verifier)
+    if whole:
+        return {"code": first}
+    if act == REQUEST:
+        return {"first_half": first}
+    return {"first_half": first, "second_half": _hash(code.second_salt or b"", code.second_verifier or b"")}
+
+
+def _hash(salt: bytes, verifier: bytes) -> str:
+    return hashlib.sha256(salt + verifier).hexdigest()
 
 
 def _not_two(why: str) -> Refused:

@@ -6,10 +6,11 @@ import json
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
 from authz.domain.errors import Refused
@@ -17,8 +18,9 @@ from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from pki.app import OpenAuthority, open_authority
 from pki.audit.records import new_trace, operator
-from pki.enrolment.codes import draw_code, verifier_of
+from pki.enrolment.codes import read_code, verifier_of
 from pki.enrolment.desk import CodeDesk
+from pki.enrolment.operators import roster
 from pki.enrolment.operators.report import verify_code
 from pki.enrolment.operators.signing import Signed, verify
 from pki.enrolment.requests import CertificateRequest, parse_request
@@ -26,10 +28,11 @@ from pki.enrolment.service import Asker, Enrolment
 from pki.issuing import Holder
 from pki.looking import open_register
 from pki.names import dns_names_of
+from pki.notices.settings import WebhookSettings
 from pki.settings import PkiSettings
-from pki.store.codes import EnrolmentCode
+from pki.store.codes import MAX_ATTEMPTS, EnrolmentCode
 from pki.store.register import Register
-from pki.store.tables import certificates
+from pki.store.tables import certificates, webhook_deliveries
 from pki.validation.validator import ValidatedCertificate
 from tests.fakes.clock import FixedClock
 from tests.fakes.domains import EveryName
@@ -38,6 +41,9 @@ from tests.fakes.requests import request_der
 
 WHO = Identifier.parse_subject("uzovi:5000")
 HOLDER = Holder(WHO, "Zorgkantoor Test", "12345678", ("a.example.nl",))
+OTHER = Holder(Identifier.parse_subject("uzovi:6000"), "Test", "12345678")
+FORGED = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""A secret that somebody made up."""
 TYPED = operator("somebody")
 ASKER = Asker(new_trace(), "192.0.2.1")
 
@@ -63,8 +69,9 @@ async def refused(reason: Reason, work: Awaitable[object]) -> None:
 
 
 async def approved(desk: CodeDesk, holder: Holder = HOLDER, *, renewal: bool = False) -> tuple[EnrolmentCode, str]:
-    made, code = await desk.create("TST", holder, TYPED, key=ANNA_KEY.key, renewal=renewal)
-    return await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key), code
+    made, first = await desk.create("TST", holder, TYPED, key=ANNA_KEY.key, renewal=renewal)
+    done, second = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
+    return done, f"{first}\n{second}"
 
 
 async def redeem(pki: OpenAuthority, code: str) -> None:
@@ -93,12 +100,12 @@ async def test_two_operators_with_two_keys(pki: OpenAuthority, desk: CodeDesk) -
         Reason.OPERATOR_KEY_REQUIRED, desk.approve(made.selector, statement=made.statement, operator=operator("bram"))
     )
     await refused(Reason.CODE_UNAPPROVED, redeem(pki, code))
-    done = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
+    done, second = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
     assert (done.status, done.approved_by) == ("ready", "operator-key:bram")
     await refused(
         Reason.CODE_UNKNOWN, desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
     )
-    await redeem(pki, code)
+    await redeem(pki, f"{code}-{second}")
     assert [item.status for item in await pki.find()] == ["active"]
 
 
@@ -126,8 +133,8 @@ async def test_nobody_signs_for_what_he_did_not_read(pki: OpenAuthority, desk: C
     names = {"identifier": WHO.subject, "organization": HOLDER.organization, "kvk": HOLDER.kvk}
     kept = {"stated": made.request.statement, "signature": made.request.signature}
     await change(pki, change_row, **names, names=json.dumps(HOLDER.dns_names), **kept)
-    await desk.approve(made.selector, TYPED, statement=read.statement, key=BRAM_KEY.key)
-    await redeem(pki, code)
+    _, second = await desk.approve(made.selector, TYPED, statement=read.statement, key=BRAM_KEY.key)
+    await redeem(pki, code + second)
 
 
 async def test_what_the_second_operator_reads_was_signed_by_another(pki: OpenAuthority, desk: CodeDesk) -> None:
@@ -154,7 +161,7 @@ async def test_one_operator_alone_issues_nothing_at_any_door(pki: OpenAuthority,
     for code in (made, replace(made, status="ready", approved_by="operator-key:bram", two_person=False)):
         await refused(Reason.CODE_USED, pki.authority.issue("TST", HOLDER, request(), TYPED, code=code))
     assert await pki.find() == []
-    done = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
+    done, _ = await desk.approve(made.selector, statement=made.statement, operator=TYPED, key=BRAM_KEY.key)
     assert await pki.authority.issue("TST", HOLDER, request(), TYPED, code=done)
 
 
@@ -229,11 +236,123 @@ async def test_whoever_changes_an_approved_code_in_the_database_gets_nothing(
 
 async def test_a_secret_that_was_put_in_place_of_the_right_one(pki: OpenAuthority, desk: CodeDesk) -> None:
     made, code = await approved(desk)
-    forged = replace(draw_code(), selector=made.selector)
-    await change(pki, "UPDATE enrolment_codes SET verifier = :verifier", verifier=verifier_of(forged, made.salt))
-    await refused(Reason.OPERATOR_SIGNATURE, redeem(pki, forged.text()))
-    await change(pki, "UPDATE enrolment_codes SET verifier = :verifier", verifier=made.verifier)
+    given = read_code(code)
+    assert given is not None
+    assert made.second_salt is not None
+    # Either operator, and whoever else can write the register, knows one half at most and puts his own for the other.
+    for half, salt, mine, forged in (
+        ("verifier", made.salt, FORGED, replace(given, secret=FORGED)),
+        ("second_verifier", made.second_salt, FORGED, replace(given, second=FORGED)),
+    ):
+        put = f"UPDATE enrolment_codes SET {half} = :verifier"  # noqa: S608  names above
+        await change(pki, put, verifier=verifier_of(mine, salt))
+        await refused(Reason.OPERATOR_SIGNATURE, redeem(pki, forged.text()))
+        await change(pki, put, verifier=getattr(made, half))
     await redeem(pki, code)
+
+
+async def test_one_operator_alone_redeems_nothing_of_what_both_vouched_for(pki: OpenAuthority, desk: CodeDesk) -> None:
+    """After an honest approval each of them comes with the half that he was shown, and a key of his own."""
+    made, code = await approved(desk)
+    given = read_code(code)
+    assert given is not None
+    assert given.second is not None
+    annas, brams = replace(given, second=None), replace(given, secret=FORGED)
+    await refused(Reason.CODE_INCOMPLETE, redeem(pki, annas.text()))
+    await refused(Reason.CODE_INVALID, redeem(pki, replace(annas, second=FORGED).text()))
+    await refused(Reason.CODE_INVALID, redeem(pki, brams.text()))
+    await refused(Reason.CODE_INVALID, redeem(pki, made.selector + given.second))
+    await refused(Reason.CODE_INVALID, redeem(pki, given.second))
+    assert await pki.find() == []
+    await redeem(pki, code)
+    assert [item.status for item in await pki.find()] == ["active"]
+
+
+@pytest.mark.parametrize("renewal", [False, True])
+async def test_a_wrong_half_is_an_attempt_and_a_missing_one_is_not(
+    pki: OpenAuthority,
+    desk: CodeDesk,
+    renewal: bool,  # noqa: FBT001
+) -> None:
+    if renewal:
+        await redeem(pki, (await approved(desk))[1])
+    made, code = await approved(desk, renewal=renewal)
+    given = read_code(code)
+    assert given is not None
+    for _ in range(MAX_ATTEMPTS + 1):
+        await refused(Reason.CODE_INCOMPLETE, redeem(pki, replace(given, second=None).text()))
+    for _ in range(MAX_ATTEMPTS - 1):
+        await refused(Reason.CODE_INVALID, redeem(pki, replace(given, second=FORGED).text()))
+    await redeem(pki, code)
+    made, code = await approved(desk, renewal=True)
+    given = read_code(code)
+    assert given is not None
+    for wrong in (
+        replace(given, second=FORGED),
+        replace(given, secret=FORGED),
+        replace(given, secret=FORGED, second=None),
+    ):
+        await refused(Reason.CODE_INVALID, redeem(pki, wrong.text()))
+    for _ in range(MAX_ATTEMPTS - 3):
+        await refused(Reason.CODE_INVALID, redeem(pki, replace(given, second=FORGED).text()))
+    await refused(Reason.CODE_LOCKED, redeem(pki, code))
+    assert [item.selector for item in await desk.find(still_open=True) if item.status == "locked"] == [made.selector]
+
+
+async def test_what_was_shown_is_what_both_signed_for_at_the_moment_of_the_certificate(
+    pki: OpenAuthority, desk: CodeDesk
+) -> None:
+    """The second half is another one while it is compared, and the right one when the signatures are."""
+    made, code = await approved(desk)
+    given = read_code(code)
+    assert given is not None
+    assert made.second_salt is not None
+    work, put = Enrolment(pki), "UPDATE enrolment_codes SET second_verifier = :verifier"
+    await change(pki, put, verifier=verifier_of(FORGED, made.second_salt))
+    shown = await work.authenticate(WHO, replace(given, second=FORGED).text(), ASKER)
+    await change(pki, put, verifier=made.second_verifier)
+    await refused(Reason.OPERATOR_SIGNATURE, work.enrol(shown, request_der(), ASKER))
+    assert await pki.find() == []
+    await redeem(pki, code)
+
+
+async def test_a_code_that_two_approved_before_there_were_halves_gets_nothing_and_can_be_verified(
+    pki: OpenAuthority, desk: CodeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = roster._secrets
+    with monkeypatch.context() as old:
+        old.setattr(roster, "_secrets", lambda code, act, whole=True: secrets(code, act, whole=True))  # noqa: ARG005
+        old.setattr(roster.Roster, "_acting", staticmethod(lambda vouched: vouched))
+        made, code = await approved(desk)
+        asked, _ = await desk.create("TST", OTHER, TYPED, key=ANNA_KEY.key)
+    await refused(Reason.TWO_PERSONS_REQUIRED, redeem(pki, code))
+    # Nor is what one asked for then approved now: he knows the whole of it.
+    await refused(Reason.TWO_PERSONS_REQUIRED, desk.look(asked.selector, TYPED, key=BRAM_KEY.key))
+    await refused(
+        Reason.TWO_PERSONS_REQUIRED, desk.approve(asked.selector, TYPED, statement=asked.statement, key=BRAM_KEY.key)
+    )
+    async with open_register(pki.settings) as register:
+        found = await verify_code(pki.settings, register, made.selector)
+    assert [item["whole_code"] for item in found["vouched"]] == [True, True]
+    await desk.withdraw(made.selector, TYPED)
+    await redeem(pki, (await approved(desk))[1])
+
+
+async def test_a_code_for_one_key_is_for_no_other(pki: OpenAuthority, desk: CodeDesk) -> None:
+    mine = request()
+    made, first = await desk.create("TST", HOLDER, TYPED, key=ANNA_KEY.key, subject_key=mine.subject_key)
+    done, second = await desk.approve(made.selector, TYPED, statement=made.statement, key=BRAM_KEY.key)
+    code = await Enrolment(pki).authenticate(WHO, first + second, ASKER)
+    assert json.loads(done.approval.statement if done.approval else "")["key"] == mine.subject_key
+    evil = request()
+    await refused(Reason.CODE_OTHER_KEY, pki.authority.issue("TST", HOLDER, evil, TYPED, code=code))
+    for value in (None, evil.subject_key):
+        await change(pki, "UPDATE enrolment_codes SET subject_key = :value", value=value)
+        await refused(Reason.OPERATOR_SIGNATURE, pki.authority.issue("TST", HOLDER, evil, TYPED, code=code))
+    await change(pki, "UPDATE enrolment_codes SET subject_key = :value", value=mine.subject_key)
+    assert await pki.authority.issue("TST", HOLDER, mine, TYPED, code=code)
+    async with open_register(pki.settings) as register:
+        assert (await verify_code(pki.settings, register, made.selector))["key"] == mine.subject_key
 
 
 async def test_signatures_of_one_code_are_worth_nothing_on_another(pki: OpenAuthority, desk: CodeDesk) -> None:
@@ -244,7 +363,8 @@ async def test_signatures_of_one_code_are_worth_nothing_on_another(pki: OpenAuth
     await change(
         pki,
         "UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator-key:bram', approved_at = created_at,"
-        " approval_statement = :stated, approval_key = :key, approval_signature = :signature WHERE selector = :code",
+        " approval_statement = :stated, approval_key = :key, approval_signature = :signature,"
+        " second_salt = salt, second_verifier = verifier WHERE selector = :code",
         stated=good.approval.statement,
         key=good.approval.key,
         signature=good.approval.signature,
@@ -262,6 +382,9 @@ async def test_signatures_of_one_code_are_worth_nothing_on_another(pki: OpenAuth
         "UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator-key:bram'",
         """UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator-key:bram', approval_signature = 'x',
            approval_key = request_key""",
+        """UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator-key:bram', approval_signature = 'x',
+           approval_key = 'y'""",
+        "UPDATE enrolment_codes SET before_halves = true",
         "UPDATE enrolment_codes SET before_keys = true",
     ],
 )
@@ -272,7 +395,7 @@ async def test_the_database_itself_keeps_two_keys_apart(pki: OpenAuthority, desk
     await change(
         pki,
         "UPDATE enrolment_codes SET status = 'ready', approved_by = 'operator-key:bram', approval_signature = 'x',"
-        " approval_key = 'y'",
+        " approval_key = 'y', second_salt = 'x', second_verifier = 'x'",
     )
 
 
@@ -310,8 +433,8 @@ async def test_what_an_operator_signed_who_acts_no_more_gets_nobody_a_certificat
     )
     await desk.withdraw(asked.selector, TYPED)
     good, code = await CodeDesk(later).create("TST", HOLDER, TYPED, key=ANNA_KEY.key)
-    await CodeDesk(later).approve(good.selector, statement=good.statement, operator=TYPED, key=CLARA_KEY.key)
-    await redeem(later, code)
+    _, second = await CodeDesk(later).approve(good.selector, TYPED, statement=good.statement, key=CLARA_KEY.key)
+    await redeem(later, code + second)
 
 
 async def test_a_code_of_before_two_were_needed_is_worth_nothing_afterwards(
@@ -468,3 +591,43 @@ async def test_a_code_for_which_a_certificate_was_signed_makes_no_other_whatever
     _, code = await approved(desk)
     await redeem(pki, code)
     assert [item.status for item in await pki.find()] == ["expired", "active"]
+
+
+async def test_a_code_beside_a_certificate_that_works_is_told_to_the_webhook(
+    settings: PkiSettings, pki: OpenAuthority, desk: CodeDesk, clock: FixedClock
+) -> None:
+    hook = WebhookSettings.model_construct(url="https://hook.example.nl", secret_file=Path("nowhere"))
+    notices = settings.notices.model_copy(update={"webhook": hook})
+
+    async def told() -> list[dict[str, object]]:
+        async with pki.database.read() as connection:
+            rows = await connection.execute(select(webhook_deliveries.c.body).order_by(webhook_deliveries.c.id))
+            return [json.loads(row.body) for row in rows]
+
+    async with open_authority(settings.model_copy(update={"notices": notices}), clock, validator=EveryName()) as opened:
+        watched = CodeDesk(opened)
+        _, code = await approved(watched)
+        await redeem(opened, code)
+        assert await told() == []
+        made, _ = await watched.create("TST", HOLDER, TYPED, key=ANNA_KEY.key, renewal=True)
+    [body] = await told()
+    assert (body["type"], body["subject"]) == ("enrolment.code_create", "uzovi:5000")
+    assert body["data"] == {
+        "code": made.selector,
+        "environment": "TST",
+        "purpose": "renew",
+        "certificate": (await pki.find())[0].reference,
+    }
+    # Nobody to tell where no webhook is named; the audit record says it in any case.
+    await desk.withdraw(made.selector, TYPED)
+    await desk.create("TST", HOLDER, TYPED, key=ANNA_KEY.key, renewal=True)
+    assert len(await told()) == 1
+    async with pki.database.read() as connection:
+        records = [json.loads(record) for _, record in await Register(connection).unshipped(100)]
+    assert [
+        item["objects"][0]["details"]["purpose"] for item in records if item["event"]["type"].endswith("create")
+    ] == [
+        "issue",
+        "renew",
+        "renew",
+    ]

@@ -128,8 +128,8 @@ def test_two_operators_in_an_authority_that_asks_for_two(
     assert (nobody.status, nobody.err.split(":")[0]) == (2, "refused (operator_key_required)")
     keys = new_operators(run, tmp_path, config)
     made = run(*CREATE, "--json", *keys["anna"])
-    reference = json.loads(made.out)["reference"]
-    assert json.loads(made.out)["status"] == "pending"
+    reference, first = json.loads(made.out)["reference"], json.loads(made.out)["first_half"]
+    assert (json.loads(made.out)["status"], "code" in json.loads(made.out)) == ("pending", False)
     # Neither the environment nor another account makes somebody another person.
     for name in ("LOGNAME", "USER", "SUDO_USER", "SUDO_UID"):
         monkeypatch.setenv(name, "1")
@@ -157,6 +157,15 @@ def test_two_operators_in_an_authority_that_asks_for_two(
     assert done.status == 0, done.err
     for said in ("uzovi:5000", "Zorgkantoor Test", "12345678", "a.example.nl", read):
         assert said in done.err
+    # Each operator is shown his half, once, and never the other's.
+    second = done.out.splitlines()[1].removeprefix("Second half: ")
+    whole = read_code(f"{first}\n{second}")
+    assert whole is not None
+    assert (whole.selector, whole.second is None) == (reference, False)
+    for shown in (done, run("code", "list", "--all", "--json"), run("operator", "verify", reference)):
+        assert first not in shown.out + shown.err
+        assert whole.secret not in shown.out + shown.err
+    assert second not in run("code", "list", "--all", "--json").out
     assert json.loads(run("code", "list", "--json").out)[0]["approved_by"] == "operator-key:bram"
     told = json.loads(run("operator", "verify", reference, "--json").out)
     assert [(item["act"], item["operator"]) for item in told["vouched"]] == [
@@ -183,8 +192,18 @@ def test_operators_do_their_work_without_the_key_of_the_authority(run: Run, conf
     made = json.loads(run(*CREATE, "--out", "code.txt", "--json", *keys["anna"]).out)
     # What the authority could not certify is still found here.
     assert run(*CREATE, "--dns", "*.example.nl", *keys["anna"]).err.startswith("refused (request_malformed): ")
-    assert run("code", "approve", made["reference"], "--statement", made["statement"], *keys["bram"]).status == 0
+    approve = ("code", "approve", made["reference"], "--statement", made["statement"], "--out", "second.txt")
+    (tmp_path / "second.txt").write_text("precious")
+    assert "not overwritten" in run(*approve, *keys["bram"]).err
+    assert json.loads(run("code", "list", "--json").out)[0]["status"] == "pending"
+    (tmp_path / "second.txt").unlink()
+    approved = run(*approve, *keys["bram"])
+    assert approved.status == 0, approved.err
+    half = (tmp_path / "second.txt").read_text()
+    assert half.strip() not in approved.out
+    assert (tmp_path / "second.txt").stat().st_mode & 0o077 == 0
     assert json.loads(run("code", "list", "--json").out)[0]["status"] == "ready"
+    (tmp_path / "code.txt").write_text((tmp_path / "code.txt").read_text() + half)
     issue = ("issue", "--identity", "uzovi:5000", "--code", "code.txt", "--new-key", "a.key", "--out", "a.pem")
     assert run(*issue).err.startswith("failed (signer): ")
     assert run("block-key", "--key", "missing.pem").status == 1
@@ -293,15 +312,21 @@ def test_production_asks_for_two_whatever_the_settings_say(
     with_code = (*issue[:3], "--code", "code.txt", *issue[-6:])
     assert run(*with_code).err.startswith("refused (code_unapproved): ")
     assert run("code", "approve", made["reference"], *keys["anna"], *at).status == 2
-    agreed = ("--statement", made["statement"])
+    agreed = ("--statement", made["statement"], "--out", "second.txt")
     assert run("code", "approve", made["reference"], *agreed, *keys["bram"], *at).status == 0
+    # The first operator alone, after an honest approval; and the second.
+    first, second = ((tmp_path / name).read_text() for name in ("code.txt", "second.txt"))
+    assert run(*with_code).err.startswith("refused (code_incomplete): This code is the first of two halves")
+    (tmp_path / "code.txt").write_text(second)
+    assert run(*with_code).err.startswith("refused (code_invalid): ")
+    (tmp_path / "code.txt").write_text(first + second)
     # The code says who and what; the command may only repeat it.
     other = (*with_code[:3], "--dns", "b.example.nl", *with_code[3:])
     assert run(*other).err.startswith("refused (parameter_malformed): --dns")
     assert run("issue", "--identity", "uzovi:6000", *with_code[3:]).err.startswith("refused (code_other_identity): ")
     assert not (tmp_path / "key.pem").exists()
-    done = run(*with_code)
-    assert done.status == 0, done.err
+    issued = run(*with_code)
+    assert issued.status == 0, issued.err
     # A renewal with the same key and names is one act; anything else is for two.
     out = ("--out", "renewed.pem", *at)
     for more in (("--new-key", "new.pem"), ("--new-key", "new.pem", "--dns", "b.example.nl")):
@@ -310,9 +335,10 @@ def test_production_asks_for_two_whatever_the_settings_say(
     again = run(*CREATE, *keys["anna"], *at)
     assert again.err.startswith("refused (identity_has_certificate): ")
     renewal = (*CREATE, "--dns", "b.example.nl", "--renewal", "--out", "renewal.txt", "--json", *keys["anna"], *at)
-    second = json.loads(run(*renewal).out)
-    agreed = ("--statement", second["statement"])
-    assert run("code", "approve", second["reference"], *agreed, *keys["bram"], *at).status == 0
+    renewing = json.loads(run(*renewal).out)
+    agree = ("--statement", renewing["statement"], "--json")
+    done = json.loads(run("code", "approve", renewing["reference"], *agree, *keys["bram"], *at).out)
+    (tmp_path / "renewal.txt").write_text((tmp_path / "renewal.txt").read_text() + done["second_half"])
     wrong = run(
         "issue", "--identity", "uzovi:5000", "--code", "renewal.txt", "--new-key", "x.pem", "--out", "x.crt", *at
     )
@@ -320,5 +346,5 @@ def test_production_asks_for_two_whatever_the_settings_say(
     renewed = run("renew", "--identity", "uzovi:5000", "--code", "renewal.txt", "--new-key", "new.pem", *out, "--json")
     assert renewed.status == 0, renewed.err
     assert json.loads(renewed.out)["dns_names"] == ["a.example.nl", "b.example.nl"]
-    checked = json.loads(run("operator", "verify", second["reference"], "--json", *at).out)
+    checked = json.loads(run("operator", "verify", renewing["reference"], "--json", *at).out)
     assert checked["certificate"] == json.loads(renewed.out)["reference"]

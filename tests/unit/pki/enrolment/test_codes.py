@@ -1,10 +1,12 @@
 """The text of codes, and how often somebody may try."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pki.enrolment.codes import MAX_TEXT, draw_code, fits, new_salt, read_code, verifier_of
+from pki.enrolment.codes import MAX_TEXT, draw_code, draw_second, fits, in_groups, new_salt, read_code, verifier_of
 from pki.http.rate import MAX_KEYS, RateLimiter, network_of
 
 
@@ -14,6 +16,24 @@ def test_a_code_is_read_as_it_was_written_and_as_people_copy_it() -> None:
     for copied in (text, text.lower(), text.replace("-", " "), text.replace("-", ""), f"  {text}\n"):
         assert read_code(copied) == code
     assert read_code(text.replace("0", "O").replace("1", "l")) == code
+
+
+def test_two_halves_are_read_behind_one_another_and_in_no_other_way() -> None:
+    first, second = draw_code(), draw_second()
+    whole = replace(first, second=second)
+    halves = first.text(), in_groups(second)
+    for copied in (
+        whole.text(),
+        "-".join(halves),
+        "\n".join(halves),
+        "\r\n".join(halves) + "\n",
+        " ".join(halves).lower(),
+    ):
+        assert read_code(copied) == whole
+    assert read_code(halves[0]) == first != whole
+    for wrong in (halves[1], "".join(halves)[:-1], halves[0] * 2, second + second):
+        assert read_code(wrong) is None
+    assert second not in f"{whole!r} {whole}"
 
 
 @pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: text + "0", lambda text: "U" + text[1:]])
@@ -29,11 +49,11 @@ def test_no_text_makes_it_fail(text: str) -> None:
 
 def test_only_the_code_itself_fits() -> None:
     code, salt = draw_code(), new_salt()
-    verifier = verifier_of(code, salt)
-    assert fits(code, salt, verifier)
-    assert not fits(draw_code(), salt, verifier)
-    assert not fits(code, new_salt(), verifier)
-    assert not fits(code, salt, b"")
+    verifier = verifier_of(code.secret, salt)
+    assert fits(code.secret, salt, verifier)
+    assert not fits(draw_code().secret, salt, verifier)
+    assert not fits(code.secret, new_salt(), verifier)
+    assert not fits(code.secret, salt, b"")
     assert code.secret.encode() not in verifier
 
 

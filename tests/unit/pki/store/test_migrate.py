@@ -181,6 +181,46 @@ async def test_codes_of_before_operators_had_keys_are_kept_and_work_no_more(sett
     await database.close()
 
 
+async def test_codes_that_one_operator_knew_whole_are_kept_and_work_no_more(settings: PkiSettings) -> None:
+    database = Database(settings.database.address)
+    at = bindparam("at", type_=DateTime(timezone=True))
+    async with database.write() as connection:
+        await connection.run_sync(_up_to, "0009")
+        for selector, party, status, two in (
+            ("AAAAAAAA", "uzovi:1000", "pending", True),
+            ("BBBBBBBB", "uzovi:2000", "ready", True),
+            ("CCCCCCCC", "uzovi:3000", "used", True),
+            ("DDDDDDDD", "uzovi:4000", "ready", False),
+        ):
+            await connection.execute(
+                text(
+                    "INSERT INTO enrolment_codes (selector, salt, verifier, environment, identifier, organization,"
+                    " kvk, dns_names, status, two_person, created_by, created_at, expires_at, approved_by,"
+                    " request_statement, request_key, request_signature, approval_statement, approval_key,"
+                    " approval_signature) VALUES (:selector, :salt, :salt, 'PRD', :party, 'Test', '12345678', '[]',"
+                    " :status, :two, 'operator-key:anna', :at, :at, 'operator-key:bram', 'a', 'a', 'a', 'b', 'b', 'b')"
+                ).bindparams(at),
+                {"selector": selector, "salt": b"x", "party": party, "status": status, "two": two, "at": NOW},
+            )
+    await migrate(database)
+    async with database.read() as connection:
+        found = {item.selector: (item.status, item.before_halves) for item in await Codes(connection).find()}
+        assert await connection.run_sync(_differences) == []
+    assert found == {
+        "AAAAAAAA": ("withdrawn", True),
+        "BBBBBBBB": ("withdrawn", True),
+        "CCCCCCCC": ("used", True),
+        "DDDDDDDD": ("ready", False),
+    }
+    for change in ("status = 'ready'", "status = 'ready', before_halves = false"):
+        with pytest.raises(IntegrityError):
+            await _execute(database, f"UPDATE enrolment_codes SET {change} WHERE selector = 'BBBBBBBB'")  # noqa: S608  changes above
+    with pytest.raises(IntegrityError):  # a code of two has two halves before it is of use
+        await _execute(database, "UPDATE enrolment_codes SET two_person = true WHERE selector = 'DDDDDDDD'")
+    await _execute(database, "UPDATE enrolment_codes SET status = 'withdrawn' WHERE selector = 'DDDDDDDD'")
+    await database.close()
+
+
 async def _execute(database: Database, statement: str) -> None:
     async with database.write() as connection:
         await connection.execute(text(statement))
