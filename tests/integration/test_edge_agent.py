@@ -344,31 +344,6 @@ def test_who_asks_for_the_head_gets_no_body_and_spoils_no_connection(agent: Agen
     assert agent.ask().status_code == 200
 
 
-def test_a_body_in_chunks_is_judged_like_one_with_a_length(agent: Agent) -> None:
-    station = agent.station
-    body = json.dumps({"query": QUERY, "variables": {"id": RECORD, "office": "5000"}}).encode()
-    good, other = station.token(station.caller), body.replace(b'"5000"', b'"5001"')
-
-    def post(content: bytes) -> httpx.Response:
-        headers = {"content-type": "application/json", "authorization": f"Bearer {good}"}
-        pieces = (content[start : start + 100] for start in range(0, len(content), 100))
-        with httpx.Client(verify=station.client_context(station.caller), timeout=30) as client:
-            return client.post(f"https://localhost:{station.port}/graphql", content=pieces, headers=headers)
-
-    assert post(body).status_code == 200
-    refused(post(other), 403)
-
-
-def test_who_asks_for_the_head_gets_no_body_and_spoils_no_connection(agent: Agent) -> None:
-    station = agent.station
-    with httpx.Client(verify=station.client_context(station.caller), timeout=30) as client:
-        url = f"https://localhost:{station.port}/graphql"
-        for _ in range(3):
-            assert client.head(url).status_code == 405
-            refused(client.get(url), 405)
-    assert agent.ask().status_code == 200
-
-
 def test_a_websocket_is_refused(agent: Agent) -> None:
     assert agent.ask(connection="upgrade", upgrade="websocket").status_code in {400, 403, 405}
 
