@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from authz.edge.sqlite import enter_wal_mode
+
 BUSY_TIMEOUT_MS: Final = 5_000
 """Milliseconds that a connection waits for another process's transaction; ours take a few."""
 COMMAND_TIMEOUT_S: Final = 10
@@ -67,7 +69,7 @@ def prepare_file(path: str) -> None:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+        enter_wal_mode(connection.execute)
 
 
 def _any_text(stored: bytes) -> str:
