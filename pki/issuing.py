@@ -19,7 +19,7 @@ from authz.domain.reasons import Reason
 from pki.enrolment.requests import CertificateRequest
 from pki.lint.second_opinion import lint_certificate
 from pki.lint.system import Around, lint_system_certificate
-from pki.names import CertificateIdentity, subject_name
+from pki.names import MAX_NAME, CertificateIdentity, subject_name
 from pki.profiles import BACKDATE, SYSTEM_LIFETIME, Publication, system_certificate
 from pki.signing.certifying import IssuingError, new_serial_number, prepare, sign
 from pki.signing.encoding import ToBeSigned
@@ -49,7 +49,11 @@ class Holder:
     @property
     def display_name(self) -> str:
         """The common name of the subject."""
-        return self.common_name or next((name for name in self.dns_names if len(name) <= 64), self.organization)  # noqa: PLR2004  RFC 5280 ub-common-name
+        fitting = next((name for name in self.dns_names if len(name) <= MAX_NAME), None)
+        if self.common_name or fitting:
+            return self.common_name or fitting or ""
+        # As much of it as fits: a common name is counted in bytes, and no letter is cut in two.
+        return self.organization.encode()[:MAX_NAME].decode(errors="ignore").strip()
 
 
 @dataclass(frozen=True, slots=True)

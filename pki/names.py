@@ -14,6 +14,7 @@ The arc is 2.25.<UUID as integer> (ITU-T X.667), which needs no registration aut
         value       NumericString }
 """
 
+import ipaddress
 import re
 import uuid
 from collections.abc import Sequence
@@ -52,8 +53,8 @@ _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,9})){2,15}")
 _UZI_REPEATS = re.compile(rf"{_OID.pattern}-1-000000000-S-00000000-00\.000-(?P<agb>[0-9]{{8}})".encode("ascii"))
 _IA5_STRING: Final = 0x16
 _MAX_UZI_NAME: Final = 127  # bytes; DER writes such a length in one byte
-_MAX_TEXT = {NameOID.ORGANIZATION_NAME: 64, NameOID.COMMON_NAME: 64}
-"""RFC 5280 appendix A.1, upper bounds; counted in UTF-8 bytes, as OpenSSL and pyca/cryptography count."""
+MAX_NAME: Final = 64
+"""Characters of an organisation or a common name (RFC 5280 appendix A.1, upper bounds)."""
 
 
 class _SluisIdentity(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
@@ -214,8 +215,9 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
     """Build the subject of a system certificate: C, O, organizationIdentifier, serialNumber, CN, each once.
 
     Args:
-        organization: legal name, at most 64 bytes in UTF-8.
-        common_name: what people call the system, at most 64 bytes in UTF-8.
+        organization: legal name, at most `MAX_NAME` characters.
+        common_name: what people call the system, at most `MAX_NAME` bytes in UTF-8: readers such as pyca/cryptography
+            count those.
         kvk: 8 digits; becomes `NTRNL-<KvK>` (ETSI EN 319 412-1 section 5.1.4).
         identifier: repeated in serialNumber for people who read certificates; no part of Sluis reads it there.
 
@@ -223,15 +225,13 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
         InvalidValue: a text is empty, too long, holds control characters or has spaces around it, or the KvK number is
             malformed or another one than the identifier says.
     """
-    if not _KVK.fullmatch(kvk) or not kvk.strip("0"):
-        raise InvalidValue("not a KvK number: expected eight digits")
+    require_kvk(kvk)
     if kvk_within(identifier) not in {None, kvk}:
         raise InvalidValue("the KvK number and the identifier are of different organisations")
-    for oid, text in ((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)):
-        if not text.strip() or not is_display_text(text) or len(text.encode()) > _MAX_TEXT[oid]:
-            raise InvalidValue("an organisation and a common name have 1 to 64 printable characters (bytes in UTF-8)")
-        if text != text.strip():
-            raise InvalidValue("an organisation and a common name have no spaces around them")
+    require_name(organization)
+    require_name(common_name)
+    if len(common_name.encode()) > MAX_NAME:
+        raise InvalidValue(f"not a common name: expected at most {MAX_NAME} bytes in UTF-8")
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "NL"),
@@ -241,6 +241,55 @@ def subject_name(*, organization: str, common_name: str, kvk: str, identifier: I
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def require_kvk(text: str) -> None:
+    """See that this is a KvK number.
+
+    Raises:
+        InvalidValue: it is not.
+    """
+    if not _KVK.fullmatch(text):
+        raise InvalidValue("not a KvK number: expected eight digits")
+    if not text.strip("0"):
+        raise InvalidValue("not a KvK number: eight zeros are the number of nobody")
+
+
+def require_name(text: str) -> None:
+    """See that people can read this as the name of an organisation or a system, and that it fits.
+
+    Raises:
+        InvalidValue: it is not so.
+    """
+    if not text.strip() or not is_display_text(text) or len(text) > MAX_NAME:
+        raise InvalidValue(f"not a name: expected 1 to {MAX_NAME} printable characters, and there are {len(text)}")
+    if text != text.strip():
+        raise InvalidValue("not a name: expected no spaces around it")
+
+
+def require_dns_name(text: str) -> None:
+    """See that this is a name of DNS, by which the holder's servers are reached.
+
+    Raises:
+        InvalidValue: it is not.
+    """
+    if _is_address(text):
+        raise InvalidValue("not a DNS name: expected the name of a host and not its IP address")
+    if not is_host_name(text):
+        raise InvalidValue(
+            "not a DNS name: expected lower-case letters, digits and hyphens between dots, without wildcard, at most"
+            f" {MAX_DNS_NAME_LENGTH} characters"
+        )
+
+
+def _is_address(text: str) -> bool:
+    """Whether programs would read this as an address and never look it up, such as 127.0.0.1 and 127.1."""
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        head, dot, last = text.rpartition(".")
+        return bool(head and dot and last.isascii() and last.isdigit())
+    return True
 
 
 def kvk_within(identifier: Identifier) -> str | None:
@@ -286,8 +335,8 @@ def subject_alternative_name(
     """
     if len(dns_names) > MAX_DNS_NAMES or len(set(dns_names)) != len(dns_names):
         raise InvalidValue(f"a certificate has at most {MAX_DNS_NAMES} different DNS names")
-    if not all(is_host_name(name) for name in dns_names):
-        raise InvalidValue("not a DNS name: expected lower-case letters, digits, hyphens and dots")
+    for dns_name in dns_names:
+        require_dns_name(dns_name)
     names: list[x509.GeneralName] = [*(x509.DNSName(name) for name in dns_names), encode_identity(identity)]
     if uzi_authority is not None and identity.identifier.kind is IdentifierKind.AGB:
         names.append(uzi_layout(uzi_authority, identity.identifier))

@@ -33,6 +33,14 @@ _FORMS = {
     IdentifierKind.KVK: re.compile(r"[0-9]{8}"),
     IdentifierKind.URA: re.compile(r"[0-9]{1,8}"),
 }
+_SAID = {
+    # Some published examples show nine, which is a known trap (shared `domain.md`).
+    IdentifierKind.AGB: "8 digits (never 9, as some examples show)",
+    IdentifierKind.UZOVI: "4 digits",
+    IdentifierKind.OIN: "20 digits",
+    IdentifierKind.KVK: "8 digits",
+    IdentifierKind.URA: "1 to 8 digits",
+}
 _URA_DIGITS = 8
 
 OID_OF_KIND = {
@@ -60,7 +68,7 @@ class Identifier:
 
     def __post_init__(self) -> None:
         if not _FORMS[self.kind].fullmatch(self.value):
-            raise InvalidValue(f"not a well-formed {self.kind.name} identifier")
+            raise InvalidValue(f"not a well-formed {self.kind.name} identifier: expected {_SAID[self.kind]}")
         if not self.value.strip("0"):
             raise InvalidValue(f"an all-zero {self.kind.name} identifier means 'none' and names nobody")
         if self.kind is IdentifierKind.URA:

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authz.domain.errors import Refused, SluisError
+from authz.domain.errors import InvalidValue, Refused, SluisError
 from authz.domain.files import PRIVATE, PUBLIC, Draft, is_same_file, naming, read_limited, sync_folder, write_new
 from authz.domain.reasons import Reason
 from pki.enrolment.requests import MAX_REQUEST_BYTES, CertificateRequest, parse_request
@@ -67,7 +67,7 @@ class Delivery:
             OSError: a file cannot be read or written.
         """
         if (csr is None) == (self._key_file is None):
-            raise CommandError("expected either --csr or --new-key")
+            raise InvalidValue("expected either --csr or --new-key")
         self._check(csr)
         request = _read_request(csr) if csr is not None else self._make_key()
         try:
@@ -120,7 +120,7 @@ class Delivery:
 
     def _make_key(self) -> CertificateRequest:
         if self._key_file is None:
-            raise CommandError("expected either --csr or --new-key")
+            raise InvalidValue("expected either --csr or --new-key")
         key = new_key("ec-p256")
         taken = os.path.lexists(self._key_file)
         place = self._key_file.with_name(f"{self._key_file.name}.pending") if taken else self._key_file

@@ -13,7 +13,7 @@ from pki.cli.shared import (
     Environment,
     Identity,
     emit,
-    identifier,
+    holder,
     operator,
     with_authority,
     with_desk,
@@ -66,13 +66,12 @@ def create(
 
         from pki.cli.showing import make_code  # noqa: PLC0415
         from pki.enrolment.desk import CodeDesk  # noqa: PLC0415
-        from pki.issuing import Holder  # noqa: PLC0415
 
-        holder = Holder(identifier(identity), organization, kvk, tuple(dns or ()))
+        party = holder(identity, organization, kvk, dns or ())
         life = timedelta(days=days) if days else None
         place = pki.environment(environment)
         how = {"life": life, "key": signer, "renewal": renewal, "subject_key": only}
-        return await make_code(CodeDesk(pki), place, holder, operator(), out, **how)
+        return await make_code(CodeDesk(pki), place, party, operator(), out, **how)
 
     only = None if key is None else _key_hash(key)
     signer = opened(operator_key, operator_passphrase_file)

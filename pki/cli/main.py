@@ -25,7 +25,9 @@ from pki.cli.shared import (
     Config,
     Environment,
     Identity,
+    dns_names,
     emit,
+    holder,
     identifier,
     operator,
     settings_of,
@@ -104,7 +106,6 @@ def issue(
         from authz.domain.reasons import Reason  # noqa: PLC0415
         from pki.cli.delivery import Delivery  # noqa: PLC0415
         from pki.cli.showing import hand_over, redeem_here  # noqa: PLC0415
-        from pki.issuing import Holder  # noqa: PLC0415
 
         who, by = identifier(identity), operator()
         files = Delivery(out, new_key, overwrite=False)
@@ -119,8 +120,8 @@ def issue(
             )
         if organization is None or kvk is None:
             raise Refused(Reason.PARAMETER_MISSING, "Expected --organization and --kvk, or --code.")
-        holder = Holder(who, organization, kvk, tuple(dns or ()))
-        return await hand_over(pki, files, csr, lambda request: pki.issue(holder, request, by, environment=environment))
+        party = holder(identity, organization, kvk, dns or ())
+        return await hand_over(pki, files, csr, lambda request: pki.issue(party, request, by, environment=environment))
 
     registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"issued {registered.reference} to {out}")
@@ -167,7 +168,7 @@ def renew(
                 csr,
                 lambda request: redeem_here(pki, place, who, code, request, by, renewal=True, stated=stated, **options),
             )
-        options["dns_names"] = dns
+        options["dns_names"] = dns_names(dns)
         return await hand_over(
             pki, files, csr, lambda request: pki.renew(who, request, by, environment=environment, **options)
         )

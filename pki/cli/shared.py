@@ -5,7 +5,7 @@ Everything slow is imported inside, so that showing help imports none of it.
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from authz.domain.errors import InvalidValue, Refused
     from authz.domain.identifiers import Identifier
     from pki.app import OpenAuthority
     from pki.audit.records import Actor
     from pki.enrolment.opening import OpenDesk
+    from pki.issuing import Holder
     from pki.looking import OpenRegister
     from pki.settings import PkiSettings
 
@@ -26,6 +28,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Identity = Annotated[str, typer.Option("--identity", help="uzovi:5000, agbcode:01234567, kvk:..., oin:..., ura:...")]
 Environment = Annotated[str | None, typer.Option("--environment", help="PRD, TST or ACC; not needed when only one.")]
 CONFIG: Final = Path("pki.toml")
+_SHOWN: Final = 80
+"""Characters of what was typed that an error shows."""
 Result = TypeVar("Result")
 Acting = TypeVar("Acting", "OpenAuthority", "OpenDesk")
 Opened = TypeVar("Opened")
@@ -97,14 +101,59 @@ def identifier(text: str) -> "Identifier":
     Raises:
         Refused: PARAMETER_MALFORMED.
     """
-    from authz.domain.errors import InvalidValue, Refused  # noqa: PLC0415
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
     from authz.domain.identifiers import Identifier  # noqa: PLC0415
-    from authz.domain.reasons import Reason  # noqa: PLC0415
 
     try:
         return Identifier.parse_subject(text)
     except InvalidValue as error:
-        raise Refused(Reason.PARAMETER_MALFORMED, f"--identity: {error}.") from error
+        raise _wrong("--identity", text, error) from error
+
+
+def holder(identity: str, organization: str, kvk: str, dns: "Sequence[str]") -> "Holder":
+    """Who is to have a certificate, as typed.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED, naming the option, what was typed and what is expected.
+    """
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
+    from pki.issuing import Holder  # noqa: PLC0415
+    from pki.names import require_dns_name, require_kvk, require_name  # noqa: PLC0415
+
+    who = identifier(identity)
+    given = [("--organization", organization, require_name), ("--kvk", kvk, require_kvk)]
+    for option, text, check in (*given, *(("--dns", name, require_dns_name) for name in dns)):
+        try:
+            check(text)
+        except InvalidValue as error:
+            raise _wrong(option, text, error) from error
+    return Holder(who, organization, kvk, tuple(dns))
+
+
+def dns_names(names: "Sequence[str] | None") -> "tuple[str, ...] | None":
+    """What `--dns` says; None when it was left out.
+
+    Raises:
+        Refused: PARAMETER_MALFORMED.
+    """
+    from authz.domain.errors import InvalidValue  # noqa: PLC0415
+    from pki.names import require_dns_name  # noqa: PLC0415
+
+    for name in names or ():
+        try:
+            require_dns_name(name)
+        except InvalidValue as error:
+            raise _wrong("--dns", name, error) from error
+    return tuple(names) if names else None
+
+
+def _wrong(option: str, text: str, error: "InvalidValue") -> "Refused":
+    """What was typed is shown again, to who typed it, with nothing in it that a terminal obeys."""
+    from authz.domain.errors import Refused  # noqa: PLC0415
+    from authz.domain.reasons import Reason  # noqa: PLC0415
+
+    shown = json.dumps(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+    return Refused(Reason.PARAMETER_MALFORMED, f"{option} {shown}: {error}.")
 
 
 def operator() -> "Actor":

@@ -77,9 +77,11 @@ def _finding(name: str, result: DnssecResult) -> DomainFinding | None:
         return None
     reason = _REASONS[result.standing]
     advice = advise(result)
+    # The chain is sound, and what it proves is that there is nothing.
+    found = "its zone proves that there is no such name." if result.standing is Standing.ABSENT else result.message
     if advice is None:
-        return DomainFinding(name, reason, result.message, "this machine's settings", "Check the resolver.")
-    return DomainFinding(name, reason, result.message, advice.where, advice.what)
+        return DomainFinding(name, reason, found, "this machine's settings", "Check the resolver.")
+    return DomainFinding(name, reason, found, advice.where, advice.what)
 
 
 def _too_late(name: str, seconds: float) -> DomainFinding:

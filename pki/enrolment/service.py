@@ -130,7 +130,7 @@ class Enrolment:
         if found.identifier != identifier:
             # It counted as a wrong attempt, or a code that leaked without its identity would find it.
             await self._refuse(asker, found, Reason.CODE_OTHER_IDENTITY)
-            raise _not_now(Reason.CODE_OTHER_IDENTITY, "of another identity than the user name says")
+            raise _not_now(Reason.CODE_OTHER_IDENTITY, "of another identity than the one that it was shown for")
         if found.status == "pending":
             await self._refuse(asker, found, Reason.CODE_UNAPPROVED)
             raise _not_now(

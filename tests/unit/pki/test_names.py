@@ -17,6 +17,7 @@ from pki.names import (
     encode_identity,
     identity_of,
     is_host_name,
+    require_dns_name,
     subject_alternative_name,
     subject_name,
 )
@@ -103,7 +104,12 @@ def test_host_names(text: str, good: bool) -> None:  # noqa: FBT001
 def test_a_subject_that_cannot_be_shown_is_refused() -> None:
     who = IDENTITY.identifier
     subject_name(organization="Zorg & Co", common_name="a", kvk="12345678", identifier=who)
+    # Characters of an organisation and not its bytes; of a common name bytes, which some readers count.
+    subject_name(organization="é" * 64, common_name="é" * 32, kvk="12345678", identifier=who)
     for organization, common_name, kvk in (
+        ("é" * 65, "a", "12345678"),
+        ("a", "é" * 33, "12345678"),
+        ("a ", "a", "12345678"),
         ("", "a", "12345678"),
         (" ", "a", "12345678"),
         ("x" * 65, "a", "12345678"),
@@ -115,6 +121,13 @@ def test_a_subject_that_cannot_be_shown_is_refused() -> None:
     ):
         with pytest.raises(InvalidValue):
             subject_name(organization=organization, common_name=common_name, kvk=kvk, identifier=who)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", "127.1", "::1", "[::1]", "2001:db8::1", "a.b.9", "10.0.0.256"])
+def test_an_address_is_no_dns_name(text: str) -> None:
+    with pytest.raises(InvalidValue, match="not a DNS name"):
+        require_dns_name(text)
+    require_dns_name(f"x{text.replace(':', '').strip('[]')}.nl")
 
 
 def test_too_many_or_repeated_dns_names_are_refused() -> None:

@@ -57,6 +57,38 @@ ISSUE = (
 )
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--organization", "", '--organization "": not a name: expected 1 to 64 printable characters'),
+        ("--organization", "x" * 65, f'--organization "{"x" * 65}": not a name: expected 1 to 64'),
+        ("--organization", "\x1b[31m", '--organization "\\u001b[31m": not a name'),
+        ("--organization", "a" * 300, f'--organization "{"a" * 80}...": not a name'),
+        ("--kvk", "00000000", '--kvk "00000000": not a KvK number: eight zeros are the number of nobody'),
+        ("--kvk", "1234567", '--kvk "1234567": not a KvK number: expected eight digits'),
+        ("--dns", "B.example.nl", '--dns "B.example.nl": not a DNS name: expected lower-case'),
+        ("--dns", "127.0.0.1", '--dns "127.0.0.1": not a DNS name: expected the name of a host and not its IP address'),
+        ("--identity", "agbcode:076543210", '--identity "agbcode:076543210": not a well-formed AGB'),
+        ("--identity", "agbcode:076543210", "expected 8 digits"),
+        ("--identity", "uzovi", '--identity "uzovi": not a subject identifier: expected <kind>:<value>'),
+    ],
+)
+def test_what_is_vetted_wrongly_is_told_with_option_value_and_expectation(
+    run: Run, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    vetted = ("--identity", "uzovi:5000", "--organization", "Test", "--kvk", "12345678", "--dns", "a.example.nl")
+    for command in (("issue", "--new-key", "a.key", "--out", "a.pem"), ("code", "create")):
+        done = run(*command, *vetted, option, value)
+        assert (done.status, said in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    assert not (tmp_path / "a.key").exists()
+
+
+def test_a_call_without_request_or_key_is_wrong(run: Run) -> None:
+    for more in ((), ("--new-key", "a.key", "--csr", "a.csr")):
+        done = run(*ISSUE, *more, "--out", "a.pem")
+        assert (done.status, "expected either --csr or --new-key" in done.err) == (2, True)
+
+
 def test_issue_renew_revoke_and_list(run: Run, tmp_path: Path) -> None:
     issued = run(*ISSUE, "--new-key", "a.key", "--out", "a.pem", "--json")
     assert issued.status == 0, issued.err
@@ -108,7 +140,7 @@ def test_no_certificate_for_a_name_that_is_proven_not_to_exist_and_no_file_eithe
         (("revoke", "--serial", "abc"), 2, "certificate_unknown"),
         (("renew", "--identity", "uzovi:5000", "--new-key", "k", "--out", "c"), 2, "certificate_unknown"),
         (("renew", "--identity", "agbcode:00000000", "--new-key", "k", "--out", "c"), 2, "parameter_malformed"),
-        ((*ISSUE, "--out", "c.pem"), 1, "either --csr or --new-key"),
+        ((*ISSUE, "--out", "c.pem"), 2, "either --csr or --new-key"),
         ((*ISSUE, "--new-key", "k", "--out", "nowhere/c.pem"), 1, "expected a folder"),
         ((*ISSUE, "--csr", "missing.csr", "--out", "c.pem"), 1, "missing.csr"),
         ((*ISSUE, "--environment", "PRD", "--new-key", "k", "--out", "c.pem"), 2, "parameter_malformed"),

@@ -10,7 +10,7 @@ from authz.domain.domains import MAX_TEXT, DomainFinding, DomainsNotSecure
 from authz.domain.errors import InvalidValue
 from authz.domain.reasons import Reason
 from pki.dnssec import Answer, DnssecResult, DnssecState
-from pki.dnssec.onboarding import CONCURRENT, examine
+from pki.dnssec.onboarding import CONCURRENT, _finding, examine
 from pki.dnssec.opening import open_dnssec
 from pki.dnssec.settings import DnssecSettings
 from tests.fakes.clock import FixedClock
@@ -182,6 +182,13 @@ async def test_an_anchor_file_that_was_damaged_meanwhile_stops_the_check(tmp_pat
     state.write_text("{")
     with pytest.raises(InvalidValue):
         await examine(opened.validator, ["pep.goed.nl"], CLOCK, seconds=10)
+
+
+def test_a_name_that_is_nowhere_is_told_as_that_and_not_as_secure() -> None:
+    result = DnssecResult("pep.goed.nl.", DnssecState.SECURE, "is secure (nxdomain)", CLOCK.now(), (), Answer.NXDOMAIN)
+    finding = _finding("pep.goed.nl", result)
+    assert finding is not None
+    assert (finding.state, finding.message) == ("absent", "its zone proves that there is no such name.")
 
 
 @pytest.mark.parametrize(
