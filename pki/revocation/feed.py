@@ -5,9 +5,13 @@ alone"); docs/decisions/0018. It is a compact JWS of `typ: certificate-revocatio
 CA's key), `iat`, `exp`, `version` and `revoked` (thumbprint -> moment after which every CRL in use has it). The key
 that answers OCSP for this CA signs it, and its certificate comes along as `x5c`: it may speak about revocation.
 
+However many readers wait, the feed of a CA is looked up and signed by one task at a time: whoever asks while one is at
+work gets what the next one finds, so nobody gets a state of before he asked, and two tasks serve any number.
+
 It only hurries: who reads no feed learns everything from the CRL, and nothing that is absent here is thereby good.
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -59,6 +63,8 @@ class CertificateFeed:
         self._responder = responder
         self._clock = clock
         self._signed: dict[str, SignedFeed] = {}
+        self._next: dict[str, asyncio.Task[SignedFeed]] = {}
+        self._turns = {ca.name: asyncio.Lock() for ca in cas}
 
     async def current(self, name: str) -> SignedFeed | None:
         """The feed of a CA, as new as the register; None when there is no such CA.
@@ -69,12 +75,28 @@ class CertificateFeed:
         ca = self._cas.get(name)
         if ca is None:
             return None
-        at = self._clock.now()
+        task = self._next.get(name)
+        if task is None:
+            task = self._next[name] = asyncio.create_task(self._turn(ca))
+            # All who asked may have gone away; a failure then concerns nobody.
+            task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        # Who goes away takes it from nobody else.
+        return await asyncio.shield(task)
+
+    async def _turn(self, ca: IssuingCa) -> SignedFeed:
+        async with self._turns[ca.name]:
+            # From here on the register is looked at: who asks later may know of a newer state.
+            del self._next[ca.name]
+            return await self._look(ca)
+
+    async def _look(self, ca: IssuingCa) -> SignedFeed:
+        name, at = ca.name, self._clock.now()
         async with self._database.read() as connection:
             register = StatusRegister(connection)
             version = await register.version()
             held = self._signed.get(name)
-            if held is not None and held.version == version and at < held.renew_at:
+            if held is not None and (held.version > version or (held.version == version and at < held.renew_at)):
+                # Never back to a lower version, which readers would refuse: a copy that lags, or was put back.
                 return held
             found = await register.recently_revoked(name, at - WINDOW, MAX_ENTRIES)
         revoked = {thumbprint_of(der): int((when + WINDOW).timestamp()) for der, when in found}
