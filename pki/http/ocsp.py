@@ -16,7 +16,8 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from authz.domain.clock import Clock
-from authz.edge.client_certificate import RAW_PATH_HEADER
+from authz.edge.client_certificate import PEER_ADDRESS_HEADER, RAW_PATH_HEADER, peer_address
+from pki.http.rate import network_of
 from pki.ocsp.messages import MAX_REQUEST_BYTES
 from pki.ocsp.responder import OcspAnswer, Responder
 
@@ -77,7 +78,7 @@ class OcspApplication:
             return _Reply(HTTPStatus.METHOD_NOT_ALLOWED, {"allow": "GET, HEAD, POST"})
         if len(asked) > _MAX_PATH:
             return _Reply(HTTPStatus.REQUEST_URI_TOO_LONG)
-        answer = await self._responder.answer(name, _decoded(asked))
+        answer = await self._responder.answer(name, _decoded(asked), _source(headers))
         told = self._for_caches(answer)
         if "etag" in told and told["etag"] in headers.get("if-none-match", ""):
             return _Reply(HTTPStatus.NOT_MODIFIED, told)
@@ -89,7 +90,7 @@ class OcspApplication:
         body = await _body(receive)
         if body is None:
             return _Reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        answer = await self._responder.answer(name, body)
+        answer = await self._responder.answer(name, body, _source(headers))
         # A cache keeps no answers to POST (RFC 9110 section 9.3.3), and must not be led to believe otherwise.
         return _Reply(HTTPStatus.OK, {"cache-control": "no-store"} | _TYPE, answer.content)
 
@@ -104,6 +105,11 @@ class OcspApplication:
             "last-modified": format_datetime(answer.window.this_update, usegmt=True),
             "expires": format_datetime(answer.window.next_update, usegmt=True),
         }
+
+
+def _source(headers: Mapping[str, str]) -> str:
+    """Who counts as one asker."""
+    return network_of(peer_address(headers.get(PEER_ADDRESS_HEADER)))
 
 
 def _decoded(asked: str) -> bytes:

@@ -17,7 +17,7 @@ from asn1crypto import algos, core, ocsp
 from pki.revocation.crl import RevocationReason
 
 MAX_REQUEST_BYTES: Final = 4096
-MAX_QUESTIONS: Final = 16
+MAX_QUESTIONS: Final = 4
 """Certificates in one request; RFC 5019 section 2.1.1 asks for one."""
 MAX_NONCE: Final = 128
 """Octets. RFC 9654 section 2.1: 1 to 128; a request with another length is malformed."""
@@ -166,6 +166,10 @@ def _question(found: ocsp.CertId) -> Question:
     algorithm = found["hash_algorithm"]["algorithm"]
     name_hash, key_hash = bytes(found["issuer_name_hash"].native), bytes(found["issuer_key_hash"].native)
     serial_number = int(found["serial_number"].native)
+    if serial_number < 0:
+        # RFC 5280 section 4.1.2.2: positive. Zero is asked about as well, because such certificates are said to exist;
+        # ours are none of them, so it is unknown.
+        raise MalformedRequest("a serial number is negative")
     encoded = bytes(found.dump())
     # It comes back in a signed answer, so it is exactly what we would have written, and nothing hides in it.
     rest = core.OctetString(name_hash).dump() + core.OctetString(key_hash).dump() + core.Integer(serial_number).dump()

@@ -3,7 +3,9 @@
 Specification: RFC 6960; RFC 5019 (answers made once and given to everybody); shared `spec/pki.md`, "Revocation"
 ("pre-signed, nonce echoed when asked"). An answer without a nonce was signed ahead of time (`pki.ocsp.rounds`),
 and is given to whoever asks until half its life is over or the register says something else; one that is missing,
-because the certificate is new, is signed at once. With a nonce it is signed for the one who asks. Each request looks at
+because the certificate is new, is signed at once. With a nonce it is signed for the one who asks, in a thread and
+within a budget (decision 0123); beyond that he gets the answer without it, which RFC 5019 section 4 tells clients to
+take, or "try later" where there is none. Each request looks at
 the change counter of the register first, so no answer outlives a revocation here, whichever process made it, and a
 register that cannot be read means "try later".
 """
@@ -13,15 +15,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
+
 from authz.domain.clock import Clock
 from authz.domain.errors import Refused
 from pki.issuing import IssuingCa, IssuingError
 from pki.ocsp.ahead import MAX_AHEAD, SignedAhead, Wanted
+from pki.ocsp.budget import SigningBudget
 from pki.ocsp.key import RENEW_BEFORE, ResponderKey, issuer_hashes, new_responder_key
 from pki.ocsp.messages import (
     ErrorStatus,
     MalformedRequest,
     OcspRequest,
+    Question,
+    Status,
     Window,
     encode_answers,
     error_response,
@@ -34,6 +41,9 @@ from pki.store.status import UNKNOWN, StatusRegister
 
 ANSWER_LIFE: Final = timedelta(hours=1)
 """nextUpdate after thisUpdate: the age that the field allows a CRL."""
+AT_ONCE: Final = 2
+"""Answers that are signed for who asks at the same time; others wait their turn."""
+_LOG: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +68,17 @@ class Responder:
         clock: read once for each request.
         life: of an answer.
         limit: certificates of one CA whose answers are kept.
+        budget: how many answers are signed for who asks.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  the last ones are for tests
         self,
         database: Database,
         cas: tuple[IssuingCa, ...],
         clock: Clock,
         life: timedelta = ANSWER_LIFE,
         limit: int = MAX_AHEAD,
+        budget: SigningBudget | None = None,
     ) -> None:
         self._database = database
         self._cas = {ca.name: ca for ca in cas}
@@ -80,21 +92,32 @@ class Responder:
         self._life = life
         self._keys: dict[str, ResponderKey] = {}
         self._certifying = asyncio.Lock()
+        self._budget = budget or SigningBudget()
+        self._signing = asyncio.Semaphore(AT_ONCE)
 
     def speaks_for(self, name: str) -> bool:
         """Whether there is a CA of this name."""
         return name in self._cas
 
-    async def answer(self, name: str, der: bytes) -> OcspAnswer:
+    async def answer(self, name: str, der: bytes, source: str = "") -> OcspAnswer:
         """Answer one request to the responder of one CA.
 
         Args:
             name: of the CA; one that `speaks_for`.
             der: the request as it came.
+            source: who counts as one asker (`pki.http.rate.network_of`).
 
         Returns:
             Always an answer; RFC 6960 has its own errors, which are not signed.
         """
+        try:
+            return await self._answer(name, der, source)
+        except Exception as error:  # noqa: BLE001  RFC 6960 section 2.3: whatever went wrong has an answer
+            # Its kind only: the text may hold what was asked.
+            _LOG.error("ocsp_failed", why=type(error).__name__)
+            return OcspAnswer(error_response(ErrorStatus.INTERNAL_ERROR))
+
+    async def _answer(self, name: str, der: bytes, source: str) -> OcspAnswer:
         try:
             request = parse_request(der)
         except MalformedRequest:
@@ -103,7 +126,7 @@ class Responder:
             # RFC 5019 section 2.2.3: not an authority on that certificate.
             return OcspAnswer(error_response(ErrorStatus.UNAUTHORIZED))
         try:
-            return await self._authoritative(self._cas[name], request)
+            return await self._authoritative(self._cas[name], request, source)
         except (StoreUnavailable, SignerError):
             return OcspAnswer(error_response(ErrorStatus.TRY_LATER))
         except (IssuingError, Refused):  # the key of the CA, or the lints, do not do what they should
@@ -126,12 +149,20 @@ class Responder:
         """
         return await self._key(self._cas[name], self._clock.now())
 
-    async def _authoritative(self, ca: IssuingCa, request: OcspRequest) -> OcspAnswer:
+    async def _authoritative(self, ca: IssuingCa, request: OcspRequest, source: str) -> OcspAnswer:
         at = self._clock.now().replace(microsecond=0)
         key, ahead = await self._key(ca, at), self.ahead[ca.name]
         first = request.questions[0]
-        alone = len(request.questions) == 1 and request.nonce is None
-        form = ahead.form_of(first) if alone else None
+        form = ahead.form_of(first) if len(request.questions) == 1 else None
+        nonce, paid = request.nonce, False
+        if form is None or nonce is not None:
+            paid = self._budget.take(source)
+            if form is None and not paid:
+                return OcspAnswer(error_response(ErrorStatus.TRY_LATER))
+            if not paid:
+                nonce = None
+            else:
+                form = None
         async with self._database.read() as connection:
             register = StatusRegister(connection)
             version = await register.version()
@@ -156,11 +187,13 @@ class Responder:
                 held.version = version
                 self.given["ahead"] += 1
             return OcspAnswer(*ahead.response(held, first, form))
+        if not paid and not self._budget.take(source):
+            return OcspAnswer(error_response(ErrorStatus.TRY_LATER))
         self.given["asked"] += 1
         window = Window(at, min(at + self._life, key.not_after))
-        data = encode_answers(key.key_hash, answers, window, request.nonce)
-        content = join_response(data, key.signer.algorithm, key.signer.sign(data), key.certificate)
-        return OcspAnswer(content, None if request.nonce else window)
+        async with self._signing:
+            content = await asyncio.to_thread(_signed, key, answers, window, nonce)
+        return OcspAnswer(content, None if nonce else window)
 
     async def _key(self, ca: IssuingCa, at: datetime) -> ResponderKey:
         async with self._certifying:
@@ -174,3 +207,8 @@ class Responder:
                     raise
                 return held
             return self._keys[ca.name]
+
+
+def _signed(key: ResponderKey, answers: list[tuple[Question, Status]], window: Window, nonce: bytes | None) -> bytes:
+    data = encode_answers(key.key_hash, answers, window, nonce)
+    return join_response(data, key.signer.algorithm, key.signer.sign(data), key.certificate)

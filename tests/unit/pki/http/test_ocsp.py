@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from asn1crypto import core
+from asn1crypto import ocsp as asn1_ocsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +19,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authz.domain.identifiers import Identifier
+from authz.edge.client_certificate import PEER_ADDRESS_HEADER
 from pki.app import OpenAuthority, open_authority
 from pki.audit.records import operator
 from pki.certificate_files import read_certificate
@@ -24,6 +27,8 @@ from pki.http.application import create_application
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Published
 from pki.issuing import Holder
+from pki.ocsp.budget import BURST_ALL, BURST_EACH, SECONDS_EACH, SigningBudget
+from pki.ocsp.key import issuer_hashes
 from pki.ocsp.responder import Responder
 from pki.revocation.crl import RevocationReason
 from pki.settings import PkiSettings
@@ -42,9 +47,23 @@ REASONS = [item for item in RevocationReason if item not in {"certificateHold", 
 ASK = {"content-type": "application/ocsp-request"}
 
 
+class Seconds:
+    """A clock that stands still unless a test moves it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def responder(pki: OpenAuthority) -> Responder:
-    return Responder(pki.database, pki.cas, pki.clock)
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def responder(pki: OpenAuthority, seconds: Seconds) -> Responder:
+    return Responder(pki.database, pki.cas, pki.clock, budget=SigningBudget(seconds))
 
 
 @pytest.fixture
@@ -221,6 +240,110 @@ async def test_what_is_no_request(der: bytes, client: httpx.AsyncClient) -> None
     fetched = await client.get(f"{URL}/{quote(base64.b64encode(der).decode(), safe='')}")
     assert fetched.content == b"\x30\x03\x0a\x01\x01"
     assert fetched.headers["cache-control"] == "no-store"
+
+
+def numbered(pki: OpenAuthority, *serial_numbers: int, nonce: bytes | None = None) -> bytes:
+    """A question about numbers that no library would ask about."""
+    issuer = next(item for item in issuer_hashes(pki.cas[0]) if item[0] == "sha1")
+    _, name_hash, key_hash = issuer
+    asked = [
+        {
+            "req_cert": {
+                "hash_algorithm": {"algorithm": "sha1", "parameters": core.Null()},
+                "issuer_name_hash": name_hash,
+                "issuer_key_hash": key_hash,
+                "serial_number": number,
+            }
+        }
+        for number in serial_numbers
+    ]
+    extension = {"extn_id": "nonce", "critical": False, "extn_value": core.OctetString(nonce or b"")}
+    more = {"request_extensions": [extension]} if nonce else {}
+    return bytes(asn1_ocsp.OCSPRequest({"tbs_request": {"request_list": asked, **more}}).dump())
+
+
+@pytest.mark.parametrize("number", [-1, -5, -128, -(2**159)])
+async def test_a_negative_serial_number_is_malformed(
+    number: int, client: httpx.AsyncClient, pki: OpenAuthority
+) -> None:
+    malformed = ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+    for der in (numbered(pki, number), numbered(pki, number, nonce=b"n" * 16), numbered(pki, 5, number)):
+        assert (await ask(client, der)).response_status is malformed
+        assert (await client.get(in_path(der))).content == b"\x30\x03\x0a\x01\x01"
+    for known in (0, 5, 2**159):
+        answer = await ask(client, numbered(pki, known))
+        assert answer.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+
+
+async def test_whatever_goes_wrong_inside_is_an_answer_of_ocsp_and_no_text_of_ours(
+    client: httpx.AsyncClient, pki: OpenAuthority, responder: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    der = question(pki, await issued(pki))
+
+    def broken(*_given: object) -> None:
+        raise OverflowError("secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(responder.ahead["issuing-tst"], "form_of", broken)
+        answer = await ask(client, der)
+        assert answer.response_status is ocsp.OCSPResponseStatus.INTERNAL_ERROR
+        assert (await client.get(in_path(der))).content == b"\x30\x03\x0a\x01\x02"
+    assert (await ask(client, der)).response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+
+
+def has_nonce(answer: ocsp.OCSPResponse) -> bool:
+    return any(item.oid == x509.OCSPNonce.oid for item in answer.extensions)
+
+
+async def test_beyond_the_budget_an_answer_has_no_nonce_and_costs_no_signature(
+    client: httpx.AsyncClient, pki: OpenAuthority, responder: Responder, seconds: Seconds
+) -> None:
+    certificate = await issued(pki)
+    der = question(pki, certificate, nonce=b"n" * 16)
+    await ask(client, question(pki, certificate))
+    for _ in range(BURST_EACH):
+        assert has_nonce(await ask(client, der))
+    signed = responder.given["asked"]
+    for _ in range(3):
+        bare = await ask(client, der)
+        assert (bare.certificate_status, has_nonce(bare)) == (ocsp.OCSPCertStatus.GOOD, False)
+    # What cannot be answered from what was signed ahead waits: numbers that nobody issued, and several.
+    for other in (
+        numbered(pki, 5),
+        numbered(pki, 5, nonce=b"n" * 16),
+        numbered(pki, certificate.serial_number, 5),
+    ):
+        assert (await ask(client, other)).response_status is ocsp.OCSPResponseStatus.TRY_LATER
+    assert responder.given["asked"] == signed
+    # Who asks without a nonce notices nothing, and a revocation shows at once, in the answer without nonce too.
+    assert (await ask(client, question(pki, certificate))).certificate_status is ocsp.OCSPCertStatus.GOOD
+    # Another address has a bucket of its own.
+    theirs = await client.post(URL, content=der, headers=ASK | {PEER_ADDRESS_HEADER: "192.0.2.9:4711"})
+    assert has_nonce(ocsp.load_der_ocsp_response(theirs.content))
+    await pki.revoke(RevocationReason.KEY_COMPROMISE, operator("test"), identifier=WHO)
+    bare = await ask(client, der)
+    assert (bare.certificate_status, has_nonce(bare)) == (ocsp.OCSPCertStatus.REVOKED, False)
+    seconds.now += SECONDS_EACH / BURST_EACH
+    assert has_nonce(await ask(client, der))
+
+
+async def test_many_addresses_share_one_budget(client: httpx.AsyncClient, pki: OpenAuthority) -> None:
+    certificate = await issued(pki)
+    der = question(pki, certificate, nonce=b"n" * 16)
+    echoed = 0
+    for number in range(BURST_ALL + 10):
+        headers = ASK | {PEER_ADDRESS_HEADER: f"192.0.2.{number}:4711"}
+        answer = await client.post(URL, content=der, headers=headers)
+        echoed += has_nonce(ocsp.load_der_ocsp_response(answer.content))
+    assert echoed == BURST_ALL
+
+
+@pytest.mark.parametrize(("count", "status"), [(4, "SUCCESSFUL"), (5, "MALFORMED_REQUEST")])
+async def test_a_question_is_about_a_few_certificates(
+    count: int, status: str, client: httpx.AsyncClient, pki: OpenAuthority
+) -> None:
+    answer = await ask(client, numbered(pki, *range(1, count + 1)))
+    assert answer.response_status is ocsp.OCSPResponseStatus[status]
 
 
 async def test_every_cut_and_every_flipped_octet_of_a_request_is_answered(
