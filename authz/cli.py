@@ -180,10 +180,10 @@ def _revoke(config: Path, kind: str, value: str, until: str | None, *, as_json: 
 
     try:
         moment = None if until is None else datetime.fromisoformat(until)
-    except ValueError:
+        if moment is not None:
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise InvalidValue("--until: a time is written as in 2026-11-22T12:00:00Z") from None
-    if moment is not None and moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     version = _run(config, lambda operations: operations.revoke(RevocationKind(kind), value, moment))
     _say(as_json, {"version": version}, f"revoked; version {version} of the list has it")
 

@@ -87,6 +87,7 @@ def _moment(name: str, text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        # In UTC here: what lies before the first year or after the last one there has no text in the log.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise InvalidValue(f"{name}: a time is written as in 2026-11-22T12:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -41,7 +41,7 @@ async def check_clock(installation: Installation, authz: Endpoint) -> list[Findi
     found = [Finding("authz.reachable", Result.OK, f"{authz.host} answers {answer.status_code}")]
     try:
         theirs = parsedate_to_datetime(answer.headers["date"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         said = "the answer has no usable Date"
         return [*found, Finding("clock", Result.WARN, said, "Compare the clocks yourself.", essential=False)]
     return [*found, _judge(skew(asked, answered, theirs))]

@@ -10,6 +10,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+import structlog
 from litestar import MediaType, Request, Response, asgi, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -22,6 +23,7 @@ from pki.http.ocsp import PREFIX as OCSP_PREFIX
 from pki.http.ocsp import OcspApplication
 from pki.http.published import Document, Published, wait_of
 
+_LOG: Final = structlog.get_logger(__name__)
 _HEADERS: Final = {
     # Held by anybody, used only after asking again: a revocation must not wait for a cache.
     "Cache-Control": "public, no-cache",
@@ -98,7 +100,7 @@ def _unchanged(document: Document, known: str, since: str | None) -> bool:
     if since:
         try:
             return document.modified <= parsedate_to_datetime(since)
-        except (ValueError, TypeError):  # RFC 9110 section 13.1.3: an invalid date is ignored
+        except (ValueError, TypeError, OverflowError):  # RFC 9110 section 13.1.3: an invalid date is ignored
             return False
     return False
 
@@ -111,4 +113,6 @@ def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[d
 
 
 def _fail(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:  # noqa: ARG001
+    # Its kind only: the text may hold what a caller sent.
+    _LOG.error("request_failed", why=type(error).__name__)
     return Response({"error": "server_error"}, status_code=HTTPStatus.INTERNAL_SERVER_ERROR)

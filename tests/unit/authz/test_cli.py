@@ -169,6 +169,7 @@ def test_the_log_is_read(config: Path) -> None:
         ("revoke", "jti", "short"),
         ("revoke", "credential", JTI),
         ("revoke", "jti", JTI, "--until", "tomorrow"),
+        ("revoke", "jti", JTI, "--until", "9999-12-31T23:59:59-14:00"),
         ("revoke", "jti", JTI, "--until", "2020-01-01T00:00:00Z"),
         ("audit", "list", "--below", "99999999999999999999"),
     ],
