@@ -21,6 +21,7 @@ Folder = Annotated[Path, typer.Option("--out-dir", help="Folder for key, certifi
 KeyKind = Annotated[
     str | None, typer.Option("--key-kind", help="Of a new key: ec-p256 (when left out), ec-p384, rsa-3072 or rsa-4096.")
 ]
+Hook = Annotated[str | None, typer.Option(help="Command that makes your programs take the new certificate; no shell.")]
 MAX_FILE: Final = 65_536
 
 
@@ -44,6 +45,11 @@ def enrol(
         bool,
         typer.Option("--replace", help="The certificate in the folder works no longer: take another in its place."),
     ] = False,
+    daemon: Annotated[
+        bool,
+        typer.Option("--daemon", help="Stay afterwards and renew, as `pki reenrol --daemon`."),
+    ] = False,
+    reload_hook: Hook = None,
     as_json: AsJson = False,
 ) -> None:
     """Get the first certificate, with the one-time code that an operator gave you.
@@ -52,7 +58,12 @@ def enrol(
     """
     from pki.holder.est_client import EstClient  # noqa: PLC0415
     from pki.holder.keyset import Keyset  # noqa: PLC0415
+    from pki.holder.renewal import read_hook  # noqa: PLC0415
 
+    # Before the code is used: what comes after it must be possible.
+    read_hook(reload_hook)
+    if reload_hook is not None and not daemon:
+        raise _malformed("--reload-hook: expected --daemon as well; nothing runs a hook otherwise.")
     who = identifier(identity)
     client = EstClient(url, authorities := _read(ca), server_name)
     if (code_file is None) == (certificate is None):
@@ -68,6 +79,8 @@ def enrol(
         keyset.remember(how, authorities)
         keyset.install(obtained.certificate, list(obtained.issuers))
     _tell(keyset, as_json, "enrolled")
+    if daemon:
+        reenrol(out_dir=out_dir, daemon=True, reload_hook=reload_hook, key_kind=key_kind)
 
 
 def reenrol(
@@ -77,9 +90,7 @@ def reenrol(
         bool, typer.Option("--daemon", help="Stay, and renew whenever a third of the life is left.")
     ] = False,
     now: Annotated[bool, typer.Option("--now", help="Renew although it is not due yet.")] = False,
-    reload_hook: Annotated[
-        str | None, typer.Option(help="Command that makes your programs take the new certificate; no shell.")
-    ] = None,
+    reload_hook: Hook = None,
     confirm: Annotated[
         bool,
         typer.Option(

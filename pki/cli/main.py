@@ -140,6 +140,7 @@ def renew(
     ] = None,
     code: CodeFile = None,
     environment: Environment = None,
+    daemon: Annotated[bool, typer.Option("--daemon", hidden=True)] = False,
     config: Config = CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -173,6 +174,13 @@ def renew(
             pki, files, csr, lambda request: pki.renew(who, request, by, environment=environment, **options)
         )
 
+    if daemon:
+        from authz.domain.errors import InvalidValue  # noqa: PLC0415
+
+        raise InvalidValue(
+            "--daemon: this command is of operators and renews once; a holder renews by itself with"
+            " `pki reenrol --out-dir <folder> --daemon`, after `pki enrol`"
+        )
     registered = with_authority(config, act)
     emit(_shown(registered) | {"chain": str(out)}, as_json, lambda: f"renewed as {registered.reference} to {out}")
 

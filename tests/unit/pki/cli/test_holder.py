@@ -1,6 +1,7 @@
 """`pki enrol` and `pki reenrol` as participants type them; the authority is not reached in any of these."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from pki.holder.est_client import EstClient, EstError, Obtained
 from pki.holder.keyset import Keyset
+from pki.holder.renewal import Renewer
 from pki.signing.signer import PrivateKey
 from tests.fakes.certificates import FakeAuthority
 from tests.unit.pki.cli.test_main import Run, run  # noqa: F401  a fixture
@@ -135,6 +137,33 @@ def test_reenrol_says_one_thing_once_and_json_alone_for_programs(
     assert run("reenrol", "--out-dir", "certs", "--now", "--reload-hook", "true").status == 0
     failing = run("reenrol", "--out-dir", "certs", "--now", "--reload-hook", "false")
     assert (failing.status, failing.err) == (1, "failed (keyset): the reload hook failed.\n")
+
+
+def test_enrol_goes_on_as_the_daemon_and_looks_at_the_hook_before_the_code_is_used(
+    run: Run,  # noqa: F811
+    ca: FakeAuthority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = []
+
+    def step(renewer: Renewer, stop: threading.Event, *, now: bool = False) -> None:
+        ran.append((renewer._hook, stop.is_set(), now))
+
+    monkeypatch.setattr(Renewer, "run", step)
+    for wrong in (("--daemon", "--reload-hook", "'"), ("--reload-hook", "true it")):
+        refused = run(*ENROL, *wrong)
+        assert (refused.status, refused.err.count("\n")) == (2, 1), refused.err
+        assert not (tmp_path / "certs").exists()
+    done = run(*ENROL, "--daemon", "--reload-hook", "true it")
+    assert (done.status, done.out.startswith("enrolled\n")) == (0, True), done.err
+    assert ran == [(["true", "it"], False, False)]
+    assert Keyset(tmp_path / "certs").certificate() is not None
+
+
+def test_an_operator_who_wants_a_daemon_is_told_which_command_it_is(run: Run) -> None:  # noqa: F811
+    asked = run("renew", "--identity", "uzovi:5000", "--new-key", "a.key", "--out", "a.pem", "--daemon")
+    assert (asked.status, "pki reenrol --out-dir" in asked.err) == (2, True)
 
 
 def test_a_certificate_that_is_over_makes_room_for_a_code(
