@@ -117,13 +117,14 @@ class IssuingCa:
             holder: vetted identity and names.
             request: proved key.
             at: moment of issuing, UTC.
-            lifetime: from notBefore to notAfter; shortened so that it ends with this CA at the latest.
+            lifetime: from notBefore to notAfter, both included; shortened so that it ends with this CA at the latest.
 
         Raises:
             Refused: REQUEST_MALFORMED, a name of the holder is malformed; LINT_FAILED.
         """
         start = (at - BACKDATE).replace(microsecond=0)
-        end = min(start + lifetime, self.certificate.not_valid_after_utc)
+        # RFC 5280 section 4.1.2.5: both ends belong to the life.
+        end = min(start + lifetime - timedelta(seconds=1), self.certificate.not_valid_after_utc)
         serial_number = new_serial_number()
         try:
             fields = ToBeSigned(

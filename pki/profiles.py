@@ -21,7 +21,7 @@ from pki.keys import load_spki
 from pki.names import SYSTEM_POLICY_OID, CertificateIdentity, subject_alternative_name
 
 SYSTEM_LIFETIME: Final = timedelta(days=397)
-"""spec/pki.md, "Profile of a system certificate": 397 days, counted from notBefore to notAfter."""
+"""spec/pki.md, "Profile of a system certificate": 397 days; notAfter is the last second of them."""
 ROOT_LIFETIME: Final = timedelta(days=20 * 365)
 RESPONDER_LIFETIME: Final = timedelta(days=2)
 """Of the certificate of an OCSP responder, which nobody checks for revocation (RFC 6960 section 4.2.2.2.1)."""

@@ -141,8 +141,19 @@ def _judge(
         fresh = Finding(f"{name}.fresh", Result.OK, said)
     if listing.lists(certificate.serial_number):
         to_do = "Nobody accepts it any more: enrol anew with a new key."
-        return [fresh, Finding(f"{name}.revoked", Result.FAIL, "the certificate is revoked or on hold", to_do)]
+        return [fresh, Finding(f"{name}.revoked", Result.FAIL, _why(listing, certificate.serial_number), to_do)]
     return [fresh, Finding(f"{name}.revoked", Result.OK, "not revoked")]
+
+
+def _why(listing: Listing, serial_number: int) -> str:
+    """What the lists say of a certificate that they list: since when, and for which reason."""
+    entries = (crl.entry(serial_number) for crl in (listing.delta, listing.complete) if crl is not None)
+    entry = next((entry for entry in entries if entry is not None), None)
+    if entry is None:
+        return "the certificate is revoked or on hold"
+    what = "on hold" if entry.reason == "certificateHold" else "revoked"
+    why = f"reason {entry.reason}" if entry.reason else "without a reason"
+    return f"the certificate is {what} since {entry.since:%Y-%m-%d %H:%M} UTC, {why}"
 
 
 def spoken(age: timedelta) -> str:

@@ -36,7 +36,10 @@ async def examine(installation: Installation) -> list[Finding]:
         found.append(Finding("tls", Result.SKIP, "no endpoint was named", "Name it with --endpoint HOST:PORT."))
     else:
         found += await _guarded("tls", _check_endpoint(installation, endpoint, chain))
-    if installation.authz is None:
+    if any(finding.check == "key.match" and finding.result is Result.FAIL for finding in found):
+        said = "not asked: without the key of this certificate nobody lets this installation in"
+        found.append(Finding("authz.reachable", Result.SKIP, said, "Repair key.match first."))
+    elif installation.authz is None:
         found.append(Finding("authz", Result.SKIP, "no authorization server was named", "Name it with --authz URL."))
     else:
         found += await _guarded("authz", check_clock(installation, installation.authz))

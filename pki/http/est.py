@@ -302,7 +302,8 @@ def _limit(limiter: RateLimiter, key: str) -> None:
 async def _request(incoming: Incoming) -> bytes:
     """DER of the request in the body, before anybody is authenticated: only sizes and forms are looked at."""
     headers = incoming.headers
-    if headers.get("content-type", "").lower() != est.REQUEST_TYPE:
+    # RFC 9110 section 8.3.1: parameters may follow; this type has none, so that they say nothing.
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != est.REQUEST_TYPE:
         raise Refused(Reason.CONTENT_TYPE, f"Content-Type: expected {est.REQUEST_TYPE}.")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(Reason.CONTENT_ENCODING, "Content-Encoding: expected none.")

@@ -31,8 +31,7 @@ from pki.profiles import Publication
 MIN_SERIAL_BITS: Final = 64
 MAX_SERIAL_BITS: Final = 159  # 20 octets, positive
 MAX_SYSTEM_LIFE: Final = timedelta(days=397)
-"""From notBefore to notAfter, as the profile counts. RFC 5280 section 4.1.2.5 includes both ends, so that a certificate
-of this life works one second longer."""
+"""From notBefore to notAfter, both included (RFC 5280 section 4.1.2.5)."""
 _KVK_NAME: Final = re.compile(r"NTRNL-[0-9]{8}")
 
 _SIGNATURES: Final = {
@@ -112,7 +111,7 @@ def _serial(certificate: x509.Certificate, around: Around) -> bool:  # noqa: ARG
 def _validity(certificate: x509.Certificate, around: Around) -> bool:
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return (
-        start < end <= start + MAX_SYSTEM_LIFE
+        start < end < start + MAX_SYSTEM_LIFE
         and end <= around.issuer.not_valid_after_utc
         and start >= around.issuer.not_valid_before_utc
     )

@@ -62,6 +62,19 @@ class CrlScope:
 
 
 @dataclass(frozen=True, slots=True)
+class CrlEntry:
+    """What a CRL says of one certificate.
+
+    Attributes:
+        since: revocationDate, UTC.
+        reason: as RFC 5280 section 5.3.1 writes it; empty when none is given.
+    """
+
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedCrl:
     """A CRL whose signature was checked against the key of a known issuer.
 
@@ -96,6 +109,19 @@ class VerifiedCrl:
     def lists(self, serial_number: int) -> bool:
         """Whether the serial number is on it, for whatever reason (on hold counts as well)."""
         return self._list.get_revoked_certificate_by_serial_number(serial_number) is not None
+
+    def entry(self, serial_number: int) -> CrlEntry | None:
+        """What the list says of a serial number; None when it is not on it, or its reason cannot be read."""
+        entry = self._list.get_revoked_certificate_by_serial_number(serial_number)
+        if entry is None:
+            return None
+        try:
+            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+        except x509.ExtensionNotFound:
+            reason = ""
+        except ValueError:
+            return None
+        return CrlEntry(entry.revocation_date_utc, str(reason))
 
     def releases(self, serial_number: int) -> bool:
         """Whether a delta takes the serial number off the list (reason removeFromCRL, RFC 5280 section 5.3.1)."""

@@ -104,7 +104,8 @@ def test_what_was_prepared_in_another_process_is_not_signed(world: World) -> Non
 def test_397_days_from_not_before_to_not_after_and_not_a_second_more(world: World) -> None:
     days = timedelta(days=397)
     prepared = world.ca.prepare(HOLDER, new_request(), NOW, days)
-    assert prepared.not_after - prepared.not_before == days
+    # Both ends belong to the life (RFC 5280 section 4.1.2.5).
+    assert prepared.not_after - prepared.not_before + timedelta(seconds=1) == days
     with pytest.raises(Refused, match="397 days") as caught:
         world.ca.prepare(HOLDER, new_request(), NOW, days + timedelta(seconds=1))
     assert caught.value.reason is Reason.LINT_FAILED
@@ -168,8 +169,8 @@ def _without(kind: type[x509.ExtensionType]) -> Change:
 _POINT = x509.UniformResourceIdentifier("https://a.example.nl/crl")
 _BREAKS: list[tuple[str, Change]] = [
     ("serial number", _field("serial_number", 12345)),
-    ("397 days", _field("not_after", NOW + timedelta(days=398))),
-    ("397 days", _field("not_before", NOW + timedelta(days=397, seconds=1))),
+    ("397 days", _field("not_after", NOW + timedelta(days=397))),
+    ("397 days", _field("not_before", NOW + timedelta(days=397))),
     ("subject of C, O", _field("subject", x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Zorg")]))),
     ("issuer is", _field("issuer", x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody else")]))),
     ("key ECDSA", _field("public_key", KeySigner(rsa.generate_private_key(65537, 2048)).public_key)),
@@ -207,7 +208,7 @@ def test_each_lint_refuses_what_breaks_its_rule(clause: str, change: Change, wor
         "subject": certificate.subject,
         "public_key": request.public_key,
         "not_before": NOW,
-        "not_after": NOW + timedelta(days=397),
+        "not_after": NOW + timedelta(days=397, seconds=-1),
     }
     change(fields, extensions)
     tbs = ToBeSigned(**fields, extensions=list(extensions.values())).encode()  # type: ignore[arg-type]

@@ -127,6 +127,16 @@ async def test_one_wrong_file_is_named_and_the_rest_is_still_looked_at(place: Pl
     assert not passed(found)
 
 
+async def test_with_the_key_of_another_the_authorization_server_is_not_asked(place: Place) -> None:
+    authz = Endpoint(HOST, 1, "127.0.0.1:1")
+    assert of(await examine(place.installation(authz=authz)), "authz.reachable").result is not Result.SKIP
+    place.write(place.ca.issue("uzovi:5000", dns=(HOST,)), key=ec.generate_private_key(ec.SECP256R1()))
+    found = await examine(place.installation(authz=authz))
+    assert of(found, "key.match").result is Result.FAIL
+    skipped = of(found, "authz.reachable")
+    assert (skipped.result, skipped.to_do) == (Result.SKIP, "Repair key.match first.")
+
+
 async def test_a_key_that_others_can_read_warns(place: Place) -> None:
     (place.folder / "key.pem").chmod(0o644)
     assert of(await examine(place.installation()), "key.match").result is Result.WARN
@@ -162,6 +172,8 @@ async def test_what_is_wrong_with_a_crl_is_told_apart(place: Place, fault: str, 
         own = {"gone": f"{own}x", "not http": "file:///etc/passwd"}.get(fault, own)  # noqa: PLW2901
         found = await examine(place.installation(crl_urls=(own, root)))
     assert of(found, check).result is Result.FAIL
+    if fault == "revoked":
+        assert of(found, check).detail == f"the certificate is revoked since {NOW:%Y-%m-%d %H:%M} UTC, without a reason"
     assert not passed(found)
 
 

@@ -267,6 +267,23 @@ async def test_too_many_at_once_are_told_to_come_back(
     assert (await call("simpleenroll", proof(code), body)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/pkcs10; charset=utf-8", 200),
+        ("Application/PKCS10 ;smime-type=certs-only", 200),
+        ("application/pkcs10x", 415),
+        ("text/plain; application/pkcs10", 415),
+        ("", 415),
+    ],
+)
+async def test_parameters_of_the_content_type_say_nothing(
+    call: Caller, pki: OpenAuthority, kind: str, status: int
+) -> None:
+    headers = [*proof(await new_code(pki))[:1], ("content-type", kind)]
+    assert (await call("simpleenroll", headers, base64.b64encode(request_der()))).status == status
+
+
 async def test_no_certificate_and_a_forged_one(call: Caller) -> None:
     kind = [("content-type", "application/pkcs10")]
     body = base64.b64encode(request_der())

@@ -57,7 +57,7 @@ def made(fake: FakeAuthority, extensions: Extensions | None = None, subject: x50
         subject=subject or subject_name(organization="De Linde", common_name="x", kvk="12345678", identifier=PROVIDER),
         public_key=request.public_key,
         not_before=NOW,
-        not_after=NOW + timedelta(days=397),
+        not_after=NOW + timedelta(days=397, seconds=-1),
         extensions=extensions if extensions is not None else good,
     ).encode()
     return certificate_to_lint(tbs, signer)
