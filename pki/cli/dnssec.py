@@ -102,7 +102,7 @@ def anchors(
 def dane(
     host: Annotated[str, typer.Argument(help="Host name of the endpoint.")],
     *,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 443,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of the endpoint.")] = 443,
     certificate: Annotated[
         Path | None, typer.Option("--certificate", help="Compare with this chain (PEM) instead of what is presented.")
     ] = None,

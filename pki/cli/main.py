@@ -31,7 +31,6 @@ from pki.cli.shared import (
     identifier,
     operator,
     settings_of,
-    table,
     with_authority,
     with_register,
 )
@@ -233,7 +232,7 @@ def list_certificates(
         str | None, typer.Option(help="active, superseding, revoked, expired, issuing, renewing.")
     ] = None,
     environment: Environment = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 1000,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Show so many at most.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="Write the chain of the one certificate found here (PEM).")] = None,
     config: Config = CONFIG,
     as_json: AsJson = False,
@@ -259,13 +258,9 @@ def list_certificates(
     found = with_register(config, act)
 
     def text() -> str:
-        rows: list[tuple[str, ...]] = [("identity", "env", "status", "serial number", "until", "organisation")]
-        rows += [
-            (str(item.identifier), item.environment, "on hold" if item.held_at else item.status, item.serial_number,
-             f"{item.not_after:%Y-%m-%d}", item.organization)
-            for item in found
-        ]  # fmt: skip
-        return table(rows)
+        from pki.cli.certificate_list import listed  # noqa: PLC0415
+
+        return listed(found)
 
     emit([_shown(item) for item in found], as_json, text)
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from authz.domain.identifiers import Identifier
-from pki.cli.code_list import WIDTH, listed
+from pki.cli.blocks import WIDTH
+from pki.cli.code_list import listed
 from pki.enrolment.operators.signing import Signed
 from pki.store.codes import EnrolmentCode
 from tests.fakes.operators import ANNA_KEY
