@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 UNWANTED = {
     # Servers and frameworks of the other services.
-    *("granian", "litestar", "uvicorn", "h2"),
+    *("granian", "litestar", "starlette", "h2"),
     # Databases.
     *("sqlalchemy", "sqlmodel", "alembic", "aiosqlite", "asyncpg"),
     # Making certificates, signing in hardware, looking certificates through.

@@ -1,4 +1,4 @@
-"""The socket on which Envoy asks: what is not exactly what our Envoy says gets no answer, and so is refused."""
+"""The socket on which Envoy asks: what is not one whole request gets no permit, and nobody gets another's answer."""
 
 import asyncio
 import shutil
@@ -7,86 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from trust_agent.inquiries import MAX_HEAD, Answer, Asked, InquirySocket, Malformed, read, write
+from trust_agent.inquiries import Answer, Asked, InquirySocket
 
 GOOD = (
     b"POST /graphql HTTP/1.1\r\nhost: decision\r\ncontent-length: 4\r\nauthorization: Bearer a\r\n"
     b"authorization: Bearer b\r\nx-sluis-path:\t/graphql?x=1 \r\n\r\nbody"
 )
 EMPTY = b"GET / HTTP/1.1\r\nhost: decision\r\n\r\n"
-
-
-def test_a_request_is_read_whole() -> None:
-    asked = read(GOOD, 4)
-    assert asked is not None
-    assert (asked.method, asked.body) == ("POST", b"body")
-    assert asked.get_all("authorization") == ["Bearer a", "Bearer b"]
-    assert asked.get("x-sluis-path") == "/graphql?x=1"
-    assert asked.get("x-sluis-peer-verified") is None
-    assert asked.get_all("content-type") == []
-    without_body = read(EMPTY, 4)
-    assert without_body is not None
-    assert without_body.body == b""
-
-
-def test_nothing_is_read_before_it_is_complete() -> None:
-    for end in range(len(GOOD)):
-        assert read(GOOD[:end], 4) is None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(GOOD + b"P", id="more than was said"),
-        pytest.param(EMPTY + EMPTY, id="two at once"),
-        pytest.param(GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"), id="another version"),
-        pytest.param(GOOD.replace(b"POST ", b"POST  "), id="two spaces"),
-        pytest.param(GOOD.replace(b"POST /graphql", b"POST"), id="no target"),
-        pytest.param(GOOD.replace(b"length: 4", b"length: +4"), id="a sign"),
-        pytest.param(GOOD.replace(b"length: 4", b"length: 04"), id="a zero before"),
-        pytest.param(GOOD.replace(b"length: 4", b"length: 0x4"), id="another base"),
-        pytest.param(GOOD.replace(b"length: 4", b"length: 4, 4"), id="two lengths in one"),
-        pytest.param(GOOD.replace(b"host: decision", b"content-length: 4"), id="two lengths"),
-        pytest.param(GOOD.replace(b"length: 4", "length: ٤".encode()), id="a digit of another script"),
-        pytest.param(GOOD.replace(b"length: 4", b"length: 5"), id="a body over the limit"),
-        pytest.param(GOOD.replace(b"host: decision", b"transfer-encoding: chunked"), id="chunked"),
-        pytest.param(GOOD.replace(b"host: decision", b"Host: decision"), id="a name as Envoy never writes it"),
-        pytest.param(GOOD.replace(b"host: decision", b"host : decision"), id="a space before the colon"),
-        pytest.param(GOOD.replace(b"host: decision", b" host: decision"), id="a folded line"),
-        pytest.param(GOOD.replace(b"host: decision", b"host"), id="no colon"),
-        pytest.param(GOOD.replace(b"host: decision", b": decision"), id="no name"),
-        pytest.param(GOOD.replace(b"decision", b"deci\nx-sluis-peer-verified: 1"), id="half an end of a line"),
-        pytest.param(GOOD.replace(b"decision", b"deci\rx-sluis-peer-verified: 1"), id="the other half"),
-        pytest.param(GOOD.replace(b"decision", b"deci\0sion"), id="a zero"),
-        pytest.param(b"\r\n" + GOOD, id="an empty line before"),
-        pytest.param(b"\x16\x03\x01\r\n\r\n", id="another protocol"),
-        pytest.param(b"a" * MAX_HEAD, id="a head without an end"),
-    ],
-)
-def test_what_our_envoy_would_not_say_is_refused(data: bytes) -> None:
-    with pytest.raises(Malformed):
-        read(data, 4)
-
-
-def test_bytes_of_a_caller_become_characters_that_fit_nothing() -> None:
-    asked = read(GOOD.replace(b"Bearer a", b"Bearer \xe2\x80\xa8"), 4)
-    assert asked is not None
-    assert asked.get("authorization") == "Bearer â\x80¨"
-
-
-def test_an_answer_is_written_with_its_length() -> None:
-    assert write((403, [("cache-control", "no-store")], b"no")) == (
-        b"HTTP/1.1 403 Forbidden\r\ncache-control: no-store\r\ncontent-length: 2\r\n\r\nno"
-    )
-    assert write((463, [], b"")) == b"HTTP/1.1 463 \r\ncontent-length: 0\r\n\r\n"
-    assert write((405, [], b"no"), with_body=False).endswith(b"content-length: 0\r\n\r\n")
-
-
-@pytest.mark.parametrize("value", ["a\r\nx: y", "a\ny", "a\ry", "é"])
-def test_a_header_that_would_begin_another_is_not_written(value: str) -> None:
-    with pytest.raises(ValueError, match=r"line|ascii"):
-        write((200, [("x-sluis-document", value)], b""))
+LIMIT = 64
 
 
 @pytest.fixture
@@ -100,17 +30,19 @@ class Handler:
     """Answers with the method and the body; waits or fails when told to."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.asked: list[Asked] = []
+        self.came = asyncio.Event()
         self.go = asyncio.Event()
         self.go.set()
         self.answer: Answer | None = None
 
     async def __call__(self, asked: Asked) -> Answer:
-        self.asked.set()
+        self.asked.append(asked)
+        self.came.set()
         await self.go.wait()
         if asked.body == b"fail":
-            raise RuntimeError("a defect")
-        return self.answer or (200, [], asked.method.encode() + asked.body)
+            raise RuntimeError("a defect with 999911120")
+        return self.answer or (200, [("x-name", "v")], asked.method.encode() + asked.body)
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -123,84 +55,188 @@ async def handler() -> Handler:
 
 @pytest.fixture
 async def connection(path: Path, handler: Handler) -> AsyncIterator[Connection]:
-    async with InquirySocket(handler, path, max_body=64):
+    async with InquirySocket(handler, path, max_body=LIMIT):
         reader, writer = await asyncio.open_unix_connection(path)
         yield reader, writer
         writer.close()
 
 
-async def said(reader: asyncio.StreamReader) -> bytes:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
-    length = int(head.rpartition(b"content-length: ")[2])
-    return head.split(b"\r\n", 1)[0] + b"|" + await reader.readexactly(length)
+async def said(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body of one answer."""
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    lines = head.lower().split(b"\r\n")
+    (length,) = [int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:")]
+    return int(lines[0].split()[1]), await reader.readexactly(length)
 
 
-async def silence(reader: asyncio.StreamReader) -> bool:
-    """The connection ends, and not a byte was said."""
+async def everything(reader: asyncio.StreamReader) -> bytes:
+    """What is said until the connection ends."""
     try:
-        return await asyncio.wait_for(reader.read(), 20) == b""
+        return await asyncio.wait_for(reader.read(), 30)
     except ConnectionResetError:
-        return True
+        return b""
 
 
-async def test_one_connection_asks_again_and_again(connection: Connection) -> None:
+async def test_a_request_is_read_whole(connection: Connection, handler: Handler) -> None:
     reader, writer = connection
-    for _ in range(3):
-        writer.write(GOOD)
-        assert await said(reader) == b"HTTP/1.1 200 OK|POSTbody"
-    for byte in GOOD:
-        writer.write(bytes([byte]))
-        await writer.drain()
-    assert await said(reader) == b"HTTP/1.1 200 OK|POSTbody"
+    writer.write(GOOD)
+    assert await said(reader) == (200, b"POSTbody")
+    writer.write(EMPTY)
+    assert await said(reader) == (200, b"GET")
+    first, second = handler.asked
+    assert first.get_all("authorization") == ["Bearer a", "Bearer b"]
+    assert first.get("x-sluis-path") == "/graphql?x=1"
+    assert (first.get("x-sluis-peer-verified"), first.get_all("content-type")) == (None, [])
+    assert second.body == b""
 
 
-@pytest.mark.parametrize("data", [b"no HTTP\r\n\r\n", GOOD.replace(b"body", b"fail"), GOOD.replace(b"4", b"65")])
-async def test_what_cannot_be_answered_ends_in_silence(connection: Connection, data: bytes) -> None:
+async def test_nothing_is_decided_before_all_of_it_is_there(connection: Connection, handler: Handler) -> None:
+    reader, writer = connection
+    for _ in range(2):
+        handler.asked.clear()
+        for byte in GOOD[:-1]:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert handler.asked == []
+        writer.write(GOOD[-1:])
+        assert await said(reader) == (200, b"POSTbody")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(GOOD.replace(b"POST /graphql", b"POST"), id="no target"),
+        pytest.param(GOOD.replace(b"length: 4", b"length: +4"), id="a sign"),
+        pytest.param(GOOD.replace(b"length: 4", b"length: 0x4"), id="another base"),
+        pytest.param(GOOD.replace(b"length: 4", b"length: 4, 5"), id="two lengths in one"),
+        pytest.param(GOOD.replace(b"host: decision", b"content-length: 5"), id="two lengths"),
+        pytest.param(GOOD.replace(b"length: 4", "length: ٤".encode()), id="a digit of another script"),
+        pytest.param(GOOD.replace(b"host: decision", b"transfer-encoding: chunked"), id="chunked and a length"),
+        pytest.param(GOOD.replace(b"host: decision", b"host : decision"), id="a space before the colon"),
+        pytest.param(GOOD.replace(b"host: decision", b"ho\xffst: decision"), id="no name of a header"),
+        pytest.param(GOOD.replace(b"decision", b"deci\rx-sluis-peer-verified: 1"), id="half an end of a line"),
+        pytest.param(GOOD.replace(b"decision", b"deci\0sion"), id="a zero"),
+        pytest.param(b"\x16\x03\x01\r\n\r\n", id="another protocol"),
+        pytest.param(GOOD[:-1], id="not all of the body"),
+        pytest.param(GOOD[:60], id="not all of the head"),
+    ],
+)
+async def test_what_is_no_whole_request_is_decided_by_nobody(
+    connection: Connection, handler: Handler, data: bytes
+) -> None:
     reader, writer = connection
     writer.write(data)
-    assert await silence(reader)
+    writer.write_eof()
+    answer = await everything(reader)
+    assert handler.asked == []
+    assert b" 200 " not in answer
 
 
-async def test_a_header_that_cannot_be_written_ends_in_silence(connection: Connection, handler: Handler) -> None:
-    handler.answer = (200, [("x-sluis-document", "{}\r\nclaims: mine")], b"")
+@pytest.mark.parametrize(
+    ("body", "length", "status"),
+    [
+        (b"x" * LIMIT, LIMIT, 200),
+        (b"x" * (LIMIT + 1), LIMIT + 1, 413),
+        (b"x" * 1_000_000, 1_000_000, 413),
+    ],
+)
+async def test_a_body_over_the_limit_is_refused(
+    connection: Connection, handler: Handler, body: bytes, length: int, status: int
+) -> None:
+    reader, writer = connection
+    writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % length + body)
+    assert (await said(reader))[0] == status
+    assert len(handler.asked) == (status == 200)
+
+
+async def test_bytes_of_a_caller_become_characters_that_fit_nothing(connection: Connection, handler: Handler) -> None:
+    reader, writer = connection
+    writer.write(GOOD.replace(b"Bearer a", b"Bearer \xe2\x80\xa8"))
+    await said(reader)
+    assert handler.asked[0].get("authorization") == "Bearer â\x80¨"
+
+
+@pytest.mark.parametrize("value", ["{}\r\nclaims: mine", "a\ny", "a\ry", "a\0", "é"])
+async def test_a_header_that_would_begin_another_is_no_permit(
+    connection: Connection, handler: Handler, value: str
+) -> None:
+    handler.answer = (200, [("x-sluis-document", value)], b"")
     reader, writer = connection
     writer.write(GOOD)
-    assert await silence(reader)
+    assert await said(reader) == (500, b"")
 
 
-async def test_a_second_question_before_the_answer_gets_none(connection: Connection, handler: Handler) -> None:
-    handler.go.clear()
-    reader, writer = connection
-    writer.write(GOOD)
-    await handler.asked.wait()
-    writer.write(GOOD)
-    assert await silence(reader)
-    handler.go.set()
-
-
-async def test_a_defect_in_one_answer_leaves_the_others_alone(
+async def test_a_defect_is_no_permit_tells_nothing_and_leaves_others_alone(
     path: Path, connection: Connection, handler: Handler
 ) -> None:
     other_reader, other_writer = await asyncio.open_unix_connection(path)
-    other_writer.write(GOOD.replace(b"body", b"fail"))
-    assert await silence(other_reader)
-    reader, writer = connection
-    writer.write(GOOD)
-    assert await said(reader) == b"HTTP/1.1 200 OK|POSTbody"
+    with capture_logs() as logs:
+        other_writer.write(GOOD.replace(b"body", b"fail"))
+        assert await said(other_reader) == (500, b"")
+    assert [(line["event"], line["error_kind"]) for line in logs] == [("inquiry_failed", "RuntimeError")]
+    assert "999911120" not in repr(logs)
+    for reader, writer in ((other_reader, other_writer), connection):
+        writer.write(GOOD)
+        assert await said(reader) == (200, b"POSTbody")
     other_writer.close()
+
+
+async def test_a_defect_says_nothing_on_the_terminal(
+    connection: Connection, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = connection
+    writer.write(GOOD.replace(b"body", b"fail"))
+    await said(reader)
+    assert "999911120" not in "".join(capfd.readouterr()) + caplog.text
+
+
+async def test_each_of_many_gets_the_answer_to_what_it_asked(path: Path, connection: Connection) -> None:
+    del connection  # the socket is open
+
+    async def ask(number: int) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+        for turn in range(20):
+            body = b"%02d%02d" % (number, turn)
+            writer.write(GOOD.replace(b"body", body))
+            assert await said(reader) == (200, b"POST" + body)
+        writer.close()
+
+    await asyncio.gather(*(ask(number) for number in range(20)))
+
+
+async def test_two_questions_at_once_are_answered_in_their_order(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(GOOD.replace(b"body", b"0001") + GOOD.replace(b"body", b"0002"))
+    assert await said(reader) == (200, b"POST0001")
+    assert await said(reader) == (200, b"POST0002")
+
+
+async def test_who_goes_away_before_the_end_of_the_body_is_not_decided_about(path: Path, handler: Handler) -> None:
+    async with InquirySocket(handler, path, max_body=LIMIT):
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(GOOD[:-2])
+        await writer.drain()
+        writer.transport.abort()
+    assert handler.asked == []
 
 
 async def test_stopping_answers_first_what_was_asked(path: Path, handler: Handler) -> None:
     handler.go.clear()
-    async with InquirySocket(handler, path, max_body=64):
+    async with InquirySocket(handler, path, max_body=LIMIT):
         reader, writer = await asyncio.open_unix_connection(path)
         idle_reader, idle_writer = await asyncio.open_unix_connection(path)
         writer.write(GOOD)
-        await handler.asked.wait()
-        asyncio.get_running_loop().call_soon(handler.go.set)
-    assert await said(reader) == b"HTTP/1.1 200 OK|POSTbody"
-    assert await silence(reader)
-    assert await silence(idle_reader)
+        await handler.came.wait()
+        asyncio.get_running_loop().call_later(0.3, handler.go.set)
+    assert await said(reader) == (200, b"POSTbody")
+    assert await everything(idle_reader) == b""
     assert not path.exists()  # noqa: ASYNC240  one look, in a test
     for each in (writer, idle_writer):
         each.close()
+
+
+async def test_a_socket_that_can_not_be_made_is_told(tmp_path: Path, handler: Handler) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        async with InquirySocket(handler, tmp_path / "no" / "s", max_body=LIMIT):
+            pytest.fail("it listens nowhere")
