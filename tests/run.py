@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 STEPS = (
@@ -43,8 +44,35 @@ def _print_counts(folder: Path) -> None:
             counts.update(json.loads(line))
     if counts:
         print("== counted")
+    for line in shown(counts):
+        print(line)
+
+
+def shown(counts: Mapping[str, int]) -> list[str]:
+    """A line for each figure; those named `<table> | <row> | <column>` in tables behind them, with their sums."""
+    tables: dict[str, dict[str, dict[str, int]]] = {}
+    lines = []
     for what, number in sorted(counts.items()):
-        print(f"{number:>8}  {what}")
+        title, row, column = (*what.split(" | "), "", "")[:3]
+        if column:
+            tables.setdefault(title, {}).setdefault(row, {})[column] = number
+        else:
+            lines.append(f"{number:>8}  {what}")
+    for title, rows in tables.items():
+        lines += _table(title, rows)
+    return lines
+
+
+def _table(title: str, rows: dict[str, dict[str, int]]) -> list[str]:
+    # The columns in the order in which a case comes to them.
+    order = ("cases", "passed")
+    columns = sorted({column for row in rows.values() for column in row}, key=lambda name: (name not in order, name))
+    sums = {column: sum(row.get(column, 0) for row in rows.values()) for column in columns}
+    width = max(len(name) for name in (title, *rows))
+    lines = ["", " | ".join([title.ljust(width), *columns])]
+    for name, row in (*rows.items(), ("all", sums)):
+        lines.append(" | ".join([name.ljust(width), *(f"{row.get(column, 0):>{len(column)}}" for column in columns)]))
+    return lines
 
 
 if __name__ == "__main__":

@@ -117,18 +117,18 @@ CASES = tuple(cases())
 def test_pkits(case: Case) -> None:
     found = outcome(case)
     title, reasons = SECTIONS[case.section]
-    label = f"PKITS 4.{int(case.section[2:]):02} {title}"
-    count(f"{label}: paths")
+    label = f"PKITS | 4.{int(case.section[2:]):02} {title}"
+    count(f"{label} | cases")
     if case.number in DIFFERENCES:
         assert case.valid, "only what NIST calls valid can be refused on purpose"
         assert found is DIFFERENCES[case.number], "a known difference has changed: see docs/decisions/0016"
-        count(f"{label}: stricter on purpose")
+        count(f"{label} | stricter on purpose")
         return
     if case.valid:
         assert found is None
     else:
         assert found in reasons
-    count(f"{label}: passed")
+    count(f"{label} | passed")
 
 
 def test_every_test_of_the_suite_is_there() -> None:

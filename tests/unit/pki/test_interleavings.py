@@ -236,7 +236,8 @@ async def test_what_must_hold_holds_under_random_interleavings(
         _check_revoked_parties(answers, before, rows)
         if rng.random() < 0.2:
             await _check_nobody_is_stuck(pki, clock)
-    count("interleavings of enrol, renew, revoke, confirm and time", rounds)
+    kind = pki.settings.database.address.partition("+")[0]
+    count(f"interleavings of enrol, renew, revoke, confirm and time on {kind}", rounds)
     sys.stdout.write(f"{rounds} rounds, {watcher.looks} looks, {dict(sorted(outcomes.items()))}\n")
     assert {"renew done", "revoke done"} <= outcomes.keys()
     assert {"renew killed", "enrol killed"} & outcomes.keys()
