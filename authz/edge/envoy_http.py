@@ -307,12 +307,21 @@ def _local_replies(sender: str) -> Json:
             {"filter": asked},
             _mapper(broken, sender, "bad_gateway", "The service behind this one did not answer correctly", 502),
             _mapper(late, sender, "gateway_timeout", "The service behind this one did not answer in time", 504),
+            _est_mapper(),
             _mapper(_status("EQ", 413), sender, "body_too_large", "The request body is too large"),
             _mapper(_status("EQ", 429), sender, "too_many_requests", "Too many requests without a valid certificate"),
             _mapper(_status("GE", 500), sender, "server_error", "Internal error"),
             _mapper(_status("GE", 400), sender, "bad_request", "The request was not accepted"),
         ]
     }
+
+
+def _est_mapper() -> Json:
+    """Too large a body at EST: plain text that people can read (RFC 7030 section 4.2.3), as the service writes it."""
+    at_est = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/.well-known/est/"}}}}
+    text = {"text_format_source": {"inline_string": "body_too_large: the request body is too large.\n"}}
+    said = text | {"content_type": "text/plain; charset=utf-8"}
+    return {"filter": _both(_status("EQ", 413), at_est), "body_format_override": said}
 
 
 def _both(*filters: Json) -> Json:
