@@ -13,6 +13,7 @@ import structlog
 from authz.domain.audit import EventType
 from authz.domain.clock import Clock, SystemClock
 from authz.domain.reasons import Reason
+from authz.edge.background import Loop
 from authz.edge.pages import METRICS_TYPE, PageServer, Sample, exposition
 from authz.edge.running import set_by_signals, settle_memory
 from authz.edge.supervise import RunFolder
@@ -34,6 +35,7 @@ from trust_agent.metrics import Metrics
 from trust_agent.records import DecisionRecords, component_record
 from trust_agent.settings import AgentSettings
 from trust_agent.shipping import Shipper
+from trust_agent.strangers import INTERVAL, Strangers
 from trust_agent.trust_store import MaxAges, TrustStore
 from trust_agent.verify import TokenRules, Verifier
 
@@ -52,12 +54,17 @@ def load_register(settings: AgentSettings) -> Register:
     caps = settings.graphql
     limits = Limits(
         body_bytes=settings.limits.max_body_bytes,
+        document_bytes=caps.document_bytes,
         tokens=caps.tokens,
         depth=caps.depth,
         fields=caps.fields,
+        aliases=caps.aliases,
+        fragments=caps.fragments,
         evaluations=caps.evaluations,
         page_size=caps.page_size,
         typename=caps.typename,
+        new_documents=caps.new_documents,
+        new_documents_per_second=caps.new_documents_per_second,
     )
     register = settings.register_
     loaded = Register.load(
@@ -146,6 +153,7 @@ class DecisionService:
         self._store = make_trust_store(settings, self._clock, self._answers)
         journal = settings.journal
         self._journal = Journal(settings.journal_dir, segment_bytes=journal.segment_bytes, max_bytes=journal.max_bytes)
+        self._strangers = Strangers(self._journal, self._clock, settings.sender, journal.strangers_per_minute)
         self._metrics = Metrics()
         authz = settings.authz
         self._authz = AuthzClient(
@@ -188,6 +196,7 @@ class DecisionService:
             policies=self._store,
             journal=self._journal,
             records=DecisionRecords(settings.sender, register.service, token.audience, register.record_fields),
+            strangers=self._strangers,
             clock=self._clock,
         )
 
@@ -211,12 +220,16 @@ class DecisionService:
                 if self._answers is not None:
                     await stack.enter_async_context(self._answers)
                 stop = stack.enter_context(set_by_signals(asyncio.Event()))
+                telling = asyncio.create_task(Loop("counted refusals", self._strangers.tell, INTERVAL).run(stop))
+                stack.callback(telling.cancel)
                 async with inquiries:
                     settle_memory()
                     sys.setswitchinterval(_SWITCH)
                     # Last: the supervisor takes an answer here for readiness, and starts Envoy.
                     await stack.enter_async_context(health)
                     await stop.wait()
+                await telling
+                await self._strangers.tell()
                 await self._record(EventType.COMPONENT_STOP, {})
         finally:
             await self._journal.close()

@@ -19,10 +19,12 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
 from authz.policy.engine import ACCESS_DECISION, Decision, PolicyEngine, PolicyUnavailable
+from pki.validation.validator import ValidatedCertificate
 from trust_agent.authzen import RequestContext, access_input
 from trust_agent.care_client import check_care_client
 from trust_agent.graphql import CanonicalRequest, Register
 from trust_agent.records import DecisionRecords, Facts
+from trust_agent.strangers import DurableLog, Strangers
 from trust_agent.verify import TokenRefused, VerifiedToken, Verifier
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -85,14 +87,6 @@ class PolicySource(Protocol):
         ...
 
 
-class DurableLog(Protocol):
-    """Takes the record of a decision."""
-
-    async def append(self, payload: bytes) -> None:
-        """Return when it is durable; raises Refused with JOURNAL_UNAVAILABLE."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceRules:
     """What this agent guards.
@@ -124,6 +118,7 @@ class Decider:
         policies: check 8.
         journal: check 9.
         records: writes the record.
+        strangers: which refusals of theirs get one.
         clock: read once for each decision.
     """
 
@@ -136,6 +131,7 @@ class Decider:
         policies: PolicySource,
         journal: DurableLog,
         records: DecisionRecords,
+        strangers: Strangers,
         clock: Clock,
     ) -> None:
         self._rules = rules
@@ -144,6 +140,7 @@ class Decider:
         self._policies = policies
         self._journal = journal
         self._records = records
+        self._strangers = strangers
         self._clock = clock
 
     async def decide(self, inquiry: Inquiry) -> Permit | Refusal:
@@ -157,6 +154,13 @@ class Decider:
         except Exception as error:  # noqa: BLE001  the last line: an unforeseen fault must deny, be told and be recorded
             _LOG.error("decision_failed", error=type(error).__name__, trace_id=inquiry.trace.trace_id, exc_info=error)
             outcome = Refusal(Reason.INTERNAL_ERROR, "Internal error")
+        if (
+            isinstance(outcome, Refusal)
+            and facts.certificate is None
+            and not self._strangers.gets_record(outcome.reason, inquiry.peer_address, facts.at)
+        ):
+            # Of somebody who has proved nothing, and beyond a few a minute: it was counted.
+            return outcome
         # 9. The record is durable before anybody learns the outcome.
         try:
             await self._journal.append(
@@ -172,7 +176,11 @@ class Decider:
 
     async def _checks(self, inquiry: Inquiry, facts: Facts) -> Permit | Refusal:
         # 1. Transport.
-        self._transport(inquiry)
+        try:
+            self._transport(inquiry)
+        except Refused:
+            facts.certificate = self._whose(inquiry, facts.at)
+            raise
         # 2. The certificate of the connection.
         certificate = facts.certificate = self._verifier.certificate(inquiry.xfcc, inquiry.verified_by_edge, facts.at)
         # 3. The token, and that it belongs to this certificate.
@@ -185,14 +193,28 @@ class Decider:
         # 4. A scope for this service.
         self._verifier.scope(token)
         # 5. GraphQL, reduced to the canonical document; 6. what must be evaluated stands in its occurrences.
-        request = facts.request = self._register.canonicalize(inquiry.body)
+        reading = self._register.read(inquiry.body, certificate.identity.subject)
+        request = facts.request = reading.request
         # 7. Within the grants of the token.
         check_care_client(request, token.claims, self._rules.record_fields)
         # 8. The policies, on every evaluation.
         decision = facts.decision = await self._policy(request, token, inquiry.trace, facts.at)
         if decision.allow is not True:
             return Refusal(Reason.POLICY_DENIED, "the policies do not permit this request", decision.reasons)
+        self._register.permitted(reading)
         return Permit(request.body, token.header)
+
+    def _whose(self, inquiry: Inquiry, at: datetime) -> ValidatedCertificate | None:
+        """For the record of a request that is refused already: the certificate, when it is one that counts.
+
+        What Envoy did not verify is not looked at: anybody can make a chain that takes long.
+        """
+        if inquiry.verified_by_edge != "1":
+            return None
+        try:
+            return self._verifier.certificate(inquiry.xfcc, inquiry.verified_by_edge, at)
+        except Refused:
+            return None
 
     def _transport(self, inquiry: Inquiry) -> None:
         """Check 1.

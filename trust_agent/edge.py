@@ -38,6 +38,7 @@ _STATUS: Final = {
     Reason.ADDRESS_NOT_ALLOWED: 403,
     Reason.POLICY_DENIED: 403,
     Reason.CARE_CLIENT_OUTSIDE_GRANT: 403,
+    Reason.NEW_DOCUMENTS_LIMITED: 429,
     Reason.POLICY_UNAVAILABLE: 503,
     Reason.POLICY_STALE: 503,
     Reason.CRL_MISSING: 503,
@@ -59,6 +60,7 @@ _CODES: Final = {
     405: "method_not_allowed",
     413: "body_too_large",
     415: "unsupported_media_type",
+    429: "too_many_requests",
     503: "temporarily_unavailable",
 }
 
@@ -106,6 +108,9 @@ class AnswerWriter:
             headers.append(("www-authenticate", _challenge(reason)))
         elif status == 405:  # noqa: PLR2004
             headers.append(("allow", "POST"))
+        elif status == 429:  # noqa: PLR2004
+            headers.append(("retry-after", "1"))
+            tail = {"reason": reason.value} | tail
         elif status == 500:  # noqa: PLR2004
             body["Error"] = "Internal error"
         elif status == 503:  # noqa: PLR2004

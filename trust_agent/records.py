@@ -164,6 +164,33 @@ class DecisionRecords:
         return list(found)
 
 
+def counted_record(source: str, reason: Reason, number: int, at: datetime, trace: TraceContext) -> bytes:
+    """The record of refusals of strangers that got no record each (`trust_agent.strangers`).
+
+    Args:
+        source: of the records.
+        reason: why, the same for all of them.
+        number: how many.
+        at: of the counting.
+        trace: of the counting.
+    """
+    return encode_record(
+        AuditRecord(
+            record_id=new_record_id(),
+            event_type=EventType.ACCESS_DECISION,
+            action=Action.EXECUTE,
+            time=at,
+            outcome=Outcome.ERROR if reason in _ERRORS else Outcome.REFUSED,
+            reason=reason.value,
+            checks="FFFF",
+            source=source,
+            users=(AuditUser(_UNKNOWN, _UNKNOWN),),
+            objects=(AuditObject("endpoint", "counted", "none", details={"count": number}),),
+            trace=trace,
+        )
+    )
+
+
 def _action(request: CanonicalRequest | None) -> str:
     if request is None:
         return Action.EXECUTE.value

@@ -162,18 +162,29 @@ class LimitSettings(Settings):
 class GraphQLSettings(Settings):
     """Caps on a query; see `trust_agent.graphql.Limits` for what each means."""
 
-    tokens: Annotated[int, Field(ge=1)] = 1_200
+    document_bytes: Annotated[int, Field(ge=1)] = 12 * 1024
+    """Length of the document's text, without the variables."""
+    tokens: Annotated[int, Field(ge=1)] = 600
     """Lexical tokens of the document."""
     depth: Annotated[int, Field(ge=1)] = 20
     """Nesting of selections; a fragment counts as a level."""
-    fields: Annotated[int, Field(ge=1)] = 500
+    fields: Annotated[int, Field(ge=1)] = 200
     """Selected fields, after fragments are expanded."""
+    aliases: Annotated[int, Field(ge=0)] = 20
+    """Fields that are given another name."""
+    fragments: Annotated[int, Field(ge=0)] = 20
+    """Named fragments."""
     evaluations: Annotated[int, Field(ge=1)] = 100
     """Occurrences of protected fields, after fragments are expanded."""
     page_size: Annotated[int, Field(ge=1)] = 100
     """Largest value of a paging argument."""
     typename: bool = True
     """Whether `__typename` may be selected."""
+    new_documents: Annotated[int, Field(ge=1)] = 20
+    """Documents from one deelnemer at once that the agent does not remember, each of which takes it milliseconds; more
+    are refused with 429. What was permitted is remembered: who sends values as variables never gets there."""
+    new_documents_per_second: Annotated[float, Field(gt=0)] = 2.0
+    """Such documents a second from one deelnemer, after those."""
 
 
 class FreshnessSettings(Settings):
@@ -204,6 +215,9 @@ class JournalSettings(Settings):
     """Records in one shipment at most."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.5
     """Seconds that a record may wait for company before it is shipped."""
+    strangers_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 60
+    """Refusals a minute that get a record each of those who showed no valid certificate, at most a sixth of them from
+    one address; the others are counted, with one record a minute for each reason."""
 
 
 class AgentSettings(Settings):

@@ -119,6 +119,7 @@ class Reason(StrEnum):
     GRAPHQL_VARIABLES = "graphql_variables"
     GRAPHQL_VALUE = "graphql_value"
     GRAPHQL_FILTER = "graphql_filter"
+    NEW_DOCUMENTS_LIMITED = "new_documents_limited"
     CARE_CLIENT_OUTSIDE_GRANT = "care_client_outside_grant"
 
     # Trust material of the agent that is missing or past its maximum age.

@@ -4,12 +4,12 @@ Specification: shared `spec/audit.md`, "What is recorded". Somebody without a ce
 token as often as his connection allows; with a record for each he would fill the log that nothing is ever removed from.
 """
 
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from authz.audit.log import AuditLog
 from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
+from authz.edge.rate import network_of
 from authz.edge.restraint import WINDOW_SECONDS, Restraint
 from authz.edge.tracing import new_trace
 from authz.grants.records import RequestContext, counted_refusals
@@ -47,7 +47,7 @@ class RefusalRecords:
             AuditUnavailable: it is not recorded.
         """
         what = (record.event_type, record.reason)
-        if client is not None or self._restraint.admits(what, _network(context.address), context.at):
+        if client is not None or self._restraint.admits(what, network_of(context.address), context.at):
             await self._audit.record(record)
 
     async def tell(self) -> None:
@@ -64,12 +64,3 @@ class RefusalRecords:
             *(counted_refusals(event, reason, number, context) for (event, reason), number in counted.items())
         )
         self._restraint.told(counted)
-
-
-def _network(address: str | None) -> str | None:
-    # Whoever has one address of IPv6 has the 2**64 beside it.
-    try:
-        read = ip_address(address or "")
-    except ValueError:
-        return None
-    return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read)

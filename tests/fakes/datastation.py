@@ -350,6 +350,7 @@ schema_file = "register.graphql"
 timeout = 5
 public_fields = {json.dumps(PUBLIC)}
 [journal]
+strangers_per_minute = 100000
 segment_bytes = 1048576
 linger = 0.05
 """

@@ -1,13 +1,16 @@
 """The document of a request: parsed, measured and validated, in the order of cost.
 
 Specification: GraphQL October 2021; shared `cases/graphql.md` 15 to 26, 30 and 31. What is cheap and bounded comes
-before what is not: tokens are counted while parsing, fields after expansion of fragments before anything is expanded.
+before what is not: tokens are counted before the text is parsed, aliases and fields after expansion of fragments
+before anything is validated or expanded.
 Nothing is authorized here.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from graphql import (
@@ -33,6 +36,12 @@ from authz.domain.reasons import Reason
 from trust_agent.graphql.limits import Limits
 
 _DIRECTIVES: Final = frozenset({"skip", "include"})
+_TOKEN: Final = re.compile(
+    r'"""(?:[^"\\]|\\"""|\\|"(?!""))*+(?:""")?|"(?:[^"\\\n\r]|\\.)*+"?'  # texts
+    r"|#[^\n\r]*+|[_A-Za-z][_0-9A-Za-z]*+|-?[0-9](?:[_0-9A-Za-z+-]|\.[0-9])*+|\.\.\.|[^\s,\ufeff]"
+)
+"""A lexical token or a comment, found without the parser's care and never more of them than it finds in what it takes.
+Nothing is tried twice at one place, so that this takes time by length alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +69,14 @@ def read_document(query: str, schema: GraphQLSchema, limits: Limits) -> ValidDoc
         Refused: GRAPHQL_LIMIT, GRAPHQL_SYNTAX, GRAPHQL_NO_OPERATION, GRAPHQL_OPERATIONS, GRAPHQL_OPERATION_TYPE,
             GRAPHQL_DIRECTIVE, GRAPHQL_INTROSPECTION or GRAPHQL_INVALID.
     """
-    # 1. Text to tree, under a token limit.
+    # 1. Text to tree, under limits of length and tokens.
     document = _parse(query, limits)
     # 2. Exactly one operation, of a kind that the schema has.
     operation, fragments = _definitions(document)
     _check_operation(operation, schema, limits)
-    # 3. Size and depth after expansion, introspection, directives.
+    if len(fragments) > limits.fragments:
+        raise Refused(Reason.GRAPHQL_LIMIT, f"a document has at most {limits.fragments} named fragments")
+    # 3. Size and depth after expansion, aliases, introspection, directives.
     _measure(operation, fragments, limits)
     # 4. The rules of the specification, against the schema.
     try:
@@ -102,16 +113,26 @@ def _measure(
 
 
 def _parse(query: str, limits: Limits) -> DocumentNode:
+    if len(query.encode()) > limits.document_bytes:
+        raise Refused(Reason.GRAPHQL_LIMIT, f"a document has at most {limits.document_bytes} bytes")
+    # The parser counts as well, but takes ten times as long to get that far.
+    most = limits.tokens + limits.comments
+    if sum(1 for _ in islice(_TOKEN.finditer(query), most + 1)) > most:
+        raise _too_many(limits)
     try:
         return parse(query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
     except GraphQLSyntaxError as error:
         # The library has one error for both; only these two end in this sentence, and neither holds caller's text.
         if error.message.endswith("Parsing aborted.") or "too deep" in error.message:
-            raise Refused(
-                Reason.GRAPHQL_LIMIT,
-                f"a document has at most {limits.tokens} tokens and {limits.comments} comments, and bounded nesting",
-            ) from None
+            raise _too_many(limits) from None
         raise Refused(Reason.GRAPHQL_SYNTAX, f"the query is not a GraphQL document{_place(error)}") from None
+
+
+def _too_many(limits: Limits) -> Refused:
+    return Refused(
+        Reason.GRAPHQL_LIMIT,
+        f"a document has at most {limits.tokens} tokens and {limits.comments} comments, and bounded nesting",
+    )
 
 
 def _place(error: GraphQLError) -> str:
@@ -162,6 +183,7 @@ class _Survey:
     _sizes: dict[str, int] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
     _directives: int = 0
+    _aliases: int = 0
 
     def selections(self, selection_set: SelectionSetNode, depth: int) -> tuple[int, int]:
         """The number of fields in a selection set after expansion, and how many levels it is high."""
@@ -190,12 +212,18 @@ class _Survey:
         if isinstance(item, FieldNode):
             if item.name.value.startswith("__") and item.name.value != "__typename":
                 raise Refused(Reason.GRAPHQL_INTROSPECTION, "the schema cannot be asked for: see its publication")
+            self._alias(item)
             if item.selection_set is None:
                 return 1, 0
             size, height = self.selections(item.selection_set, depth + 1)
             return size + 1, height
         assert isinstance(item, InlineFragmentNode)  # noqa: S101  the only third kind of selection
         return self.selections(item.selection_set, depth + 1)
+
+    def _alias(self, item: FieldNode) -> None:
+        self._aliases += item.alias is not None
+        if self._aliases > self.limits.aliases:
+            raise Refused(Reason.GRAPHQL_LIMIT, f"a document has at most {self.limits.aliases} aliases")
 
     def _spread(self, name: str, depth: int) -> tuple[int, int]:
         fragment = self.fragments.get(name)

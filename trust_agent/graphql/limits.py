@@ -1,7 +1,8 @@
 """Every count, length and depth of a GraphQL request that the agent accepts, by name.
 
 Specification: shared `cases/graphql.md` 12, 21, 24 to 26 and 29; `style.md` rule 8. The defaults hold the largest
-published template with room to spare, and are far below what costs time.
+published template (144 fields, 421 tokens, 7 kB, no alias, no fragment) with room to spare, and keep every document
+from costing much more than that one does (docs/decisions/0128).
 """
 
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ class Limits:
     Attributes:
         body_bytes: length of the request body.
         json_depth: nesting of the request body; variables with filters nest about 8 deep.
-        tokens: lexical tokens of the document, counted while it is parsed.
+        document_bytes: length of the document's text in UTF-8, which is a part of the body.
+        tokens: lexical tokens of the document, counted before and while it is parsed.
         comments: comments in the document.
         depth: nesting of selections, where a fragment counts as a level.
         fields: selected fields after all fragments have been expanded.
+        aliases: fields that are given another name.
+        fragments: named fragments; comparing each with each other costs quadratic time.
         root_fields: fields selected on the query or mutation type itself, after expansion: each is a lookup.
         repeats: selections with one response name at one place; merging them costs quadratic time.
         directives: `@skip` and `@include` in one document.
@@ -33,16 +37,23 @@ class Limits:
             does, and common client libraries add it by themselves.
         filter_argument: name of the argument that holds the filter.
         page_arguments: names of arguments that limit the number of results; where a field has one, it is required.
-        cached_documents: documents remembered after parsing and validation.
+        cached_documents: documents remembered of which a request was permitted.
         cached_bytes: estimated memory of those documents.
+        other_documents: documents and refusals remembered besides, of which no request was permitted yet.
+        other_bytes: estimated memory of those.
+        new_documents: documents that are not remembered, from one caller at once.
+        new_documents_per_second: from one caller, after those.
     """
 
     body_bytes: int = 65_536
     json_depth: int = 20
-    tokens: int = 1_200
+    document_bytes: int = 12_288
+    tokens: int = 600
     comments: int = 200
     depth: int = 20
-    fields: int = 500
+    fields: int = 200
+    aliases: int = 20
+    fragments: int = 20
     root_fields: int = 10
     repeats: int = 10
     directives: int = 20
@@ -59,3 +70,7 @@ class Limits:
     page_arguments: tuple[str, ...] = ("first", "last", "take", "limit")
     cached_documents: int = 256
     cached_bytes: int = 16_777_216
+    other_documents: int = 64
+    other_bytes: int = 2_097_152
+    new_documents: int = 20
+    new_documents_per_second: float = 2.0

@@ -1,17 +1,23 @@
 """A register as the agent sees it: from the body of a request to what is authorized.
 
 Ties the steps together and remembers documents it has seen, bounded in number and in bytes, so that a caller with
-10,000 different texts gains nothing (shared `cases/graphql.md`, "Order of cost").
+10,000 different texts gains nothing (shared `cases/graphql.md`, "Order of cost"): what is not remembered costs
+milliseconds of the one loop that everybody waits for, so each caller has a share of it; and what did not lead to a
+permit is remembered apart, so that it pushes out nothing that did (docs/decisions/0128).
 """
 
 import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Final, Self
 
+import msgspec
+
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from authz.edge.rate import RateLimiter
 from trust_agent.graphql.binding import CanonicalRequest, PreparedDocument
 from trust_agent.graphql.canonical import reduce_document
 from trust_agent.graphql.document import measure, read_document
@@ -22,13 +28,32 @@ from trust_agent.graphql.schema import AnnotatedSchema, load_schema
 _REFUSAL_SIZE: Final = 1_000
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """A request that was read, and the document it came with.
+
+    Attributes:
+        request: what is to be authorized.
+        key: of the exact text.
+        document: as remembered.
+    """
+
+    request: CanonicalRequest
+    key: bytes
+    document: PreparedDocument
+
+
 class Register:
     """The schema of one register with its annotations; make it with `load`."""
 
-    def __init__(self, schema: AnnotatedSchema, limits: Limits) -> None:
+    def __init__(
+        self, schema: AnnotatedSchema, limits: Limits, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._schema = schema
         self._limits = limits
-        self._seen = _Seen(limits.cached_documents, limits.cached_bytes)
+        self._templates = _Seen(limits.cached_documents, limits.cached_bytes)
+        self._others = _Seen(limits.other_documents, limits.other_bytes)
+        burst = limits.new_documents
+        self._shares = RateLimiter(burst, burst / limits.new_documents_per_second, monotonic)
 
     @classmethod
     def load(
@@ -38,6 +63,7 @@ class Register:
         overlay: Mapping[str, Mapping[str, str]] | None = None,
         public_fields: Sequence[str] = (),
         limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Read a register's schema.
 
@@ -47,52 +73,72 @@ class Register:
                 resourceType and action.
             public_fields: coordinates, or `Type.*` for all plain values of a type.
             limits: caps on requests and on memory.
+            monotonic: seconds that only move forward, for the shares of callers.
 
         Raises:
             SchemaRefused: the schema has holes; all of them are listed.
         """
         limits = limits or Limits()
-        return cls(load_schema(sdl, overlay or {}, public_fields, limits), limits)
+        return cls(load_schema(sdl, overlay or {}, public_fields, limits), limits, monotonic)
 
     @property
     def service(self) -> str:
         """The service that the annotations name; the agent's own service must be this one."""
         return self._schema.service
 
-    def canonicalize(self, body: bytes) -> CanonicalRequest:
-        """Read a request and reduce it to what is authorized and forwarded.
+    def read(self, body: bytes, caller: str) -> Reading:
+        """Read a request of somebody and reduce it to what is authorized and forwarded.
 
-        Does not check that anything is permitted, nor that the caller may send it at all.
+        Does not check that anything is permitted, nor that the caller may send it at all. A document that is not
+        remembered counts for the share of the caller, whatever comes of it.
 
         Args:
             body: the bytes of the request body, as received and complete.
+            caller: who sends it, proved.
 
         Raises:
-            Refused: BODY_TOO_LARGE or one of GRAPHQL_*; the text is fit for the caller.
+            Refused: BODY_TOO_LARGE, NEW_DOCUMENTS_LIMITED or one of GRAPHQL_*; the text is fit for the caller.
         """
         # 1. The JSON around the query.
         request = GraphQLRequest.parse(body, self._limits)
-        # 2. The document: known, or read, validated and reduced.
-        prepared = self._prepare(request.query)
-        # 3. The operation asked for is the only one there is.
-        if request.operation_name is not None and request.operation_name != prepared.document.name:
-            raise Refused(Reason.GRAPHQL_NO_OPERATION, "No operation found to evaluate")
-        # 4. The values of the variables.
-        return prepared.bind(request.variables)
-
-    def _prepare(self, query: str) -> PreparedDocument:
-        # The exact text is the key, by a digest, so that a key costs 16 bytes whatever the length of the text.
-        key = hashlib.blake2b(query.encode(), digest_size=16).digest()
-        known = self._seen.get(key)
+        # 2. The document: known, or read, validated and reduced. The exact text is the key, by a digest, so that a
+        #    key costs 16 bytes whatever the length of the text.
+        key = hashlib.blake2b(request.query.encode(), digest_size=16).digest()
+        known = self._templates.get(key) or self._others.get(key)
         if known is None:
-            known = self._read(query)
-            self._seen.put(key, known)
-        if isinstance(known, PreparedDocument):
-            return known
-        # A fresh exception each time: a stored one would collect the frames of every caller.
-        raise Refused(*known)
+            if self._shares.take(caller):
+                raise Refused(
+                    Reason.NEW_DOCUMENTS_LIMITED,
+                    "too many different queries at once: send values as variables, so that the text stays the same",
+                )
+            known = self._prepare(request.query)
+            self._others.put(key, known)
+        if not isinstance(known, PreparedDocument):
+            # A fresh exception each time: a stored one would collect the frames of every caller.
+            raise Refused(*known)
+        # 3. and 4.
+        return Reading(_bound(known, request), key, known)
 
-    def _read(self, query: str) -> "PreparedDocument | tuple[Reason, str]":
+    def permitted(self, reading: Reading) -> None:
+        """A request with this document was permitted: it is worth remembering."""
+        self._templates.put(reading.key, reading.document)
+
+    def canonicalize(self, body: bytes) -> CanonicalRequest:
+        """As `read`, for who is no caller: nothing is counted and nothing remembered.
+
+        Args:
+            body: as for `read`.
+
+        Raises:
+            Refused: as for `read`, but not NEW_DOCUMENTS_LIMITED.
+        """
+        request = GraphQLRequest.parse(body, self._limits)
+        known = self._prepare(request.query)
+        if not isinstance(known, PreparedDocument):
+            raise Refused(*known)
+        return _bound(known, request)
+
+    def _prepare(self, query: str) -> "PreparedDocument | tuple[Reason, str]":
         try:
             document = reduce_document(
                 read_document(query, self._schema.schema, self._limits), self._schema, self._limits
@@ -101,6 +147,14 @@ class Register:
             return PreparedDocument(document, self._limits)
         except Refused as refusal:
             return refusal.reason, refusal.detail
+
+
+def _bound(document: PreparedDocument, request: GraphQLRequest) -> CanonicalRequest:
+    # 3. The operation asked for is the only one there is.
+    if request.operation_name is not None and request.operation_name != document.document.name:
+        raise Refused(Reason.GRAPHQL_NO_OPERATION, "No operation found to evaluate")
+    # 4. The values of the variables.
+    return document.bind(request.variables)
 
 
 class _Seen:

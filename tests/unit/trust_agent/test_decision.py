@@ -22,8 +22,10 @@ from tests.unit.authz.edge.test_client_certificate import xfcc
 from tests.unit.trust_agent.test_verify import CA, KEY, MINE, OTHER, VALIDATOR
 from trust_agent.decision import Decider, Inquiry, Permit, Refusal, ServiceRules
 from trust_agent.edge import AnswerWriter, status_of
-from trust_agent.graphql import CanonicalRequest, Register
+from trust_agent.graphql import Register
+from trust_agent.graphql.register import Reading
 from trust_agent.records import DecisionRecords
+from trust_agent.strangers import Strangers
 from trust_agent.verify import TokenRules, Verifier
 
 TRACE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
@@ -81,10 +83,15 @@ class CountingRegister:
     def __init__(self) -> None:
         self._register = Register.load(SDL, public_fields=PUBLIC)
         self.asked = 0
+        self.remembered = 0
 
-    def canonicalize(self, body: bytes) -> CanonicalRequest:
+    def read(self, body: bytes, caller: str) -> Reading:
         self.asked += 1
-        return self._register.canonicalize(body)
+        return self._register.read(body, caller)
+
+    def permitted(self, reading: Reading) -> None:
+        self.remembered += 1
+        self._register.permitted(reading)
 
 
 class Bench:
@@ -98,6 +105,7 @@ class Bench:
             CountingRegister(),
         )
         self.clock = FixedClock(NOW)
+        self.strangers = Strangers(self.log, self.clock, "sluis/trust-agent/test", 60)
         verifier = Verifier(self.trust, TokenRules(ISSUER, AUDIENCE, frozenset({SCOPE})))
         self.decider = Decider(
             rules=ServiceRules("/graphql", 65536, "wlzindicatieregister", "WLZ_UITVOERING", ("wlzindicatieID",)),
@@ -106,6 +114,7 @@ class Bench:
             policies=self.policies,
             journal=self.log,
             records=DecisionRecords("sluis/trust-agent/test", "wlzindicatieregister", AUDIENCE, ("wlzindicatieID",)),
+            strangers=self.strangers,
             clock=self.clock,
         )
 
@@ -207,9 +216,14 @@ TRANSPORT: list[tuple[dict[str, Any], Reason]] = [
 
 @pytest.mark.parametrize(("changes", "reason"), TRANSPORT)
 async def test_transport_is_looked_at_first(bench: Bench, changes: dict[str, Any], reason: Reason) -> None:
-    bench.trust.validator = None  # type: ignore[assignment]  # whoever fails here does not reach the certificate
     assert (await bench.refusal(**changes)).reason is reason
-    assert bench.log.last["event"]["reason"] == reason.value
+    record = decode_record(bench.log.payloads[-1])
+    assert (record.reason, record.users[0].id) == (reason.value, "uzovi:5000")
+    # Whom Envoy does not know does not reach the certificate.
+    bench.trust.validator = None  # type: ignore[assignment]
+    assert (await bench.refusal(**changes, verified_by_edge=None)).reason is reason
+    record = decode_record(bench.log.payloads[-1])
+    assert (record.reason, record.users[0].id) == (reason.value, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -405,3 +419,57 @@ def test_the_texts_of_the_table() -> None:
     assert body["Error"] == "Internal error"
     body = json.loads(writer.render(Refusal(Reason.CRL_STALE, "the CRL is too old"), TRACE)[2])
     assert body["reason"] == "crl_stale"
+
+
+async def test_new_documents_beyond_the_share_are_refused_with_their_own_reason_and_recorded(bench: Bench) -> None:
+    def new(number: int) -> bytes:
+        return json.dumps({"query": f"{{z{number}}}"}).encode()
+
+    assert isinstance(await bench.ask(), Permit)
+    # The first of his share was the template.
+    reasons = [(await bench.refusal(body=new(number))).reason for number in range(21)]
+    assert reasons == [Reason.GRAPHQL_INVALID] * 19 + [Reason.NEW_DOCUMENTS_LIMITED] * 2
+    record = decode_record(bench.log.payloads[-1])
+    assert (record.reason, record.users[0].id) == ("new_documents_limited", "uzovi:5000")
+    status, headers, content = AnswerWriter("agent").render(Refusal(reasons[-1], "x"), TRACE)
+    assert (status, dict(headers)["retry-after"]) == (429, "1")
+    assert json.loads(content)["reason"] == "new_documents_limited"
+    # His template is still served, and that of others as well.
+    assert isinstance(await bench.ask(), Permit)
+    other = CA.issue("uzovi:5001")
+    presented = f"Bearer {KEY.sign(claims(other, NOW, sub='uzovi:5001', uzovi='5001'))}"
+    theirs = {"xfcc": xfcc(other, (other.pem, CA.issuing.pem)), "authorization": [presented]}
+    assert (await bench.refusal(**theirs, body=new(99))).reason is Reason.GRAPHQL_INVALID
+
+
+async def test_a_document_is_remembered_after_a_permit_only(bench: Bench) -> None:
+    bench.policies.answer = Decision(allow=False, reasons=("no_rule",), policy_id="", revision="r7", obligations={})
+    assert (await bench.refusal()).reason is Reason.POLICY_DENIED
+    assert bench.register.remembered == 0
+    bench.policies.answer = None
+    assert isinstance(await bench.ask(), Permit)
+    assert bench.register.remembered == 1
+
+
+async def test_strangers_do_not_fill_the_journal_and_hide_nothing_in_it(bench: Bench) -> None:
+    stranger = {"xfcc": None, "peer_address": "203.0.113.9:1000"}
+    for _ in range(500):
+        assert (await bench.refusal(**stranger)).reason is Reason.CERTIFICATE_MISSING
+    for _ in range(300):
+        assert (
+            await bench.refusal(**stranger, method="GET", verified_by_edge=None)
+        ).reason is Reason.METHOD_NOT_ALLOWED
+    assert len(bench.log.payloads) == 10
+    # Another address, and whoever has a certificate, has a record for each.
+    await bench.refusal(xfcc=None, peer_address="203.0.113.10:1000")
+    for _ in range(100):
+        await bench.refusal(authorization=[], peer_address="203.0.113.9:1001")
+        await bench.refusal(method="GET", peer_address="203.0.113.9:1001")
+    assert isinstance(await bench.ask(peer_address="203.0.113.9:1001"), Permit)
+    assert len(bench.log.payloads) == 10 + 1 + 200 + 1
+    await bench.strangers.tell()
+    told = [decode_record(payload) for payload in bench.log.payloads[212:]]
+    assert {(item.reason, item.objects[0].details["count"]) for item in told} == {
+        ("certificate_missing", 490),
+        ("method_not_allowed", 300),
+    }

@@ -1,13 +1,18 @@
 """Documents that are refused before anything is authorized: cases/graphql.md 15 to 26, 30 and 31."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
+import graphql
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
-from tests.unit.trust_agent.graphql.conftest import Ask, Refuse, body
-from trust_agent.graphql import Register
+from tests.unit.trust_agent.graphql.conftest import PUBLIC, SDL, Ask, Refuse, body
+from trust_agent.graphql import Register, document
 
 
 def test_15_several_operations_are_refused_also_with_a_name(ask: Ask, refuse: Refuse) -> None:
@@ -138,6 +143,82 @@ def test_24_many_directives_are_refused(ask: Ask, refuse: Refuse) -> None:
     assert refuse("{dossier {id @skip(if: true) @skip(if: false)}}") is Reason.GRAPHQL_INVALID
 
 
+def fragments(count: int) -> str:
+    uses = " ".join(f"...F{index}" for index in range(count))
+    return f"{{dossier {{{uses}}}}} " + " ".join(f"fragment F{index} on Dossier {{id}}" for index in range(count))
+
+
+@pytest.mark.parametrize(
+    ("write", "most"),
+    [
+        (lambda count: f"{{dossier {{{' '.join(f'a{index}: id' for index in range(count))}}}}}", 20),
+        # Five braces and names around them, four tokens each.
+        (lambda count: "{dossier {%s}}" % ("...{id} " * count), 148),
+        (lambda count: "{dossier {%s id}}" % ("# a\n" * count), 200),
+        (lambda count: "{dossier {id #%s\n}}" % ("a" * count), 12_271),
+        (fragments, 20),
+    ],
+    ids=["aliases", "tokens", "comments", "bytes", "fragments"],
+)
+def test_25_what_costs_time_is_limited_one_by_one(
+    ask: Ask, refuse: Refuse, write: Callable[[int], str], most: int
+) -> None:
+    assert ask(write(most))
+    assert refuse(write(most + 1)) is Reason.GRAPHQL_LIMIT
+
+
+def test_25_too_many_tokens_are_counted_before_the_parser_sees_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def parse(text: str, **caps: Any) -> graphql.DocumentNode:
+        parsed.append(text)
+        return graphql.parse(text, **caps)
+
+    register = Register.load(SDL, public_fields=PUBLIC)
+    monkeypatch.setattr(document, "parse", parse)
+    for text in ("{dossier {%s}}" % ("id " * 800), "[" * 5_000, "{" * 12_000, "{dossier {id #" + "a" * 13_000 + "\n}}"):
+        with pytest.raises(Refused) as refusal:
+            register.canonicalize(body(text, None, {}))
+        assert refusal.value.reason is Reason.GRAPHQL_LIMIT
+    assert not parsed
+    assert register.canonicalize(body("{dossier {id}}", None, {}))
+    assert parsed[0] == "{dossier {id}}"
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            *("dossier", "_a1", "-3", "1.5", "-0.25e+10", "2E-7", "0", "# note # more"),
+            *('""', '"a b # c"', '"\\\\ \\" x"', '"""a "" b\n"""', '"""x \\""" y"""', '""""""'),
+            *("...", "{", "}", "(", ")", "[", "]", ":", "=", "!", "|", "&", "@", "$"),
+        ]
+    ),
+    max_size=40,
+)
+
+
+@given(WORDS)
+def test_the_early_count_finds_what_the_parser_finds(words: list[str]) -> None:
+    text = "\n".join(words)
+    lexer, found = graphql.Lexer(graphql.Source(text)), 0
+    while lexer.advance().kind is not graphql.TokenKind.EOF:
+        found += 1
+    comments = sum(word.startswith("#") for word in words)
+    assert sum(1 for _ in document._TOKEN.finditer(text)) == found + comments
+
+
+@given(st.text(st.sampled_from('"\\#a1.- \n{')))
+def test_the_early_count_never_finds_more_than_the_parser(text: str) -> None:
+    lexer, found = graphql.Lexer(graphql.Source(text)), 0
+    try:
+        while lexer.advance().kind is not graphql.TokenKind.EOF:
+            found += 1
+    except graphql.GraphQLSyntaxError:
+        return
+    counted = [item for item in document._TOKEN.findall(text) if not item.startswith("#")]
+    assert len(counted) <= found
+
+
 def test_25_many_aliases_and_duplicate_fields_are_refused_before_they_cost(ask: Ask, refuse: Refuse) -> None:
     for count, repeated in ((3_000, "a{}: id"), (1_500, "id"), (600, "id"), (11, "id")):
         fields = " ".join(repeated.format(index) for index in range(count))
@@ -217,6 +298,6 @@ def test_a_refusal_is_remembered_and_the_same(register: Register) -> None:
     details = []
     for _ in range(2):
         with pytest.raises(Refused) as refusal:
-            register.canonicalize(body("{dossier {unheard}}", None, {}))
+            register.read(body("{dossier {unheard}}", None, {}), "a")
         details.append((refusal.value.reason, refusal.value.detail))
     assert details[0] == details[1]
