@@ -349,6 +349,8 @@ service = "wlzindicatieregister"
 schema_file = "register.graphql"
 timeout = 5
 public_fields = {json.dumps(PUBLIC)}
+[graphql]
+new_documents_per_second = 0.001
 [journal]
 strangers_per_minute = 100000
 segment_bytes = 1048576

@@ -316,7 +316,25 @@ def test_a_body_over_the_limit_is_refused_plain_and_chunked(agent: Agent) -> Non
         url = f"https://localhost:{station.port}/graphql"
         for content in (b" " * (64 * 1024 + 1), chunks()):
             refused(client.post(url, content=content, headers={"content-type": "application/json"}), 413)
-    assert agent.ask(query=QUERY + " " * 50_000).status_code == 200
+        body = json.dumps({"query": QUERY, "variables": {"id": RECORD, "office": "5000"}}).encode() + b" " * 50_000
+        sent = {"content-type": "application/json", "authorization": f"Bearer {station.token()}"}
+        assert client.post(url, content=body, headers=sent).status_code == 200
+
+
+def test_new_queries_beyond_the_share_of_a_deelnemer_get_429_and_others_are_served(agent: Agent) -> None:
+    station = agent.station
+    busy = station.ca.issue("uzovi:5002")
+    token = station.token(busy, sub="uzovi:5002", uzovi="5002")
+    assert agent.ask().status_code == 200
+    for number in range(20):
+        refused(agent.ask(busy, token=token, query=f"{{z{number}}}"), 400)
+    answer = agent.ask(busy, token=token, query="{z20}")
+    assert refused(answer, 429)["reason"] == "new_documents_limited"
+    assert answer.headers["retry-after"] == "1"
+    # The near misses: what was refused before is remembered, and others have a share of their own.
+    refused(agent.ask(busy, token=token, query="{z19}"), 400)
+    assert agent.ask().status_code == 200
+    assert agent.ask(query=QUERY + " ").status_code == 200
 
 
 def test_a_body_in_chunks_is_judged_like_one_with_a_length(agent: Agent) -> None:
