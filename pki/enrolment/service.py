@@ -21,6 +21,7 @@ from authz.domain.errors import Refused, SluisError
 from authz.domain.identifiers import Identifier
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
+from authz.edge.rate import RateLimiter
 from pki.app import OpenAuthority
 from pki.audit.enrolment import Trail
 from pki.audit.records import Actor
@@ -29,7 +30,6 @@ from pki.enrolment.codes import Code, fits, read_code
 from pki.enrolment.renewal_limits import DAY, RenewalLimits
 from pki.enrolment.requests import CertificateRequest, parse_request
 from pki.enrolment.warrants import RENEW, USED
-from pki.http.rate import RateLimiter
 from pki.issuing import Holder
 from pki.store.codes import OPEN, Codes, EnrolmentCode
 from pki.store.register import Register, Registered

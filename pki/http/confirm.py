@@ -17,6 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.edge.client_certificate import EDGE_VERIFIED_HEADER, LISTENER_HEADER, XFCC_HEADER
+from authz.edge.rate import RateLimiter
 from authz.edge.tracing import trace_of
 from pki.app import OpenAuthority
 from pki.audit.records import Actor
@@ -24,7 +25,6 @@ from pki.enrolment.renewal_limits import TooOften
 from pki.holder.confirming import CONFIRM_USE
 from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
-from pki.http.rate import RateLimiter
 from pki.store.database import StoreUnavailable
 
 ROLE: Final = "CERTIFICATE_HOLDER"

@@ -24,6 +24,7 @@ from authz.edge.client_certificate import (
     XFCC_HEADER,
     peer_address,
 )
+from authz.edge.rate import RateLimiter, network_of
 from authz.edge.tracing import trace_of
 from pki.audit.tally import Tally
 from pki.enrolment import est
@@ -31,7 +32,6 @@ from pki.enrolment.renewal_limits import TooOften
 from pki.enrolment.service import Asker, Busy, Enrolment, Repeated
 from pki.http.listeners import TLS_LISTENER
 from pki.http.peers import Peers
-from pki.http.rate import RateLimiter, network_of
 from pki.issuing import IssuingError
 from pki.signing.signer import SignerError
 from pki.store.database import StoreUnavailable

@@ -9,7 +9,7 @@ from typing import Any, Final
 from litestar import Request
 
 from authz.edge.client_certificate import LISTENER_HEADER, PEER_ADDRESS_HEADER, peer_address
-from pki.http.rate import network_of
+from authz.edge.rate import network_of
 
 PLAIN_LISTENER: Final = "plain"
 TLS_LISTENER: Final = "tls"

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from authz.domain.clock import Clock
 from authz.edge.client_certificate import PEER_ADDRESS_HEADER, RAW_PATH_HEADER, peer_address
-from pki.http.rate import network_of
+from authz.edge.rate import network_of
 from pki.ocsp.messages import MAX_REQUEST_BYTES
 from pki.ocsp.responder import OcspAnswer, Responder
 

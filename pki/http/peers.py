@@ -9,11 +9,11 @@ import structlog
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.edge.client_certificate import PresentedCertificate, parse_xfcc
+from authz.edge.rate import RateLimiter
 from pki.app import OpenAuthority
 from pki.certificate_files import read_certificate
 from pki.enrolment.renewal_limits import TooOften
 from pki.http.published import Published
-from pki.http.rate import RateLimiter
 from pki.validation.validator import CertificateValidator, CrlStore, PinnedIssuer, ValidatedCertificate
 
 _LOG: Final = structlog.get_logger(__name__)

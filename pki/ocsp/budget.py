@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pki.http.rate import RateLimiter
+from authz.edge.rate import RateLimiter
 
 BURST_EACH: Final = 20
 SECONDS_EACH: Final = 10.0
@@ -33,6 +33,6 @@ class SigningBudget:
         """Whether an answer may be signed for this source now.
 
         Args:
-            source: as `pki.http.rate.network_of` names it.
+            source: as `authz.edge.rate.network_of` names it.
         """
         return not self._each.take(source) and not self._all.take("")

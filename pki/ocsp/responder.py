@@ -105,7 +105,7 @@ class Responder:
         Args:
             name: of the CA; one that `speaks_for`.
             der: the request as it came.
-            source: who counts as one asker (`pki.http.rate.network_of`).
+            source: who counts as one asker (`authz.edge.rate.network_of`).
 
         Returns:
             Always an answer; RFC 6960 has its own errors, which are not signed.

@@ -1,4 +1,4 @@
-"""The text of codes, and how often somebody may try."""
+"""The text of codes."""
 
 from dataclasses import replace
 
@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pki.enrolment.codes import MAX_TEXT, draw_code, draw_second, fits, in_groups, new_salt, read_code, verifier_of
-from pki.http.rate import MAX_KEYS, RateLimiter, network_of
 
 
 def test_a_code_is_read_as_it_was_written_and_as_people_copy_it() -> None:
@@ -64,39 +63,3 @@ def test_a_code_does_not_slip_into_a_log() -> None:
 
 def test_codes_differ() -> None:
     assert len({draw_code().text() for _ in range(1000)}) == 1000
-
-
-class Seconds:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_bucket_empties_and_refills() -> None:
-    seconds = Seconds()
-    limiter = RateLimiter(3, 60, seconds)
-    assert [limiter.take("a") for _ in range(3)] == [0, 0, 0]
-    assert limiter.take("a") == pytest.approx(20)
-    assert limiter.take("b") == 0
-    seconds.now = 19.9
-    assert limiter.take("a") > 0
-    seconds.now = 20.1
-    assert limiter.take("a") == 0
-    limiter.give_back("a")
-    assert limiter.take("a") == 0
-    assert limiter.take("a") > 0
-
-
-def test_memory_is_bounded() -> None:
-    limiter = RateLimiter(1, 60, Seconds())
-    for number in range(MAX_KEYS + 100):
-        limiter.take(str(number))
-    assert len(limiter._buckets) == MAX_KEYS
-
-
-def test_an_ipv6_subscriber_is_one_source() -> None:
-    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1")
-    assert network_of("2001:db8::1") != network_of("2001:db8:0:1::1")
-    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") != network_of("192.0.2.2")
-    assert network_of(None) == network_of("nonsense") == "unknown"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pki.http.rate import RateLimiter
+from authz.edge.rate import RateLimiter
 
 
 @pytest.fixture(autouse=True)

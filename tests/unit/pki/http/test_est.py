@@ -22,6 +22,7 @@ from authz.edge.client_certificate import (
     RAW_PATH_HEADER,
     XFCC_HEADER,
 )
+from authz.edge.rate import RateLimiter
 from pki.app import OpenAuthority
 from pki.audit.records import operator
 from pki.audit.tally import Tally
@@ -32,7 +33,6 @@ from pki.enrolment.service import Busy, Enrolment
 from pki.http.est import PREFIX, EstApplication, _refusal, _status_of
 from pki.http.peers import LOOKS_PER_MINUTE, Peers
 from pki.http.published import Published
-from pki.http.rate import RateLimiter
 from pki.issuing import Holder
 from pki.store.register import Register
 from pki.validation.validator import CertificateValidator
