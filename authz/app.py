@@ -82,6 +82,7 @@ class Server:
         publications: what readers may be waiting for.
         care: looks after domains and anchors.
         refusals: records of refusals, some of which are counted.
+        intake: takes records of others, and tells of what is odd about them.
     """
 
     app: Litestar
@@ -92,6 +93,7 @@ class Server:
     publications: Sequence[Publication]
     care: DomainCare
     refusals: RefusalRecords
+    intake: Ingest
 
 
 @contextlib.asynccontextmanager
@@ -180,8 +182,11 @@ async def opened(
         )
         await own.write(EventType.COMPONENT_START, Action.EXECUTE, ("component", "authz"))
         publications = [bundles, jwks, revoked]
-        yield Server(create_app(parts), state.follower, mirror, feeds, checkpointer, publications, care, refusals)
+        yield Server(
+            create_app(parts), state.follower, mirror, feeds, checkpointer, publications, care, refusals, parts.intake
+        )
         await refusals.tell()
+        await parts.intake.tell(now=True)
         await own.write(EventType.COMPONENT_STOP, Action.EXECUTE, ("component", "authz"))
         # The stop is the last record, and signed like every other.
         checkpointer.stop()
@@ -279,6 +284,7 @@ async def serve(settings: AuthzSettings, socket: Path) -> int:
             asyncio.create_task(keep_running("CRLs", server.mirror.run, stop)),
             asyncio.create_task(keep_running("certificate feeds", server.certificate_feeds.run, stop)),
             asyncio.create_task(Loop("counted refusals", server.refusals.tell, INTERVAL).run(stop)),
+            asyncio.create_task(Loop("held back alerts", server.intake.tell, INTERVAL).run(stop)),
             asyncio.create_task(_wake_at(stop, server.publications)),
             *(asyncio.create_task(work) for work in server.care.work(stop)),
         ]

@@ -97,6 +97,7 @@ class Ingest:
         self._own = own
         self._reading = asyncio.Lock()
         self._told: dict[str, datetime] = {}
+        self._held_back: dict[str, _Odd] = {}
 
     async def take(self, body: bytes, sender: Sender) -> tuple[str, ...]:
         """Read a shipment and append what is new, see `ingest`.
@@ -161,27 +162,68 @@ class Ingest:
             )
         return tuple(record.terms.record_id for record in records)
 
+    async def tell(self, *, now: bool = False) -> None:
+        """Write the alerts that were held back.
+
+        Args:
+            now: also those whose hour is not over, because the server stops.
+
+        Raises:
+            AuditUnavailable: they are told the next time.
+        """
+        at = self._own.clock.now()
+        for sender, odd in [*self._held_back.items()]:
+            if now or not self._told_lately(sender, at):
+                await self._alert(sender, odd, at)
+                # What came in meanwhile is told the next time.
+                left = self._held_back.pop(sender).without(odd)
+                if left is not None:
+                    self._held_back[sender] = left
+
     async def _tell_of_times(self, records: Sequence[EncodedRecord], sender: Sender) -> None:
-        now = self._own.clock.now()
-        first, last = to_microseconds(now - MAX_LATE), to_microseconds(now + MAX_AHEAD)
-        odd = [record.terms for record in records if not first <= record.terms.event_us <= last]
-        # One alert an hour for each sender: with a wrong clock every shipment of his is such a one.
-        told = self._told.get(sender.id)
-        if not odd or (told is not None and timedelta(0) <= now - told < _TOLD_EVERY):
+        at = self._own.clock.now()
+        first, last = to_microseconds(at - MAX_LATE), to_microseconds(at + MAX_AHEAD)
+        terms = [record.terms for record in records if not first <= record.terms.event_us <= last]
+        if not terms:
             return
+        odd = _Odd(terms[0].source, len(terms), tuple(item.record_id for item in terms[:MAX_NAMED]))
+        # One alert an hour for each sender: with a wrong clock every shipment of his is such a one. None is left out of
+        # the number, or one harmless record would hide all that follow.
+        if self._told_lately(sender.id, at):
+            held = self._held_back.get(sender.id)
+            self._held_back[sender.id] = odd if held is None else held.with_more(odd)
+        else:
+            await self._alert(sender.id, odd, at)
+
+    def _told_lately(self, sender: str, at: datetime) -> bool:
+        told = self._told.get(sender)
+        return told is not None and timedelta(0) <= at - told < _TOLD_EVERY
+
+    async def _alert(self, sender: str, odd: "_Odd", at: datetime) -> None:
         await self._own.write(
             EventType.LOG_ALERT,
             Action.CREATE,
-            ("record_id", odd[0].record_id),
+            ("record_id", odd.record_ids[0]),
             reason=Reason.RECORD_TIME,
-            details={
-                "sender": sender.id,
-                "source": odd[0].source,
-                "records": len(odd),
-                "record_ids": [terms.record_id for terms in odd[:MAX_NAMED]],
-            },
+            details={"sender": sender, "source": odd.source, "records": odd.number, "record_ids": list(odd.record_ids)},
         )
-        self._told[sender.id] = now
+        self._told[sender] = at
+
+
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """Records of events at odd times: how many of one sender, and the first of them."""
+
+    source: str
+    number: int
+    record_ids: tuple[str, ...]
+
+    def with_more(self, more: "_Odd") -> "_Odd":
+        return _Odd(self.source, self.number + more.number, (self.record_ids + more.record_ids)[:MAX_NAMED])
+
+    def without(self, told: "_Odd") -> "_Odd | None":
+        left = self.number - told.number
+        return _Odd(self.source, left, self.record_ids[len(told.record_ids) :] or self.record_ids) if left else None
 
 
 def _component(source: str) -> str:

@@ -16,6 +16,7 @@ import httpx
 import structlog
 
 from authz.domain.clock import Clock
+from authz.domain.reasons import Reason
 from authz.edge.http_client import http_client
 from authz.edge.shipment import ShipmentSize, Verdict, refusal_code
 from pki.settings import AuditSettings
@@ -104,12 +105,20 @@ class Shipper:
                 async with self._database.write() as connection:
                     await Register(connection).mark_shipped([row for row, _ in rows], self._clock.now())
             case Verdict.LATER:
+                if refusal_code(answer) == Reason.RECORD_SOURCE and (others := self._of_other_sources(rows)):
+                    # Written under other settings, they are not ours to send, and must not hold up all that follow.
+                    for row, record in others:
+                        await self._put_aside(row, record, Reason.RECORD_SOURCE)
+                    return True
                 raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
             case Verdict.REFUSED:
                 await self._put_aside(*rows[0], refusal_code(answer))
             case Verdict.SMALLER:
                 pass
         return True
+
+    def _of_other_sources(self, rows: list[tuple[int, str]]) -> list[tuple[int, str]]:
+        return [row for row in rows if json.loads(row[1])["log"]["source"] != self._settings.source]
 
     async def _put_aside(self, row: int, record: str, why: str) -> None:
         async with self._database.write() as connection:

@@ -17,6 +17,7 @@ from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.store.audit_log import StoredAuditLog
 from authz.store.database import Database
+from tests.fakes.clock import FixedClock
 from tests.fakes.records import audit_record
 
 SOURCE = "sluis/trust-agent/register-1"
@@ -178,6 +179,34 @@ async def test_events_at_times_that_nobody_searches_are_kept_with_an_alert(
     # Another sender's is an alert of its own.
     await ingest.ingest([shipped(time=own.clock.now() + distance, source="sluis/trust-agent/register-2")], OTHER)
     assert len(await log.find(Criteria(event_type=EventType.LOG_ALERT, reason="record_time"))) == 2 * told
+
+
+async def test_one_harmless_record_hides_none_of_those_that_follow(
+    ingest: Ingest, own: OwnRecords, log: StoredAuditLog, clock: FixedClock
+) -> None:
+    def ahead(number: int) -> list[EncodedRecord]:
+        return [shipped(time=own.clock.now() + timedelta(days=1)) for _ in range(number)]
+
+    async def told() -> list[int]:
+        found = await log.find(Criteria(event_type=EventType.LOG_ALERT, reason="record_time"))
+        payloads = [decode_record(entry.payload) for entry in found if entry.payload is not None]
+        return sorted(record.objects[0].details["records"] for record in payloads)
+
+    await ingest.ingest(ahead(1), SENDER)
+    for _ in range(3):
+        await ingest.ingest(ahead(10), SENDER)
+        await ingest.tell()
+    assert await told() == [1]
+    clock.advance(hours=1, seconds=1)
+    await ingest.tell()
+    await ingest.tell()
+    assert await told() == [1, 30]
+    # At a stop the hour is not waited for.
+    await ingest.ingest(ahead(2), SENDER)
+    await ingest.tell()
+    assert await told() == [1, 30]
+    await ingest.tell(now=True)
+    assert await told() == [1, 2, 30]
 
 
 async def test_what_is_nested_without_end_is_no_shipment(ingest: Ingest) -> None:

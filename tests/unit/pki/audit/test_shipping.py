@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from authz.domain.identifiers import Identifier
 from pki.app import OpenAuthority
@@ -14,6 +14,7 @@ from pki.audit.shipping import Shipper
 from pki.issuing import Holder
 from pki.notices.metrics import samples
 from pki.settings import AuditSettings
+from pki.store.outbox import Outbox
 from pki.store.register import Register
 from pki.store.tables import outbox
 from tests.fakes.certificate_racer import new_request
@@ -138,3 +139,44 @@ async def test_an_answer_that_is_lost_sends_the_same_records_again(pki: OpenAuth
             await ships.ship_once(client)
         await ships.ship_once(client)
     assert seen == [expected, expected]
+
+
+def _only(source: str, taken: list[str]) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        records = json.loads(request.content)["records"]
+        if any(record["log"]["source"] != source for record in records):
+            return httpx.Response(403, json={"error": "record_source", "error_description": "", "trace_id": ""})
+        taken.extend(record["record_id"] for record in records)
+        return httpx.Response(200, json={"accepted": len(records)})
+
+    return answer
+
+
+async def test_a_record_of_other_settings_does_not_hold_up_the_others(pki: OpenAuthority, clock: FixedClock) -> None:
+    expected = await some_records(pki)
+    async with pki.database.write() as connection:
+        rows = await Register(connection).unshipped(1000)
+        other = json.loads(rows[1][1])
+        other["log"]["source"] = "sluis/pki/other"
+        await connection.execute(update(outbox).where(outbox.c.id == rows[1][0]).values(record=json.dumps(other)))
+    taken: list[str] = []
+    ships, client = shipper(pki, clock, _only("sluis/pki", taken))
+    async with client:
+        while await ships.ship_once(client):
+            pass
+    assert taken == [item for item in expected if item != expected[1]]
+    async with pki.database.read() as connection:
+        (aside,) = await Outbox(connection).refused(10)
+    assert (aside.record_id, aside.why) == (expected[1], "record_source")
+
+
+async def test_while_the_scheme_does_not_know_this_source_nothing_is_put_aside(
+    pki: OpenAuthority, clock: FixedClock
+) -> None:
+    expected = await some_records(pki)
+    ships, client = shipper(pki, clock, _only("sluis/pki/2", []))
+    async with client:
+        for _ in range(3):
+            with pytest.raises(httpx.HTTPError):
+                await ships.ship_once(client)
+    assert await waiting(pki) == expected
