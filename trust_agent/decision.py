@@ -5,6 +5,7 @@ certificate does not get a token looked at, who has no token does not reach the 
 for this register does not reach the policies. Each step takes what the step before it returned.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from authz.domain.clock import Clock
 from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
 from authz.domain.tracing import TraceContext
+from authz.edge.logs import place_of
 from authz.policy.engine import ACCESS_DECISION, Decision, PolicyEngine, PolicyUnavailable
 from pki.validation.validator import ValidatedCertificate
 from trust_agent.authzen import RequestContext, access_input
@@ -25,7 +27,7 @@ from trust_agent.care_client import check_care_client
 from trust_agent.graphql import CanonicalRequest, Register
 from trust_agent.records import DecisionRecords, Facts
 from trust_agent.strangers import DurableLog, Strangers
-from trust_agent.verify import TokenRefused, VerifiedToken, Verifier
+from trust_agent.verify import CredentialRefused, TokenRefused, VerifiedToken, Verifier
 
 _LOG: Final = structlog.get_logger(__name__)
 _JSON: Final = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
@@ -146,17 +148,18 @@ class Decider:
     async def decide(self, inquiry: Inquiry) -> Permit | Refusal:
         """Decide about one request. Never raises: what goes wrong unexpectedly is a refusal as well."""
         facts = Facts(self._clock.now(), inquiry.trace, inquiry.peer_address, inquiry.request_id)
+        facts.stranger = inquiry.verified_by_edge != "1"
         outcome: Permit | Refusal
         try:
             outcome = await self._checks(inquiry, facts)
         except Refused as refused:
             outcome = Refusal(refused.reason, refused.detail)
         except Exception as error:  # noqa: BLE001  the last line: an unforeseen fault must deny, be told and be recorded
-            _LOG.error("decision_failed", error=type(error).__name__, trace_id=inquiry.trace.trace_id, exc_info=error)
+            _log_defect("decision_failed", error, inquiry.trace)
             outcome = Refusal(Reason.INTERNAL_ERROR, "Internal error")
         if (
             isinstance(outcome, Refusal)
-            and facts.certificate is None
+            and facts.stranger
             and not self._strangers.gets_record(outcome.reason, inquiry.peer_address, facts.at)
         ):
             # Of somebody who has proved nothing, and beyond a few a minute: it was counted.
@@ -169,7 +172,7 @@ class Decider:
         except Refused as refused:
             return Refusal(refused.reason, refused.detail)
         except Exception as error:  # noqa: BLE001  a record that cannot be written refuses, whatever the cause
-            _LOG.error("record_failed", error=type(error).__name__, trace_id=inquiry.trace.trace_id, exc_info=error)
+            _log_defect("record_failed", error, inquiry.trace)
             return Refusal(Reason.JOURNAL_UNAVAILABLE, "decisions cannot be recorded at this moment, so none is made")
         # 10. What was authorized is what is forwarded.
         return outcome
@@ -179,10 +182,10 @@ class Decider:
         try:
             self._transport(inquiry)
         except Refused:
-            facts.certificate = self._whose(inquiry, facts.at)
+            self._whose(inquiry, facts)
             raise
         # 2. The certificate of the connection.
-        certificate = facts.certificate = self._verifier.certificate(inquiry.xfcc, inquiry.verified_by_edge, facts.at)
+        certificate = self._certificate(inquiry, facts)
         # 3. The token, and that it belongs to this certificate.
         try:
             token = await self._verifier.token(inquiry.authorization, certificate, facts.at)
@@ -204,17 +207,27 @@ class Decider:
         self._register.permitted(reading)
         return Permit(request.body, token.header)
 
-    def _whose(self, inquiry: Inquiry, at: datetime) -> ValidatedCertificate | None:
+    def _certificate(self, inquiry: Inquiry, facts: Facts) -> ValidatedCertificate:
+        """Check 2, and what it says about who this is, also when it refuses."""
+        try:
+            facts.certificate = self._verifier.certificate(inquiry.xfcc, inquiry.verified_by_edge, facts.at)
+        except CredentialRefused as refused:
+            facts.certificate = refused.certificate
+            raise
+        except Refused as refused:
+            # Not what our own blindness brings about, such as a stale CRL: that befalls deelnemers.
+            facts.stranger = facts.stranger or refused.reason.is_about_the_certificate
+            raise
+        return facts.certificate
+
+    def _whose(self, inquiry: Inquiry, facts: Facts) -> None:
         """For the record of a request that is refused already: the certificate, when it is one that counts.
 
         What Envoy did not verify is not looked at: anybody can make a chain that takes long.
         """
-        if inquiry.verified_by_edge != "1":
-            return None
-        try:
-            return self._verifier.certificate(inquiry.xfcc, inquiry.verified_by_edge, at)
-        except Refused:
-            return None
+        if not facts.stranger:
+            with contextlib.suppress(Refused):
+                self._certificate(inquiry, facts)
 
     def _transport(self, inquiry: Inquiry) -> None:
         """Check 1.
@@ -253,3 +266,8 @@ class Decider:
                 # Nothing here carries any out, and a permit under a condition that nobody meets is none.
                 raise Refused(Reason.POLICY_UNAVAILABLE, "the decision asks for what cannot be done here")
         return decision
+
+
+def _log_defect(event: str, error: Exception, trace: TraceContext) -> None:
+    # Neither its text nor a traceback: both may hold what a caller sent.
+    _LOG.error(event, error_kind=type(error).__name__, at=place_of(error), trace_id=trace.trace_id)

@@ -54,6 +54,9 @@ class Facts:
     peer_address: str = ""
     request_id: str | None = None
     certificate: ValidatedCertificate | None = None
+    """One that counts, or that counted until authz blocked it."""
+    stranger: bool = True
+    """Nothing says that this is a deelnemer: Envoy did not verify the certificate, or it was found to be no good."""
     claims: AccessTokenClaims | None = None
     refused_claims: AccessTokenClaims | None = None
     """Of a token that authz signed and that does not count here: an object of the record, never its user."""

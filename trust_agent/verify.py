@@ -119,6 +119,18 @@ class TokenRefused(Refused):
         self.claims = claims
 
 
+class CredentialRefused(Refused):
+    """A valid certificate of somebody whom authz has blocked.
+
+    Args:
+        certificate: for the record, so that an auditor finds who goes on trying.
+    """
+
+    def __init__(self, certificate: ValidatedCertificate) -> None:
+        super().__init__(Reason.CREDENTIAL_REVOKED, "this credential was revoked")
+        self.certificate = certificate
+
+
 @dataclass(frozen=True, slots=True)
 class _RefusedCertificate:
     reason: Reason
@@ -178,7 +190,7 @@ class Verifier:
         # The other spelling of the same certificate has another thumbprint (`pki.validation.twin`): a block on one is
         # on both.
         if any(self._trust.is_credential_revoked(name) for name in (certificate.thumbprint, certificate.twin)):
-            raise Refused(Reason.CREDENTIAL_REVOKED, "this credential was revoked")
+            raise CredentialRefused(certificate)
         return certificate
 
     def _require_not_just_refused(self, xfcc: str, at: datetime) -> None:
@@ -198,7 +210,7 @@ class Verifier:
 
     def _remember_refusal(self, xfcc: str, refusal: Refused, at: datetime) -> None:
         self._presented.forget(xfcc)
-        if refusal.reason.value.startswith("certificate_"):
+        if refusal.reason.is_about_the_certificate:
             # Not what a missing or stale CRL brings about: that ends as soon as the CRL is there.
             self._refused.put(digest_of(xfcc), _RefusedCertificate(refusal.reason, refusal.detail, at))
 

@@ -175,3 +175,8 @@ class Reason(StrEnum):
     OPERATOR_SIGNATURE = "operator_signature"
     TWO_PERSONS_REQUIRED = "two_persons_required"
     KEY_BLOCKED = "key_blocked"
+
+    @property
+    def is_about_the_certificate(self) -> bool:
+        """Whether whoever presented it has shown nothing: none, or one that is no good by its own content."""
+        return self.value.startswith("certificate_")

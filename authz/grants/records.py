@@ -35,12 +35,14 @@ class RequestContext:
         trace: trace and span.
         address: the peer's own address, or None.
         request_id: request id of the edge, or None.
+        verified_by_edge: Envoy verified the certificate of the connection.
     """
 
     at: datetime
     trace: TraceContext
     address: str | None = None
     request_id: str | None = None
+    verified_by_edge: bool = False
 
 
 def issued(permit: Permit, claims: AccessTokenClaims, context: RequestContext) -> AuditRecord:

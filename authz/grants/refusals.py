@@ -9,6 +9,7 @@ from typing import Final
 from authz.audit.log import AuditLog
 from authz.domain.audit import AuditRecord, EventType
 from authz.domain.clock import Clock
+from authz.domain.reasons import Reason
 from authz.edge.rate import network_of
 from authz.edge.restraint import WINDOW_SECONDS, Restraint
 from authz.edge.tracing import new_trace
@@ -41,13 +42,15 @@ class RefusalRecords:
         Args:
             record: of the refusal.
             client: who was refused; None for who did not authenticate.
-            context: of the request.
+            context: of the request. Whom the edge verified is no stranger, unless his certificate is what is wrong:
+                a block, or a list of ours that is stale, befalls deelnemers.
 
         Raises:
             AuditUnavailable: it is not recorded.
         """
         what = (record.event_type, record.reason)
-        if client is not None or self._restraint.admits(what, network_of(context.address), context.at):
+        known = client is not None or (context.verified_by_edge and not Reason(record.reason).is_about_the_certificate)
+        if known or self._restraint.admits(what, network_of(context.address), context.at):
             await self._audit.record(record)
 
     async def tell(self) -> None:

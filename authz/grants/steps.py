@@ -24,7 +24,7 @@ from authz.grants.audience import (
     require_secure,
 )
 from authz.grants.request import TokenRequest
-from authz.participants.authentication import AuthenticatedClient
+from authz.participants.authentication import AuthenticatedClient, ClientRefused
 from authz.participants.model import Participant
 from authz.participants.registry import ParticipantRegistry
 from authz.policy.engine import TOKEN_DECISION, Decision, PolicyEngine, PolicyUnavailable
@@ -88,9 +88,9 @@ def current_client(client: AuthenticatedClient, revocations: RevocationList) -> 
     # both.
     names = (client.thumbprint, client.twin)
     if any(revocations.contains(RevocationKind.CREDENTIAL, name) for name in names):
-        raise Refused(Reason.CREDENTIAL_REVOKED, "this certificate may no longer be used; enrol again")
+        raise ClientRefused(Reason.CREDENTIAL_REVOKED, "this certificate may no longer be used; enrol again", client)
     if any(revocations.contains(RevocationKind.CERTIFICATE, name) for name in names):
-        raise Refused(Reason.CERTIFICATE_REVOKED, "the certificate has been revoked")
+        raise ClientRefused(Reason.CERTIFICATE_REVOKED, "the certificate has been revoked", client)
     return CurrentClient(client)
 
 

@@ -4,6 +4,7 @@ Specification: shared `spec/authorization.md`, "Around the token"; RFC 9110 sect
 past `require_participant`; every refusal here is recorded before it is answered, as at the token endpoint.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -24,7 +25,7 @@ from authz.http.faces import INVALID_CERTIFICATE, JSON_TYPE, TEXT_TYPE, opaque
 from authz.http.headers import Headers
 from authz.http.published import Publication, matching, wait_of
 from authz.http.status import CERTIFICATE_REASONS, SERVER_REASONS, TRANSPORT_STATUS
-from authz.participants.authentication import AuthenticatedClient
+from authz.participants.authentication import AuthenticatedClient, ClientRefused
 
 _log = structlog.get_logger()
 AnyRequest = Request[None, None, State]
@@ -76,7 +77,11 @@ class Gate:
         """Headers and context of a request; the clock is read here."""
         headers = Headers(list(request.scope["headers"]))
         return headers, RequestContext(
-            self._clock.now(), trace_of(request), headers.address, headers.get("x-request-id")
+            self._clock.now(),
+            trace_of(request),
+            headers.address,
+            headers.get("x-request-id"),
+            headers.verified_by_edge,
         )
 
     def participant(self, request: AnyRequest) -> AuthenticatedClient:
@@ -103,6 +108,8 @@ class Gate:
             client: who asked, if that was established.
         """
         _, context = self.context(request)
+        if isinstance(refusal, ClientRefused):
+            client = refusal.client
         trace_id = context.trace.trace_id
         try:
             await self._refusals.write(endpoint_refused(refusal, endpoint, client, context), client, context)
@@ -125,9 +132,13 @@ class Gate:
         request: AnyRequest = Request(scope)
         _, context = self.context(request)
         try:
-            client = self.participant(request)
-        except Refused:
+            client: AuthenticatedClient | None = self.participant(request)
+        except ClientRefused as other:
+            client = other.client
+        except Refused as other:
             client = None
+            if other.reason.is_about_the_certificate:
+                context = replace(context, verified_by_edge=False)
         await self._refusals.write(endpoint_refused(refusal, endpoint, client, context), client, context)
 
 

@@ -47,7 +47,7 @@ class Headers:
         pairs: as ASGI hands them over.
 
     Attributes:
-        duplicate: name of a header that decides something and is there twice, or None.
+        duplicate: a header that decides something and is there twice, or None; the edge's verdict before others.
     """
 
     __slots__ = ("_values", "duplicate")
@@ -59,7 +59,7 @@ class Headers:
             seen: set[str] = set()
             for name, _ in pairs:
                 key = name.decode("latin-1").lower()
-                if key in seen and key in _ONCE:
+                if key in seen and key in _ONCE and self.duplicate != EDGE_VERIFIED_HEADER:
                     self.duplicate = key
                 seen.add(key)
 
@@ -77,6 +77,11 @@ class Headers:
         """The peer's own address as the edge saw it; `x-forwarded-for` is never looked at (cases/oauth.md 40)."""
         return peer_address(self.get(PEER_ADDRESS_HEADER))
 
+    @property
+    def verified_by_edge(self) -> bool:
+        """Envoy's verdict on the client's certificate; one that stands there twice says nothing."""
+        return self.duplicate != EDGE_VERIFIED_HEADER and self.get(EDGE_VERIFIED_HEADER) == "1"
+
     def connection(self) -> Connection:
         """What the edge says about the client's certificate.
 
@@ -87,7 +92,7 @@ class Headers:
             raise Refused(Reason.HEADER_FORBIDDEN, "a header that may be there once is there twice")
         header = self.get(XFCC_HEADER) or ""
         certificate = _KNOWN.find(header) or parse_xfcc(header)
-        return Connection(certificate, self.get(EDGE_VERIFIED_HEADER) == "1", self.address)
+        return Connection(certificate, self.verified_by_edge, self.address)
 
     def accepted(self, connection: Connection) -> None:
         """Its certificate is a deelnemer's: what was read of it need not be read again."""

@@ -19,7 +19,7 @@ from authz.grants.service import TokenService
 from authz.http.bodies import MAX_TOKEN_REQUEST, read_body, require_content
 from authz.http.faces import Answer, Face, opaque
 from authz.http.headers import Headers
-from authz.participants.authentication import AuthenticatedClient
+from authz.participants.authentication import AuthenticatedClient, ClientRefused
 
 _log = structlog.get_logger()
 _NO_STORE: Final = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"), (b"x-content-type-options", b"nosniff"))
@@ -43,11 +43,19 @@ class TokenEndpoint:
         """Answer one request."""
         http = cast("HTTPScope", scope)  # Litestar hands this path nothing else
         headers = Headers(list(http["headers"]))
-        context = RequestContext(self._clock.now(), headers.trace, headers.address, headers.get("x-request-id"))
+        context = RequestContext(
+            self._clock.now(),
+            headers.trace,
+            headers.address,
+            headers.get("x-request-id"),
+            headers.verified_by_edge,
+        )
         attempt = _Attempt()
         try:
             answer = await self._answer(http, headers, receive, context, attempt)
         except Refused as refusal:
+            if isinstance(refusal, ClientRefused):
+                attempt.client = refusal.client
             answer = await self._refused(refusal, attempt, context)
         except Exception as error:  # noqa: BLE001  the edge of the process: unmapped becomes opaque (style rule 11)
             # The text of an unexpected error may hold what the caller sent, so only its kind is logged.

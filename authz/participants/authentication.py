@@ -90,6 +90,20 @@ class AuthenticatedClient:
     twin: str = ""
 
 
+class ClientRefused(Refused):
+    """A deelnemer that proved itself, and may not come in all the same.
+
+    Args:
+        reason: as for `Refused`.
+        detail: as for `Refused`.
+        client: who it is; for the record.
+    """
+
+    def __init__(self, reason: Reason, detail: str, client: AuthenticatedClient) -> None:
+        super().__init__(reason, detail)
+        self.client = client
+
+
 class ClientAuthenticator:
     """Authenticates by certificate.
 
@@ -117,8 +131,9 @@ class ClientAuthenticator:
         """
         certificate = self._validated(connection, at)
         participant, credential = self._known(certificate)
-        self._permitted(participant, credential, connection.address)
-        return AuthenticatedClient(participant, certificate.thumbprint, connection.address, certificate.twin)
+        client = AuthenticatedClient(participant, certificate.thumbprint, connection.address, certificate.twin)
+        self._permitted(client, credential)
+        return client
 
     def _validated(self, connection: Connection, at: datetime) -> Certificate:
         # Our own validation comes first because its reasons are precise; Envoy's verdict is only yes or no.
@@ -138,8 +153,10 @@ class ClientAuthenticator:
             raise Refused(Reason.CREDENTIAL_UNKNOWN, "the certificate belongs to no deelnemer of this network")
         return found
 
-    def _permitted(self, participant: Participant, credential: Credential, address: str | None) -> None:
-        if credential.blocked or participant.status is not ParticipantStatus.ACTIVE:
-            raise Refused(Reason.CREDENTIAL_BLOCKED, "this credential is blocked; contact stelselbeheer")
-        if not credential.allows(address):
-            raise Refused(Reason.ADDRESS_NOT_ALLOWED, "this credential may not be used from this address")
+    def _permitted(self, client: AuthenticatedClient, credential: Credential) -> None:
+        if credential.blocked or client.participant.status is not ParticipantStatus.ACTIVE:
+            said = "this credential is blocked; contact stelselbeheer"
+            raise ClientRefused(Reason.CREDENTIAL_BLOCKED, said, client)
+        if not credential.allows(client.address):
+            said = "this credential may not be used from this address"
+            raise ClientRefused(Reason.ADDRESS_NOT_ALLOWED, said, client)

@@ -1,8 +1,12 @@
 """What must never be in a log is masked; what helps an operator is not."""
 
+import json
+import re
+from typing import NoReturn
+
 import pytest
 
-from authz.edge.logs import MASK, mask
+from authz.edge.logs import MASK, mask, place_of
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ1em92aTo1MDAwIn0.c2lnbmF0dXJl"
 
@@ -26,3 +30,17 @@ def test_a_secret_by_shape_is_masked(text: str) -> None:
 )
 def test_ids_are_kept(text: str) -> None:
     assert mask(None, "", {"event": text, "token_id": text}) == {"event": text, "token_id": text}
+
+
+def test_the_place_of_an_error_is_a_line_of_our_own_code_and_nothing_else() -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads("999911120 x")
+    assert place_of(caught.value) == "unknown"
+    with pytest.raises(AttributeError) as other:
+        mask(None, "", {"a": _Defect()})
+    assert re.fullmatch(r"authz\.edge\.logs:[0-9]+", place_of(other.value))
+
+
+class _Defect(dict[str, str]):
+    def items(self) -> NoReturn:
+        raise AttributeError("999911120")

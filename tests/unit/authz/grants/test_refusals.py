@@ -50,8 +50,10 @@ async def refuse(
     address: str = "192.0.2.1",
     refusal: Refused = UNTRUSTED,
     client: AuthenticatedClient | None = None,
+    *,
+    verified: bool = False,
 ) -> None:
-    context = RequestContext(NOW, new_trace(), address)
+    context = RequestContext(NOW, new_trace(), address, verified_by_edge=verified)
     await kept.write(refused(refusal, client, None, context), client, context)
 
 
@@ -73,6 +75,36 @@ async def test_each_refusal_of_a_deelnemer_is_recorded(log: _Log, kept: RefusalR
     assert len(log.records) == 100
     await kept.tell()
     assert len(log.records) == 100
+
+
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.CREDENTIAL_BLOCKED,
+        Reason.CREDENTIAL_UNKNOWN,
+        Reason.CRL_STALE,
+        Reason.OCSP_MISSING,
+        Reason.REVOCATIONS_STALE,
+        Reason.INTERNAL_ERROR,
+        Reason.METHOD_NOT_ALLOWED,
+    ],
+)
+async def test_whom_the_edge_verified_is_no_stranger_when_he_is_blocked_or_we_are_blind(
+    log: _Log, kept: RefusalRecords, reason: Reason, *, verified: bool
+) -> None:
+    for _ in range(20):
+        await refuse(kept, refusal=Refused(reason, "no"), verified=verified)
+    assert len(log.records) == (20 if verified else 2)
+
+
+@pytest.mark.parametrize("reason", [Reason.CERTIFICATE_REVOKED, Reason.CERTIFICATE_IDENTITY])
+async def test_a_certificate_that_is_no_good_is_a_strangers_though_the_edge_verified_it(
+    log: _Log, kept: RefusalRecords, reason: Reason
+) -> None:
+    for _ in range(20):
+        await refuse(kept, refusal=Refused(reason, "no"), verified=True)
+    assert len(log.records) == 2
 
 
 async def test_each_reason_and_each_endpoint_has_a_number_of_its_own(log: _Log, kept: RefusalRecords) -> None:

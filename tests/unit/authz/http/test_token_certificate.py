@@ -13,7 +13,10 @@ import pytest_asyncio
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authz.domain.audit import Outcome
+from authz.domain.errors import Refused
 from authz.domain.reasons import Reason
+from authz.edge.restraint import Restraint
+from authz.http.headers import Headers
 from authz.tokens.revocation import RevocationKind
 from tests.fakes.authorization_server import (
     AUDIENCE,
@@ -229,6 +232,59 @@ async def test_40_an_address_that_is_not_on_the_list(authz: AuthorizationServer)
         answer = await authz.iwlz(listed, address=address, headers={"x-forwarded-for": "192.0.2.7"})
         assert answer.status_code == 403
         assert (await authz.last_record()).reason == Reason.ADDRESS_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("endpoint", ["token", "around it", "another method"])
+async def test_each_refusal_of_a_blocked_deelnemer_is_recorded_with_its_name(
+    fresh: AuthorizationServer, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setattr(fresh.server.refusals, "_restraint", Restraint(2, 2))
+    blocked, rogue = fresh.authority.issue("uzovi:5002"), fresh.authority.rogue().issue("uzovi:5002")
+
+    async def refuse(certificate: FakeCertificate, *, verified: bool) -> list[str]:
+        before = len(await fresh.records())
+        for _ in range(5):
+            if endpoint == "token":
+                answer = await fresh.iwlz(certificate, verified=verified)
+            elif endpoint == "around it":
+                answer = await fresh.send("GET", "/revocations", certificate, verified=verified)
+            else:
+                answer = await fresh.send("POST", "/revocations", certificate, verified=verified)
+            assert answer.status_code in {403, 405}
+        return [record.users[0].id for record in (await fresh.records())[before:]]
+
+    # The near misses: a deelnemer whom the edge did not verify, and who only says to be one.
+    assert await refuse(blocked, verified=False) == ["unknown"] * 2
+    assert await refuse(rogue, verified=True) == []
+    assert await refuse(blocked, verified=True) == ["uzovi:5002"] * 5
+
+
+@pytest.mark.parametrize("verified", [True, False])
+async def test_each_refusal_while_our_lists_are_stale_is_recorded_for_whom_the_edge_verified(
+    fresh: AuthorizationServer, monkeypatch: pytest.MonkeyPatch, *, verified: bool
+) -> None:
+    monkeypatch.setattr(fresh.server.refusals, "_restraint", Restraint(2, 2))
+
+    def stale(*_: object) -> None:
+        raise Refused(Reason.CRL_STALE, "too old")
+
+    monkeypatch.setattr("pki.validation.validator.CertificateValidator.validate", stale)
+    before = len(await fresh.records())
+    for _ in range(5):
+        assert (await fresh.iwlz(verified=verified)).status_code == 403
+    records = (await fresh.records())[before:]
+    assert [record.reason for record in records] == [Reason.CRL_STALE] * (5 if verified else 2)
+
+
+@pytest.mark.parametrize(
+    ("twice", "own"), [("prefer", True), ("x-sluis-peer-verified", False), ("x-forwarded-client-cert", True)]
+)
+async def test_the_verdict_of_the_edge_counts_when_it_is_there_once(twice: str, *, own: bool) -> None:
+    names = ["x-sluis-peer-verified", twice, twice, "authorization", "authorization"]
+    headers = Headers([(name.encode(), b"1") for name in names])
+    assert headers.verified_by_edge is own
+    with pytest.raises(Refused, match="header_forbidden"):
+        headers.connection()
 
 
 async def test_a_credential_revoked_by_thumbprint(fresh: AuthorizationServer) -> None:
