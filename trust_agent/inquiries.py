@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import msgspec
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from authz.edge.running import check_socket_path
 
@@ -82,7 +83,7 @@ class InquirySocket:
         config = uvicorn.Config(
             self._serve,
             uds=str(self._path),
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -129,6 +130,10 @@ class InquirySocket:
             asked = Asked(scope["method"], _by_name(scope["headers"]), body)
             status, headers, content = await self._handler(asked)
             return status, [_on_the_wire(name, value) for name, value in headers], content
+        except _GoneError:
+            # Of somebody who went away, nothing is wrong here.
+            _LOG.info("inquiry_unfinished")
+            return 400, [], b""
         except Exception as error:  # noqa: BLE001  the last line: whatever it is, Envoy refuses, and the agent goes on
             # Its text may hold what the caller sent, so only its kind is logged.
             _LOG.error("inquiry_failed", error_kind=type(error).__name__)
@@ -142,7 +147,7 @@ class InquirySocket:
         while more:
             message = await receive()
             if message["type"] != "http.request":
-                raise ConnectionError  # gone before all of it was said
+                raise _GoneError
             part = message.get("body", b"")
             parts.append(part)
             size += len(part)
@@ -150,6 +155,20 @@ class InquirySocket:
                 return None
             more = message.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _GoneError(Exception):
+    """The connection ended before all of the request was said."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Answers what is no HTTP in our own way: without words, and told in our own log."""
+
+    def send_400_response(self, msg: str) -> None:
+        del msg
+        _LOG.warning("inquiry_malformed")
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):

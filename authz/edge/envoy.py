@@ -27,6 +27,7 @@ from authz.edge.envoy_http import (
     ext_authz_filter,
     guard_filter,
     http_listener,
+    method_filter,
     prelude_filter,
     seconds,
     stranger_filters,
@@ -146,7 +147,14 @@ def datastation_front(
         decision_timeout: seconds until a late decision becomes a refusal.
     """
     decide = ext_authz_filter("decision", listener.limits, decision_timeout)
-    filters = [prelude_filter(), *stranger_filters(listener), decide, document_filter(), guard_filter()]
+    filters = [
+        prelude_filter(),
+        *stranger_filters(listener),
+        method_filter(),
+        decide,
+        document_filter(),
+        guard_filter(),
+    ]
     return _bootstrap(
         admin,
         [http_listener(listener, filters, _register_route(upstream), sender=sender, normalize=False)],

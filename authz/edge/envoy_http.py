@@ -17,6 +17,8 @@ CLAIMS_HEADER: Final = "claims"
 
 REPLACED_HEADER: Final = "x-sluis-replaced"
 """The body is the authorized document: set last, and without it nothing is forwarded."""
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_REFUSED_METHOD: Final = "OPTIONS"
 _UNLIMITED: Final = 1_000_000_000
 _MAX_ADDRESSES: Final = 4096
 """Of strangers, that are counted at the same time; as many as connections are admitted."""
@@ -187,9 +189,28 @@ end
 """
 
 
+# HTTP/2 lets any text be a method; a server that reads HTTP/1.1 with a list of methods would answer by itself, before
+# the decision service can refuse and record. It knows this one, and refuses it like every other that is not POST.
+_METHOD_LUA: Final = f"""
+local known = {{{", ".join(f"{method} = true" for method in _METHODS)}}}
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local method = headers:get(":method")
+  if method == nil or not known[method] then
+    headers:replace(":method", "{_REFUSED_METHOD}")
+  end
+end
+"""
+
+
 def prelude_filter() -> Json:
     """Hands over Envoy's verdict on the client certificate, the connection's address and the path as it was sent."""
     return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _PRELUDE_LUA}}, "prelude")
+
+
+def method_filter() -> Json:
+    """Gives a request with a method that HTTP/1.1 servers may not read one that the decision service refuses."""
+    return _named("lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _METHOD_LUA}}, "method")
 
 
 def stranger_filters(listener: Listener) -> list[Json]:

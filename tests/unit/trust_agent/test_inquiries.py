@@ -131,6 +131,8 @@ async def test_what_is_no_whole_request_is_decided_by_nobody(
     answer = await everything(reader)
     assert handler.asked == []
     assert b" 200 " not in answer
+    # And nothing is said in the words of a library.
+    assert not answer or answer.endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -213,12 +215,27 @@ async def test_two_questions_at_once_are_answered_in_their_order(connection: Con
 
 
 async def test_who_goes_away_before_the_end_of_the_body_is_not_decided_about(path: Path, handler: Handler) -> None:
-    async with InquirySocket(handler, path, max_body=LIMIT):
-        _, writer = await asyncio.open_unix_connection(path)
-        writer.write(GOOD[:-2])
-        await writer.drain()
-        writer.transport.abort()
+    with capture_logs() as logs:
+        async with InquirySocket(handler, path, max_body=LIMIT):
+            _, writer = await asyncio.open_unix_connection(path)
+            writer.write(GOOD[:-2])
+            await writer.drain()
+            writer.transport.abort()
     assert handler.asked == []
+    assert {(line["event"], line["log_level"]) for line in logs} <= {("inquiry_unfinished", "info")}
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"Post", b"X" * 20])
+async def test_a_method_that_http_does_not_know_is_refused_without_words(
+    connection: Connection, handler: Handler, method: bytes
+) -> None:
+    reader, writer = connection
+    with capture_logs() as logs:
+        writer.write(GOOD.replace(b"POST", method, 1))
+        assert await said(reader) == (400, b"")
+        assert await everything(reader) == b""
+    assert handler.asked == []
+    assert [(line["event"], line["log_level"]) for line in logs] == [("inquiry_malformed", "warning")]
 
 
 async def test_stopping_answers_first_what_was_asked(path: Path, handler: Handler) -> None:

@@ -44,7 +44,8 @@ def filters(config: dict[str, Any]) -> list[str]:
 
 
 def test_the_order_of_filters_is_the_order_of_trust() -> None:
-    assert filters(agent()) == ["lua.prelude", "local_ratelimit", "ext_authz", "lua.document", "rbac", "router"]
+    before, after = ["lua.prelude", "local_ratelimit", "lua.method"], ["lua.document", "rbac", "router"]
+    assert filters(agent()) == [*before, "ext_authz", *after]
     assert filters(service()) == ["lua.prelude", "local_ratelimit", "buffer", "router"]
 
 
@@ -83,10 +84,10 @@ def test_a_request_without_a_path_ends_at_once() -> None:
 
 
 def test_nothing_passes_without_a_decision() -> None:
-    asked = manager(agent())["http_filters"][2]["typed_config"]
+    asked = manager(agent())["http_filters"][filters(agent()).index("ext_authz")]["typed_config"]
     assert asked["failure_mode_allow"] is False
     assert asked["with_request_body"] == {"max_request_bytes": 65536, "allow_partial_message": False}
-    guard = manager(agent())["http_filters"][4]["typed_config"]
+    guard = manager(agent())["http_filters"][filters(agent()).index("rbac")]["typed_config"]
     assert guard["rules"]["action"] == "ALLOW"
     assert "x-sluis-replaced" in json.dumps(guard)
 
