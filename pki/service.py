@@ -98,7 +98,7 @@ async def serve(settings: PkiSettings, socket: Path) -> int:
                 est,
                 ocsp,
                 [feed_handler(feed, published), confirm_handler(pki, peers)],
-                Health(published, {sweep: SILENT}),
+                Health(published, {sweep: SILENT}, feed),
             )
             await serve_uds(application, socket, stop=stop)
         finally:

@@ -20,7 +20,6 @@ from authz.edge.waiters import Waiters
 from pki.app import OpenAuthority
 from pki.certificate_files import read_certificate, read_cross
 from pki.revocation.root_crls import RootCrls
-from pki.store.database import StoreUnavailable
 from pki.store.register import Register
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -100,7 +99,7 @@ class Published:
     async def get(self, path: str) -> Document | None:
         """The document at `path`, as new as the database."""
         if path.startswith("/crl/"):
-            with suppress(StoreUnavailable):  # what is held is signed and dated; health tells about the database
+            with suppress(Exception):  # what is held is signed and dated; `watch` logs what is wrong, and health tells
                 await self._refresh()
         return self._documents.get(path)
 
@@ -113,6 +112,11 @@ class Published:
                     await self._changed.wait()
                     document = self._documents.get(path)
         return document
+
+    @property
+    def version(self) -> int:
+        """The change counter of the register, as it was seen last."""
+        return self._version
 
     def next_change(self) -> asyncio.Event:
         """Set when something published is another than at this moment; to be taken before looking what it is now."""
@@ -151,18 +155,22 @@ class Published:
         return list(dict.fromkeys(found))
 
     async def _refresh(self) -> None:
-        await self.root_crls.look()
+        try:
+            await self.root_crls.look()
+        finally:  # whatever is the matter with the file of a root, the CRLs of the issuing CAs go on
+            await self._take_up()
+
+    async def _take_up(self) -> None:
         async with self._pki.database.read() as connection:
             register = Register(connection)
             version = await register.version()
             crls = await register.crls() if version != self._version else None
-            keys = await register.issuers() if crls is not None else {}
+            await self.root_crls.take_up(register)
         documents = dict(self._documents)
         if crls is not None:
             names = {ca.name for ca in self._pki.cas} | {ca.name for ca in self._pki.retired}
             documents |= {f"/crl/{crl.issuer}.crl": _crl(crl.der) for crl in crls if crl.issuer in names}
             self._version = version
-            self.root_crls.take_up(crls, keys)
         documents |= {f"/crl/{name}.crl": self._root_crl(name, der) for name, der in self.root_crls.published.items()}
         if documents != self._documents:
             self._documents = documents

@@ -5,6 +5,10 @@ alone"); docs/decisions/0018. It is a compact JWS of `typ: certificate-revocatio
 CA's key), `iat`, `exp`, `version` and `revoked` (thumbprint -> moment after which every CRL in use has it). The key
 that answers OCSP for this CA signs it, and its certificate comes along as `x5c`: it may speak about revocation.
 
+Readers take no lower version than they saw. When the register goes back (a copy that lags took over, or an older one
+was put back under a running service), what is new in it must be told all the same: it is signed under a version above
+the one told last, and health shows it until the register's own counter is there.
+
 However many readers wait, the feed of a CA is looked up and signed by one task at a time: whoever asks while one is at
 work gets what the next one finds, so nobody gets a state of before he asked, and two tasks serve any number.
 
@@ -19,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from authz.domain import base64url
@@ -30,6 +35,7 @@ from pki.store.status import StatusRegister
 from pki.validation.revocation_feed import FEED_TYPE, WINDOW
 from pki.validation.validator import thumbprint_of
 
+_LOG: Final = structlog.get_logger(__name__)
 LIFE: Final = timedelta(minutes=10)
 RENEW_AFTER: Final = timedelta(seconds=60)
 """A new signature over the same list at least this often, while somebody asks."""
@@ -39,11 +45,22 @@ MAX_ENTRIES: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class SignedFeed:
-    """One signed state of the feed."""
+    """One signed state of the feed.
+
+    Attributes:
+        body: what readers get.
+        etag: strong, quoted.
+        version: as readers are told.
+        counted: the register's version of that state; lower than `version` after the register went back.
+        issued: seconds since the epoch.
+        renew_at: given to nobody from this moment on, UTC.
+    """
 
     body: bytes
     etag: str
     version: int
+    counted: int
+    issued: int
     renew_at: datetime
 
 
@@ -65,6 +82,11 @@ class CertificateFeed:
         self._signed: dict[str, SignedFeed] = {}
         self._next: dict[str, asyncio.Task[SignedFeed]] = {}
         self._turns = {ca.name: asyncio.Lock() for ca in cas}
+
+    @property
+    def told(self) -> int:
+        """The highest version that readers were told by this process; 0 before the first."""
+        return max((held.version for held in self._signed.values()), default=0)
 
     async def current(self, name: str) -> SignedFeed | None:
         """The feed of a CA, as new as the register; None when there is no such CA.
@@ -95,17 +117,29 @@ class CertificateFeed:
             register = StatusRegister(connection)
             version = await register.version()
             held = self._signed.get(name)
-            if held is not None and (held.version > version or (held.version == version and at < held.renew_at)):
-                # Never back to a lower version, which readers would refuse: a copy that lags, or was put back.
+            if held is not None and held.counted == version and at < held.renew_at:
                 return held
             found = await register.recently_revoked(name, at - WINDOW, MAX_ENTRIES)
         revoked = {thumbprint_of(der): int((when + WINDOW).timestamp()) for der, when in found}
-        self._signed[name] = await self._sign(ca, version, revoked, at)
-        return self._signed[name]
+        signed = await self._sign(ca, version, revoked, at)
+        if held is not None and version < held.counted:
+            _LOG.error("register_went_back", ca=name, version=version, before=held.counted, told=signed.version)
+        self._signed[name] = signed
+        return signed
 
-    async def _sign(self, ca: IssuingCa, version: int, revoked: dict[str, int], at: datetime) -> SignedFeed:
+    def _version_to_tell(self, name: str, counted: int, issued: int) -> int:
+        """Readers order by version and then by the second of signing; what is new comes after what was told."""
+        held = self._signed.get(name)
+        if held is None:
+            return counted
+        # Grows no more than it must, so that the register's counter gets there again.
+        must_grow = counted < held.counted or issued <= held.issued
+        return max(counted, held.version + must_grow)
+
+    async def _sign(self, ca: IssuingCa, counted: int, revoked: dict[str, int], at: datetime) -> SignedFeed:
         key = await self._responder.key(ca.name)
         issued = int(at.timestamp())
+        version = self._version_to_tell(ca.name, counted, issued)
         header = {"alg": "ES256", "typ": FEED_TYPE, "x5c": [base64.b64encode(key.certificate).decode("ascii")]}
         payload = {
             "iss": ca.key,
@@ -118,7 +152,7 @@ class CertificateFeed:
         r, s = decode_dss_signature(key.signer.sign(message))
         signature = base64url.encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
         body = message + b"." + signature.encode("ascii")
-        return SignedFeed(body, f'"{version}-{issued}"', version, at + RENEW_AFTER)
+        return SignedFeed(body, f'"{version}-{issued}"', version, counted, issued, at + RENEW_AFTER)
 
 
 def _json(value: Mapping[str, object]) -> str:

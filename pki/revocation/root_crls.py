@@ -27,7 +27,8 @@ from pki.ca_settings import RootSettings
 from pki.certificate_files import read_certificate
 from pki.keys import spki_sha256
 from pki.revocation.crl import SignedCrl
-from pki.store.database import Database, StoreUnavailable
+from pki.store.crls import CrlRegister
+from pki.store.database import Database
 from pki.store.register import Register, StoredCrl
 from pki.validation.crl import MAX_CRL_BYTES, VerifiedCrl, verify_crl
 
@@ -115,17 +116,20 @@ class RootCrls:
         """DER of the list of every root that has one, by the name of the root."""
         return {root.settings.name: root.published.der for root in self._roots if root.published is not None}
 
-    def take_up(self, kept: Sequence[StoredCrl], keys: dict[str, str]) -> None:
-        """What other processes published meanwhile.
+    async def take_up(self, register: CrlRegister) -> None:
+        """What other processes published meanwhile. The change counter does not tell, so each time this asks.
 
-        Args:
-            kept: everything that the register keeps.
-            keys: name -> key of every CA that the register knows.
+        Raises:
+            SQLAlchemyError: the register cannot be read.
         """
+        kept = await register.root_crls_kept([root.settings.name for root in self._roots])
         for root in self._roots:
-            for crl in kept:
-                if crl.issuer == root.settings.name and keys.get(crl.issuer) == root.key and _follows(crl, root):
-                    root.published = crl
+            last, there = root.published, kept.get(root.settings.name)
+            if there is None or (last is not None and there == (last.number, last.this_update)):
+                continue
+            crl = await register.root_crl(root.settings.name, root.key)
+            if crl is not None and _follows(crl, root):
+                root.published = crl
 
     @property
     def refused(self) -> dict[str, str]:
@@ -143,9 +147,10 @@ class RootCrls:
         seen = _seen(root.settings.crl)
         if seen == root.seen and not (root.again_at is not None and self._clock.now() >= root.again_at):
             return
-        before, root.seen, root.again_at = root.seen, seen, None  # who looks at the same moment need not judge it too
+        before = root.seen, root.again_at
+        root.seen, root.again_at = seen, None  # who looks at the same moment need not judge it too
         try:
-            if before is None:
+            if before[0] is None:
                 async with self._database.read() as connection:
                     root.published = await Register(connection).root_crl(root.settings.name, root.key)
             crl = self._judged(root)
@@ -155,8 +160,8 @@ class RootCrls:
             root.refused = error.detail
             _LOG.error("root_crl_refused", root=root.settings.name, why=error.detail)
             return
-        except StoreUnavailable:
-            root.seen = before
+        except BaseException:  # whatever it was, the file was not judged
+            root.seen, root.again_at = before
             raise
         root.refused = ""
 

@@ -218,10 +218,16 @@ class CrlRegister:
         found = (await self._db.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
         return next(iter(await self.crls(name)), None) if found == key else None
 
+    async def root_crls_kept(self, names: Collection[str]) -> dict[str, tuple[int, datetime]]:
+        """Number and date of the list that is kept of each of these roots, by name; read without the lists."""
+        query = select(crls.c.issuer, crls.c.number, crls.c.this_update).where(crls.c.issuer.in_(names))
+        return {str(name): (int(number), made) for name, number, made in await self._db.execute(query)}
+
     async def keep_root_crl(self, crl: StoredCrl, key: str) -> None:
         """Replace the list of a root.
 
-        The change counter stays: it counts what issuing CAs say, and readers of their feed rely on it.
+        The change counter stays: it counts what issuing CAs say, and readers of their feed rely on it. Other processes
+        find out by `root_crls_kept`.
 
         Raises:
             IntegrityError: another process did the same at this moment, for the first time.

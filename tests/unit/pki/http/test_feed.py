@@ -13,8 +13,10 @@ from typing import cast
 
 import httpx
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.domain.errors import Refused
@@ -30,6 +32,7 @@ from pki.audit.records import operator
 from pki.authority import Issued
 from pki.http.application import create_application
 from pki.http.feed import feed_handler
+from pki.http.health import Health
 from pki.http.published import Published
 from pki.issuing import Holder
 from pki.ocsp.responder import Responder
@@ -40,6 +43,7 @@ from pki.signing.signer import KeySigner
 from pki.store.database import Database as Register
 from pki.store.database import StoreUnavailable
 from pki.store.status import StatusRegister
+from pki.store.tables import changes
 from pki.validation.revocation_feed import WINDOW, FeedReader, VerifiedFeed
 from tests.fakes.certificate_racer import new_request
 from tests.fakes.certificates import FakeAuthority
@@ -291,23 +295,78 @@ async def test_who_asks_while_the_feed_is_looked_up_gets_what_is_so_at_that_mome
     assert register.looks == 2
 
 
-async def test_a_lower_version_never_takes_the_place_of_a_higher(
-    pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch
+async def set_version(pki: OpenAuthority, version: int) -> None:
+    async with pki.database.write() as connection:
+        await connection.execute(update(changes).values(version=version))
+
+
+async def test_a_register_that_went_back_still_tells_what_is_revoked_and_no_lower_version(
+    pki: OpenAuthority, clock: FixedClock
+) -> None:
+    feed = CertificateFeed(pki.database, pki.cas, Responder(pki.database, pki.cas, pki.clock), pki.clock)
+    reader, name = FeedReader([pki.cas[0].der]), pki.cas[0].name
+    await pki.withdrawal.sweep()
+    published = Published(pki)
+    await published.load()
+    health = Health(published, {}, feed)
+
+    async def told() -> VerifiedFeed:
+        state = await feed.current(name)
+        assert state is not None
+        return reader.read(state.body, clock.now())
+
+    await set_version(pki, 10)
+    # The near miss: the same version again is the same document, until it is signed anew.
+    assert await feed.current(name) is await feed.current(name)
+    assert ((await told()).version, await health.problems()) == (10, [])
+    with structlog.testing.capture_logs() as logs:
+        await set_version(pki, 7)
+        assert ((await told()).version, await health.problems()) == (11, ["register_went_back"])
+        # A revocation after that, in the same second and in a later one.
+        for seconds, least in ((0, 12), (1, 12)):
+            clock.advance(seconds=seconds)
+            issued = await issue(pki)
+            await change(pki, RevocationReason.SUPERSEDED)
+            now = await told()
+            assert thumbprint(issued) in now.revoked
+            assert now.version == least
+        # Long after what was signed before has ended: what is given out has not.
+        clock.advance(minutes=20)
+        await pki.withdrawal.sweep()
+        assert ((await told()).version, await health.problems()) == (12, ["register_went_back"])
+        await set_version(pki, 12)
+        clock.advance(seconds=1)
+        assert ((await told()).version, await health.problems()) == (12, [])
+        await set_version(pki, 13)
+        assert ((await told()).version, await health.problems()) == (13, [])
+    errors = [line for line in logs if line["log_level"] == "error"]
+    assert errors == [
+        {"event": "register_went_back", "log_level": "error", "ca": name, "version": 7, "before": 10, "told": 11}
+    ]
+    published.close()
+
+
+async def test_an_ended_feed_is_never_given_out(
+    pki: OpenAuthority, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed = CertificateFeed(pki.database, pki.cas, Responder(pki.database, pki.cas, pki.clock), pki.clock)
     name = pki.cas[0].name
-    await issue(pki)
-    await change(pki, RevocationReason.KEY_COMPROMISE)
-    newest = await feed.current(name)
-    assert newest is not None
+    first = await feed.current(name)
+    assert first is not None
+    clock.advance(seconds=59)
+    assert await feed.current(name) is first
+    clock.advance(minutes=20)
 
-    async def behind(_register: StatusRegister) -> int:
-        return newest.version - 1
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the database is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(StatusRegister, "version", behind)
-        assert await feed.current(name) is newest
-    assert await feed.current(name) is newest
+        patch.setattr(StatusRegister, "recently_revoked", away)
+        with pytest.raises(StoreUnavailable):
+            await feed.current(name)
+    again = await feed.current(name)
+    assert again is not None
+    assert FeedReader([pki.cas[0].der]).read(again.body, clock.now()).version == first.version
 
 
 async def test_a_feed_that_cannot_be_made_is_tried_again(pki: OpenAuthority, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
 """The CRL of a root is carried here in a file, and that file may be any: an old copy, another CA's, half a one."""
 
+import asyncio
 import base64
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from authz.edge.settings import load_settings
 from pki.app import OpenAuthority, open_authority
 from pki.certificate_files import CertificateFileError
 from pki.http.published import Published
+from pki.revocation import root_crls
 from pki.revocation.root_crls import RootCrlRefused, RootCrls
 from pki.settings import PkiSettings
+from pki.store.database import StoreUnavailable
 from pki.store.register import Register
 from tests.fakes.certificates import issuing_distribution_point
 from tests.fakes.clock import FixedClock
@@ -247,6 +250,94 @@ async def test_two_services_on_one_register_publish_the_newer_list(desk: Desk, c
         desk.put(behind)
         async with desk.serve(clock) as other:
             assert await served(other) == newer
+
+
+async def test_what_one_service_publishes_a_running_other_one_has_at_once(desk: Desk, clock: FixedClock) -> None:
+    """Its own file stays what it was, and no issuing CA makes a list meanwhile."""
+    old = desk.file.read_bytes()
+    theirs = desk.file.with_name("theirs.crl")
+    theirs.write_bytes(old)
+    config = desk.config.with_name("theirs.toml")
+    config.write_text(desk.config.read_text().replace(str(desk.file), str(theirs)))
+    newer, newest = desk.crl(2, 4711), desk.crl(3, 4711, 4712)
+    async with desk.serve(clock) as one, replace(desk, config=config, file=theirs).serve(clock) as other:
+        of_ca = await of_issuing_ca(other)
+        assert await served(other) == old
+        for made in (newer, newest):
+            changed = other.next_change()
+            desk.put(made)
+            assert await served(one) == made
+            assert await served(other) == made
+            assert changed.is_set()
+        # Nothing goes back, and nothing is told twice.
+        desk.put(old)
+        changed = other.next_change()
+        assert [await served(one), await served(other)] == [newest, newest]
+        assert (await one.problems(), await other.problems()) == (["root_crl_refused"], [])
+        assert not changed.is_set()
+        assert await of_issuing_ca(other) == of_ca
+
+
+@pytest.mark.parametrize("config", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("fault", [RuntimeError("x"), StoreUnavailable("x"), asyncio.CancelledError()])
+async def test_a_file_of_which_the_judging_failed_is_judged_at_the_next_look(
+    desk: Desk, clock: FixedClock, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, newer = desk.file.read_bytes(), desk.crl(2, 4711)
+    async with desk.serve(clock) as published:
+        desk.put(newer)
+
+        def fails(_path: Path) -> bytes:
+            raise fault
+
+        with monkeypatch.context() as patch:
+            patch.setattr(root_crls, "read_crl", fails)
+            for _ in range(2):
+                with pytest.raises(type(fault)):
+                    await published.root_crls.look()
+            assert published.root_crls.published["root"] == old
+        await published.root_crls.look()
+        assert published.root_crls.published["root"] == newer
+        assert await published.problems() == []
+
+
+@pytest.mark.parametrize("config", ["sqlite"], indirect=True)
+async def test_a_list_of_the_future_of_which_the_judging_failed_is_judged_again(
+    desk: Desk, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = desk.crl(2, age=-timedelta(minutes=5))
+    async with desk.serve(clock) as published:
+        desk.put(early)
+        await published.root_crls.look()
+        clock.advance(minutes=5)
+
+        def fails(_path: Path) -> bytes:
+            raise RuntimeError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(root_crls, "read_crl", fails)
+            with pytest.raises(RuntimeError):
+                await published.root_crls.look()
+        assert await served(published) == early
+
+
+@pytest.mark.parametrize("config", ["sqlite"], indirect=True)
+async def test_what_is_the_matter_with_the_file_of_a_root_stops_no_list_of_an_issuing_ca(
+    desk: Desk, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk.serve(clock) as published:
+        old = await of_issuing_ca(published)
+        desk.put(desk.crl(2, 4711))
+
+        def fails(_path: Path) -> bytes:
+            raise RuntimeError
+
+        monkeypatch.setattr(root_crls, "read_crl", fails)
+        clock.advance(minutes=50)
+        async with open_authority(load_settings(PkiSettings, desk.config), clock, validator=EveryName()) as command:
+            await command.withdrawal.sweep()
+        assert await of_issuing_ca(published) != old
+        assert await published.problems() == ["database_unavailable"]
 
 
 @pytest.mark.parametrize("config", ["sqlite"], indirect=True)
