@@ -1,14 +1,16 @@
 """The connection to the register's database: transactions that mean the same on SQLite and PostgreSQL.
 
 A write on SQLite starts with BEGIN IMMEDIATE, so that two processes never both read first and then find that only one
-can write; WAL and synchronous=FULL, so that what was acknowledged survives a crash. No other module knows a dialect.
+can write; WAL and synchronous=FULL, so that what was acknowledged survives a crash. Getting a new file into WAL mode
+may take waiting, which is done in a thread before the first connection. No other module knows a dialect.
 """
 
+import asyncio
 import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +51,10 @@ class Database:
         postgresql = self._engine.dialect.name == "postgresql"
         self._snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if postgresql else {}
         self._lane: WriterLane | None = None
+        self._file: str | None = None
+        """Of SQLite, until it was made ready."""
         if self._engine.dialect.name == "sqlite":
+            self._file = self._engine.url.database
             self._lane = WriterLane(Path(f"{self._engine.url.database}.lane"))
             event.listen(self._engine.sync_engine, "do_connect", _private_file)
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
@@ -64,11 +69,12 @@ class Database:
             StoreUnavailable: anything else that the database, or the pool of connections to it, reports.
         """
         try:
+            await self._ready()
             async with self._lane.turn() if self._lane else nullcontext(), self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise self._unavailable("used", error) from error
 
     @asynccontextmanager
@@ -79,12 +85,18 @@ class Database:
             StoreUnavailable: the database cannot be read.
         """
         try:
+            await self._ready()
             async with self._engine.connect() as connection:
                 await connection.execution_options(sluis_reads_only=True, **self._snapshot)
                 async with connection.begin():
                     yield connection
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise self._unavailable("read", error) from error
+
+    async def _ready(self) -> None:
+        if self._file is not None:  # several who are first at once do it each; it is the same for all
+            await asyncio.to_thread(_prepare_file, self._file)
+            self._file = None
 
     def _unavailable(self, what: str, error: BaseException) -> StoreUnavailable:
         return StoreUnavailable(f"the database {self._where} cannot be {what} at this moment: {_why(error)}")
@@ -106,13 +118,25 @@ def _why(error: BaseException) -> str:
     return " ".join(_WORDS.findall(type(cause).__name__)).lower()
 
 
+def _prepare_file(path: str) -> None:
+    """Make the file, and put it into WAL mode, which it remembers; waits, so not in an event loop."""
+    _make_private(path)
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT / 1000)) as connection:
+        enter_wal_mode(connection.execute)
+
+
 def _private_file(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
+    if arguments:
+        _make_private(arguments[0])
+
+
+def _make_private(path: str) -> None:
     # SQLite would make the file with the umask; the files beside it (-wal, -shm) get the mode of the database.
-    if arguments and arguments[0] != ":memory:":
+    if path != ":memory:":
         # Only a file that is not there yet: closing any descriptor of a database drops every lock that the process has
         # on it (POSIX fcntl), and with the locks what others rely on: writes were lost.
         with suppress(FileExistsError):
-            os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001  the driver's own type
@@ -120,7 +144,10 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401, A
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
-    enter_wal_mode(cursor.execute)
+    # The file is in WAL mode by now, unless somebody put another one in its place; for that no event loop waits.
+    cursor.execute("PRAGMA journal_mode")
+    if cursor.fetchone() != ("wal",):
+        cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
