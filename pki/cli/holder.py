@@ -221,13 +221,20 @@ def _kind(given: str | None) -> str | None:
 
 def _code(given: bytes) -> str:
     """The code in a file, in the form in which it was handed out; what has another form is not sent to anybody."""
-    from pki.enrolment.codes import read_code  # noqa: PLC0415
+    from pki.enrolment.codes import are_swapped, read_code  # noqa: PLC0415
 
-    code = read_code(given.decode("ascii", "replace").strip())
+    text = given.decode("ascii", "replace").strip()
+    code = read_code(text)
     if code is None:
         raise _malformed(
             "--code-file: what it holds is not valid as a code: expected 40 letters and digits; or, if two operators"
-            " gave you a half each, both halves, 40 and 32, the first one first."
+            " gave you a half each, both halves, 40 and 32, the first one first. Nothing but the code stands in the"
+            " file: no title, no words before a half, and plain text (ASCII) without a byte order mark."
+        )
+    if are_swapped(text):
+        raise _malformed(
+            "--code-file: the halves seem to stand in the wrong order: expected the longer one, which is the first,"
+            " on the first line. Nothing was sent."
         )
     return code.text()
 

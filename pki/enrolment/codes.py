@@ -91,6 +91,15 @@ def read_code(text: str) -> Code | None:
     return Code(plain[:SELECTOR_LENGTH], plain[SELECTOR_LENGTH:_FIRST], plain[_FIRST:] or None)
 
 
+def are_swapped(text: str) -> bool:
+    """Whether a line of the length of a second half stands before one of the length of a first.
+
+    Only where each has a line of its own: in one line nothing tells them apart.
+    """
+    lengths = [len(line.strip().upper().translate(_LOOKALIKES)) for line in text.splitlines()]
+    return [length for length in lengths if length] == [SECOND_LENGTH, _FIRST]
+
+
 def read_selector(text: str) -> str | None:
     """The reference of a code as an operator typed it; None when it has not that form."""
     padded = read_code(text.strip() + "0" * SECRET_LENGTH)

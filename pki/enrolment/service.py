@@ -53,6 +53,10 @@ _INVALID: Final = (
     "The code is not valid. Copy it again, and if two operators gave you a half each, both, the first one first;"
     " after five wrong attempts a code is locked."
 )
+_INVALID_HALVES: Final = (
+    "The code is not valid. Copy it again; were the halves in the order first, second?"
+    " After five wrong attempts a code is locked."
+)
 _OF_BEFORE: Final = "of before codes had two halves; ask an operator for a new one"
 
 
@@ -121,11 +125,11 @@ class Enrolment:
             spent = found is not None and found.status == "used" and await codes.is_spent(found)
         if found is not None and (over := _over(found, self._pki.clock.now(), spent=spent)) is not None:
             # Nothing of it is worth protecting any more. Who knows reference and identity hears what became of it.
-            await self._refuse_over(asker, found, over if found.identifier == identifier else _invalid())
+            await self._refuse_over(asker, found, over if found.identifier == identifier else _invalid(code))
         right = code is not None and await self._is_right(code, found, identifier, asker)
         if found is None or not right:
             await self._refuse(asker, found, Reason.CODE_INVALID)
-            raise _invalid()
+            raise _invalid(code)
         # From here on the asker holds the code: he may be told what is the matter with it.
         if found.identifier != identifier:
             # It counted as a wrong attempt, or a code that leaked without its identity would find it.
@@ -352,8 +356,10 @@ def _over(code: EnrolmentCode, at: datetime, *, spent: bool) -> Refused | None:
     return next((_not_now(reason, why) for stops, reason, why in checks if stops), None)
 
 
-def _invalid() -> Refused:
-    return Refused(Reason.CODE_INVALID, _INVALID)
+def _invalid(code: Code | None) -> Refused:
+    """The same for every text of one form, whatever the register knows of it."""
+    halves = code is not None and code.second is not None
+    return Refused(Reason.CODE_INVALID, _INVALID_HALVES if halves else _INVALID)
 
 
 def _not_now(reason: Reason, why: str) -> Refused:

@@ -62,10 +62,11 @@ def request() -> CertificateRequest:
     return parse_request(request_der())
 
 
-async def refused(reason: Reason, work: Awaitable[object]) -> None:
+async def refused(reason: Reason, work: Awaitable[object], said: str = "") -> None:
     with pytest.raises(Refused) as caught:
         await work
     assert caught.value.reason is reason
+    assert said in caught.value.detail
 
 
 async def approved(desk: CodeDesk, holder: Holder = HOLDER, *, renewal: bool = False) -> tuple[EnrolmentCode, str]:
@@ -263,6 +264,9 @@ async def test_one_operator_alone_redeems_nothing_of_what_both_vouched_for(pki: 
     await refused(Reason.CODE_INVALID, redeem(pki, brams.text()))
     await refused(Reason.CODE_INVALID, redeem(pki, made.selector + given.second))
     await refused(Reason.CODE_INVALID, redeem(pki, given.second))
+    swapped = given.second + annas.selector + annas.secret
+    await refused(Reason.CODE_INVALID, redeem(pki, swapped), "were the halves in the order first, second?")
+    await refused(Reason.CODE_INVALID, redeem(pki, replace(annas, secret=FORGED).text()), "gave you a half each")
     assert await pki.find() == []
     await redeem(pki, code)
     assert [item.status for item in await pki.find()] == ["active"]

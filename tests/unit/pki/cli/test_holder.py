@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pki.enrolment.codes import draw_code, draw_second, in_groups
 from pki.holder.est_client import EstClient, EstError, Obtained
 from pki.holder.keyset import Keyset
 from pki.holder.renewal import Renewer
@@ -84,6 +85,25 @@ def test_what_cannot_be_is_refused_in_one_line_and_makes_no_folder(
     assert said in refused.err
     assert not (tmp_path / "certs" / "current").exists()
     assert not (tmp_path / "certs" / "pending").exists()
+
+
+@pytest.mark.usefixtures("ca")
+def test_a_file_with_more_than_the_code_or_with_halves_in_the_wrong_order_is_told_before_anything_is_sent(
+    run: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    first, second = draw_code().text(), in_groups(draw_second())
+    for content, said in (
+        (f"First half: {first}\nSecond half: {second}\n", "no words before a half"),
+        (f"\ufeff{first}\n{second}\n", "without a byte order mark"),
+        (f"{second}\n{first}\n", "wrong order"),
+    ):
+        (tmp_path / "code.txt").write_text(content, "utf-8")
+        refused = run(*ENROL)
+        assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1)
+        assert said in refused.err
+        assert first not in refused.err
+        assert not (tmp_path / "certs" / "current").exists()
 
 
 @pytest.mark.usefixtures("ca")

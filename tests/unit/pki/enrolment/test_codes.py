@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pki.enrolment.codes import MAX_TEXT, draw_code, draw_second, fits, in_groups, new_salt, read_code, verifier_of
+from pki.enrolment.codes import (
+    MAX_TEXT,
+    are_swapped,
+    draw_code,
+    draw_second,
+    fits,
+    in_groups,
+    new_salt,
+    read_code,
+    verifier_of,
+)
 
 
 def test_a_code_is_read_as_it_was_written_and_as_people_copy_it() -> None:
@@ -33,6 +43,15 @@ def test_two_halves_are_read_behind_one_another_and_in_no_other_way() -> None:
     for wrong in (halves[1], "".join(halves)[:-1], halves[0] * 2, second + second):
         assert read_code(wrong) is None
     assert second not in f"{whole!r} {whole}"
+
+
+def test_halves_in_the_wrong_order_are_seen_where_each_has_a_line() -> None:
+    first, second = draw_code().text(), in_groups(draw_second())
+    for swapped in (f"{second}\n{first}", f"{second}\r\n\n {first.lower()}\n", f"{second.replace('-', ' ')}\n{first}"):
+        assert read_code(swapped) is not None
+        assert are_swapped(swapped)
+    right = (f"{first}\n{second}", first, second, f"{first[:20]}\n{first[20:]}\n{second}", f"{second} {first}", "")
+    assert not any(map(are_swapped, right))
 
 
 @pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: text + "0", lambda text: "U" + text[1:]])
