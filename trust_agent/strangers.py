@@ -18,8 +18,6 @@ from trust_agent.records import counted_record
 
 INTERVAL: Final = float(WINDOW_SECONDS)
 """Seconds between two looks at what was counted."""
-_SHARE: Final = 6
-"""One address gets this part of what all strangers get."""
 
 
 class DurableLog(Protocol):
@@ -44,7 +42,7 @@ class Strangers:
         self._journal = journal
         self._clock = clock
         self._source = source
-        self._restraint: Restraint[Reason] = Restraint(most, max(1, most // _SHARE))
+        self._restraint: Restraint[Reason] = Restraint(most)
 
     def gets_record(self, reason: Reason, peer_address: str, at: datetime) -> bool:
         """Whether this refusal gets a record of its own; otherwise it was counted.

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 
 _What = TypeVar("_What", bound=Hashable)
 WINDOW_SECONDS = 60
-"""Length of the windows in which is counted."""
+"""Length of the windows in which is counted, and what passes between two looks at what was."""
+_SHARE = 6
 
 
 class Restraint(Generic[_What]):
@@ -20,12 +21,12 @@ class Restraint(Generic[_What]):
 
     Args:
         most: in one minute, of all together.
-        most_each: in one minute, of one address.
+        most_each: in one minute, of one address; a sixth of `most` when it is not said.
     """
 
-    def __init__(self, most: int, most_each: int) -> None:
+    def __init__(self, most: int, most_each: int | None = None) -> None:
         self._most = most
-        self._most_each = most_each
+        self._most_each = max(1, most // _SHARE) if most_each is None else most_each
         self._window = -1
         self._admitted: Counter[str] = Counter()
         self._counted: Counter[_What] = Counter()

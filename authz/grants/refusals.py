@@ -18,8 +18,6 @@ from authz.participants.authentication import AuthenticatedClient
 
 INTERVAL: Final = float(WINDOW_SECONDS)
 """Seconds between two looks at what was counted."""
-_SHARE: Final = 6
-"""One address gets this part of what all strangers get."""
 
 
 class RefusalRecords:
@@ -34,7 +32,7 @@ class RefusalRecords:
     def __init__(self, audit: AuditLog, clock: Clock, strangers: int) -> None:
         self._audit = audit
         self._clock = clock
-        self._restraint: Restraint[tuple[EventType, str]] = Restraint(strangers, max(1, strangers // _SHARE))
+        self._restraint: Restraint[tuple[EventType, str]] = Restraint(strangers)
 
     async def write(self, record: AuditRecord, client: AuthenticatedClient | None, context: RequestContext) -> None:
         """Record a refusal, or count it; what is to be recorded is durable on return.
